@@ -64,5 +64,5 @@ def test_tools_of_a_conversation_go_with_its_messages() -> None:
     offering = Request(with_tools(asked, [{"name": "f", "strict": None}]), goal=7.0)
     assert offering.template_options == {"goal": 7.0, "tools": [{"name": "f", "strict": None}]}
     assert Request(asked).tool_fields == {}
-    assert Request(asked).as_json() == '[{"content": "q", "role": "user"}]'
-    assert json.loads(offering.as_json())[1] == {"tools": [{"name": "f", "strict": None}]}
+    assert Request(asked).json_text == '[{"content": "q", "role": "user"}]'
+    assert json.loads(offering.json_text)[1] == {"tools": [{"name": "f", "strict": None}]}

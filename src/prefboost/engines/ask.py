@@ -154,15 +154,32 @@ class Inquiry:
             indices.setdefault(query.key, []).append(index)
 
         # 2. What the model cannot see whole is not asked, and not stored: a larger context would answer it.
-        refused = self._refuse_long({key: requests[places[0]] for key, places in indices.items()}, reading)
+        # Lengths of a server's prompts are estimates: what passes here may be refused there, as a failure.
+        refused: dict[str, Unasked] = {}
+        if self.too_long is not None and indices and (limit := self.engine.context) is not None:
+            lengths = self.engine.prompt_tokens([requests[places[0]] for places in indices.values()])
+            refused = {
+                key: Unasked(self.too_long, f"{length:,} tokens and {reading.max_tokens:,}, at most {limit:,}")
+                for key, length in zip(indices, lengths, strict=True)
+                if length + reading.max_tokens > limit
+            }
         if refused:
             yield self._count([(at, mark) for key, mark in refused.items() for at in indices[key]], False)
         keys = [key for key in indices if key not in refused]
 
         # 3. A partial desk looks answers up. Another process may be writing the store meanwhile.
         if self.desk.store is not None and self.desk.partial:
-            stored = _read_stored(self.desk.store, keys)
-            yield self._count([(at, reply) for key, reply in stored.items() for at in indices[key]], True)
+            rows = self.desk.store.find_answers(keys)
+            stored: list[tuple[int, Reply]] = []
+            for key in keys:
+                row = rows.get(key)
+                if row is None or isinstance(row, Failure):
+                    # A mark, not a failure: nothing went wrong, and a failure would be counted against the model.
+                    reply: Reply = Unasked(NOT_YET) if row is None else row
+                else:
+                    reply = tuple(row["logprobs"]) if "logprobs" in row else Result(**row)
+                stored += [(at, reply) for at in indices[key]]
+            yield self._count(stored, True)
             return
 
         # 4. The rest is asked. A key takes a rendered prompt, so the store is handed those of above.
@@ -180,19 +197,6 @@ class Inquiry:
             replies = [(at, reply) for place, reply in batch.results for at in indices[keys[place]]]
             yield self._count(replies, batch.stored)
 
-    def _refuse_long(self, questions: dict[str, Request], reading: Reading) -> dict[str, Unasked]:
-        """Mark questions that do not fit into the model's context with their answer: cut ones would mean others."""
-        if self.too_long is None or not questions or (limit := self.engine.context) is None:
-            return {}
-        # Of a server's prompts these are estimates; what passes here may still be refused there, as a failure.
-        lengths = self.engine.prompt_tokens(list(questions.values()))
-        most = reading.max_tokens
-        return {
-            key: Unasked(self.too_long, f"{length:,} tokens and {most:,}, at most {limit:,}")
-            for key, length in zip(questions, lengths, strict=True)
-            if length + most > limit
-        }
-
     def _count(self, replies: list[tuple[int, Reply]], stored: bool) -> list[tuple[int, Reply]]:
         failed = sum(isinstance(reply, Failure) for _, reply in replies)
         self.work = replace(
@@ -207,19 +211,3 @@ class Inquiry:
     def _report(self) -> None:
         # The ledger, not this inquiry, knows the cost: failed calls cost as well.
         self.desk.tell(replace(self.work, spent=self.engine.ledger.spent))
-
-
-def _read_stored(store: Store, keys: Sequence[str]) -> dict[str, Reply]:
-    """Return the stored replies, and a mark for each key without one."""
-    rows = store.find_answers(keys)
-    replies: dict[str, Reply] = {}
-    for key in keys:
-        row = rows.get(key)
-        if row is None:
-            # A mark, not a failure: nothing went wrong, and a failure would be counted against the model.
-            replies[key] = Unasked(NOT_YET)
-        elif isinstance(row, Failure):
-            replies[key] = row
-        else:
-            replies[key] = tuple(row["logprobs"]) if "logprobs" in row else Result(**row)
-    return replies

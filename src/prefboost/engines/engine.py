@@ -75,12 +75,9 @@ class Request:
         tools = tools_of(self.prompt)
         return {} if tools is None else {"tools": tools}
 
-    def as_json(self) -> str:
-        """Write the messages as JSON, and the tools behind them where there are any."""
-        return self._json
-
     @cached_property
-    def _json(self) -> str:
+    def json_text(self) -> str:
+        """The messages as JSON, and the tools behind them where there are any."""
         # Written once: a server's row needs it for its key, its seed, its estimate and its call.
         messages = [*map(to_record, self.prompt), *([self.tool_fields] if self.tool_fields else [])]
         return _ENCODER.encode(messages)

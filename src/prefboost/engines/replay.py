@@ -60,10 +60,26 @@ class ReplayEngine:
                 place=Place(settings.path),
             ) from error
         for number, line in enumerate(lines, 1):
-            if line.strip():
+            if not line.strip():
+                continue
+            try:
+                record: dict[str, Any] = json.loads(line)
+                goal = record.get("goal")
+                request = Request(_messages(record["prompt"], "user"), goal=None if goal is None else float(goal))
+                text = "\n".join(message["content"] for message in _messages(record["completion"], "assistant"))
+                reason: FinishReason = "length" if record.get("finish_reason") == "length" else "stop"
+                tokens = record.get("tokens")
+                counted = len(text.split()) if tokens is None else int(tokens)
+                counts = (self.prompt_tokens([request])[0], counted)
+                result = Result.from_text(text, reason, counts, reasoning=record.get("reasoning"))
                 # Records of one prompt and goal are its samples, in the order of the file.
-                name, result = self._parse_line(line, number)
-                self._recorded.setdefault(name, []).append(result)
+                self._recorded.setdefault(self.render(request), []).append(result)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise UnreadableFile(
+                    f"this is no record of a completion ({type(error).__name__}: {error})",
+                    remedy='a line is {"prompt": [messages], "completion": [messages], "goal": 7}',
+                    place=Place(self.path, line=number),
+                ) from error
 
     @cached_property
     def identity(self) -> str:
@@ -118,24 +134,6 @@ class ReplayEngine:
             ModelError: always.
         """
         raise ModelError(f"recorded completions have no log-probs of {choices!r}", remedy="use a local engine")
-
-    def _parse_line(self, line: bytes, number: int) -> tuple[str, Result]:
-        try:
-            record: dict[str, Any] = json.loads(line)
-            goal = record.get("goal")
-            request = Request(_messages(record["prompt"], "user"), goal=None if goal is None else float(goal))
-            text = "\n".join(message["content"] for message in _messages(record["completion"], "assistant"))
-            reason: FinishReason = "length" if record.get("finish_reason") == "length" else "stop"
-            tokens = record.get("tokens")
-            counted = len(text.split()) if tokens is None else int(tokens)
-            counts = (self.prompt_tokens([request])[0], counted)
-            return self.render(request), Result.from_text(text, reason, counts, reasoning=record.get("reasoning"))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UnreadableFile(
-                f"this is no record of a completion ({type(error).__name__}: {error})",
-                remedy='a line is {"prompt": [messages], "completion": [messages], "goal": 7}',
-                place=Place(self.path, line=number),
-            ) from error
 
 
 def _messages(value: Any, role: str) -> list[dict[str, Any]]:

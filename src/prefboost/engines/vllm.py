@@ -236,8 +236,15 @@ class VLLMEngine:
         turns = [tuple(self._template.encode_texts(parts)) for parts in texts]
         options = [{"temperature": 1.0, "max_tokens": 1, "prompt_logprobs": 0}] * len(turns)
         outputs = self._outputs([[*prompt, *answer] for prompt, answer in turns], options)
-        logps = [_logprob_behind(len(prompt), answer, output)
-                 for (prompt, answer), output in zip(turns, outputs, strict=True)]  # fmt: skip
+        logps = []
+        for (prompt, answer), output in zip(turns, outputs, strict=True):
+            # Position t holds the log-prob of token t given those before it; the first token has none.
+            listed = [] if isinstance(output, Failure) else (output.prompt_logprobs or [])
+            rows = listed[len(prompt) : len(prompt) + len(answer)]
+            entries = [row.get(token) if row else None for token, row in zip(answer, rows, strict=False)]
+            values = [float(entry.logprob) for entry in entries if entry is not None]
+            is_whole = not isinstance(output, Failure) and len(values) == len(answer)
+            logps.append(math.fsum(values) if is_whole else math.nan)
         if logps and all(math.isnan(logp) for logp in logps):
             reason = next((output.reason for output in outputs if isinstance(output, Failure)), _NO_LOGPROBS)
             raise ModelError(f"log-probs are missing: {reason}", remedy="use the engine local")
@@ -281,15 +288,3 @@ class VLLMEngine:
             rows = zip(prompts, options, strict=True)
             return [each for prompt, option in rows for each in self._outputs([prompt], [option])]
         return outputs
-
-
-def _logprob_behind(start: int, answer: Sequence[int], output: Any) -> float:
-    """Sum the log-probs of the tokens behind a prompt of ``start`` tokens; NaN where one has none."""
-    if isinstance(output, Failure):
-        return math.nan
-    # Position t holds the log-prob of token t given those before it; the first token has none.
-    rows = (output.prompt_logprobs or [])[start : start + len(answer)]
-    entries = [row.get(token) if row else None for token, row in zip(answer, rows, strict=False)]
-    if len(entries) < len(answer):
-        return math.nan
-    return math.fsum(math.nan if entry is None else float(entry.logprob) for entry in entries)

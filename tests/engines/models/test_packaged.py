@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,19 +51,28 @@ def test_a_package_is_converted_once_and_then_found(tmp_path: Path, monkeypatch:
     assert Path(first).is_relative_to(cache_folder())
 
 
-def test_dequantised_weights_can_be_saved(tmp_path: Path) -> None:
+def test_dequantised_weights_can_be_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
-    from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+    pytest.importorskip("gguf")
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
     from transformers.utils.quantization_config import GgufConfig  # type: ignore[import-not-found,unused-ignore]
 
-    from prefboost.engines.models.packaged import _as_float_model
-
+    package = tmp_path / "gguf_model"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "weights.gguf").write_bytes(b"GGUF")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setenv("PREFBOOST_CACHE", str(tmp_path / "cache"))
     sizes: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
     loaded = LlamaForCausalLM(LlamaConfig(vocab_size=32, num_attention_heads=2, num_key_value_heads=2, **sizes))
     loaded.config.quantization_config = GgufConfig()
-    plain = _as_float_model(loaded)
-    plain.save_pretrained(tmp_path)
-    again = AutoModelForCausalLM.from_pretrained(tmp_path)
+    tokenizer = SimpleNamespace(save_pretrained=lambda folder: (folder / "tokenizer.json").touch())
+    with monkeypatch.context() as reading:
+        reading.setattr(AutoModelForCausalLM, "from_pretrained", lambda *_, **__: loaded)
+        reading.setattr(AutoTokenizer, "from_pretrained", lambda *_, **__: tokenizer)
+        folder = Path(model_folder("package:gguf_model"))
+    assert (folder / "tokenizer.json").exists()
+    again = AutoModelForCausalLM.from_pretrained(folder)
     assert not hasattr(again.config, "quantization_config")
     assert all((a == b).all() for a, b in zip(again.state_dict().values(), loaded.state_dict().values(), strict=True))
 

@@ -86,12 +86,31 @@ def refuse_architecture(name: str, config: Any, *, generates: bool) -> None:
 
 def _explain(name: str, error: Exception) -> tuple[str, str]:
     """Explain what is wrong, and what to do about it."""
+    from transformers import PretrainedConfig
+
     # Looked for first: of a truncated file the libraries say anything from an end of file to a wrong header.
     damage = _damage(name)
     if damage:
         return damage, "copy or download the file again"
     if "Unrecognized configuration class" in str(error) or "does not recognize this architecture" in str(error):
-        return _explain_kind(name)
+        # Its config.json names a kind of model that is new, or no text model.
+        try:
+            config, _ = PretrainedConfig.get_config_dict(model_folder(name))
+        except Exception:  # only the wording of an error depends on it
+            config = {}
+        kind = config.get("model_type", "unknown")
+        # Their text part may well be supported, but the checkpoint's names of weights have a prefix that the text model
+        # does not know.
+        if any(key in config for key in _SEVERAL):
+            return f"it is a model for images or sounds besides text ({kind})", (
+                "take a text model of the same family, or save the language model inside it by itself with "
+                "transformers: prefboost neither trains nor runs the other parts"
+            )
+        if config.get("is_encoder_decoder"):
+            return f"it is an encoder-decoder ({kind})", _DECODERS
+        return f"this version of transformers cannot load {kind} as what is needed here", (
+            "take another model, or upgrade transformers; a model that brings its own code needs trust_remote_code"
+        )
     if "ignore_mismatched_sizes" in str(error):
         return "its weights do not have the sizes that config.json states", "take both from the same checkpoint"
     if "size mismatch" in str(error):
@@ -100,29 +119,6 @@ def _explain(name: str, error: Exception) -> tuple[str, str]:
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         return _first_line(error), "take a machine with more memory, or a smaller model"
     return _first_line(error), _USUAL
-
-
-def _explain_kind(name: str) -> tuple[str, str]:
-    """Explain a checkpoint whose config.json names a kind of model that is new or no text model."""
-    from transformers import PretrainedConfig
-
-    try:
-        config, _ = PretrainedConfig.get_config_dict(model_folder(name))
-    except Exception:  # only the wording of an error depends on it
-        config = {}
-    kind = config.get("model_type", "unknown")
-    # Their text part may well be supported, but the checkpoint's names of weights have a prefix that the text model
-    # does not know.
-    if any(key in config for key in _SEVERAL):
-        return f"it is a model for images or sounds besides text ({kind})", (
-            "take a text model of the same family, or save the language model inside it by itself with transformers: "
-            "prefboost neither trains nor runs the other parts"
-        )
-    if config.get("is_encoder_decoder"):
-        return f"it is an encoder-decoder ({kind})", _DECODERS
-    return f"this version of transformers cannot load {kind} as what is needed here", (
-        "take another model, or upgrade transformers; a model that brings its own code needs trust_remote_code"
-    )
 
 
 def _damage(name: str) -> str:

@@ -14,7 +14,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from prefboost.errors import MissingExtra, ModelError
 
@@ -96,7 +95,7 @@ def _convert(weights: Path, folder: Path) -> None:
     if importlib.util.find_spec("gguf") is None:
         raise MissingExtra("gguf", "demo")
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     with _without_bars():
         tokenizer = AutoTokenizer.from_pretrained(str(weights.parent), gguf_file=weights.name)
@@ -104,7 +103,12 @@ def _convert(weights: Path, folder: Path) -> None:
     # Renamed when it is complete: a killed process must not leave half a model under a name that counts as whole.
     unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.unfinished")
     with _without_bars():
-        _as_float_model(loaded).save_pretrained(unfinished)
+        # transformers refuses to save a model whose configuration says GGUF, although its weights are floats by now.
+        plain = {key: value for key, value in loaded.config.to_dict().items() if key != "quantization_config"}
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**plain))
+        model.load_state_dict(loaded.state_dict())
+        model.generation_config = loaded.generation_config
+        model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -128,15 +132,3 @@ def _without_bars() -> Iterator[None]:
         reading.tqdm = bar
         if enabled:
             logging.enable_progress_bar()
-
-
-def _as_float_model(loaded: Any) -> Any:
-    """Copy the weights into a model without the quantised file's configuration, whose kind refuses to be saved."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    # transformers refuses to save a model whose configuration says GGUF, although its weights are floats by now.
-    plain = {key: value for key, value in loaded.config.to_dict().items() if key != "quantization_config"}
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**plain))
-    model.load_state_dict(loaded.state_dict())
-    model.generation_config = loaded.generation_config
-    return model

@@ -284,7 +284,9 @@ def enable_packed_rewards(reward_model: RewardModel) -> RewardModel:
     """
     from dataclasses import replace
 
-    from prefboost.packing import enable_packing
+    import torch
+
+    from prefboost.packing import compute_end_states, enable_packing
 
     model = reward_model.model
     if reward_model.output != "logits" or getattr(model, "score", None) is None:
@@ -293,7 +295,19 @@ def enable_packed_rewards(reward_model: RewardModel) -> RewardModel:
         )
     before = model.config._attn_implementation
     reason = ""
-    _patch(model)
+    original = model.forward
+
+    # The model's forward takes packed texts beside what it takes already.
+    @wraps(original)
+    def forward(*args: Any, texts: Packed | None = None, **kwargs: Any) -> Any:
+        if texts is None:
+            return original(*args, **kwargs)
+        hidden = compute_end_states(model, texts)
+        # Eight bits are too few for a reward.
+        with torch.autocast(hidden.device.type, enabled=False):
+            return model.score(hidden.to(next(model.score.parameters()).dtype))
+
+    model.forward = forward
     # A dense mask is for older models alone: it takes memory that grows with the square of the stream's length.
     for dense in (False, True):
         try:
@@ -307,26 +321,6 @@ def enable_packed_rewards(reward_model: RewardModel) -> RewardModel:
         with _quiet():
             model.set_attn_implementation(before)
     return replace(reward_model, unpacked=reason)
-
-
-def _patch(model: Any) -> None:
-    """Let a model's forward take packed texts beside what it takes already."""
-    import torch
-
-    from prefboost.packing import compute_end_states
-
-    original = model.forward
-
-    @wraps(original)
-    def forward(*args: Any, texts: Packed | None = None, **kwargs: Any) -> Any:
-        if texts is None:
-            return original(*args, **kwargs)
-        hidden = compute_end_states(model, texts)
-        # Eight bits are too few for a reward.
-        with torch.autocast(hidden.device.type, enabled=False):
-            return model.score(hidden.to(next(model.score.parameters()).dtype))
-
-    model.forward = forward
 
 
 def _measure_difference(reward_model: RewardModel) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from prefboost.engines.budget import Ledger, Spend
+from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Failure
 from prefboost.engines.openai.clients import CONNECT_S, Clients
 from prefboost.engines.openai.pacing import CallLimits, RateLimit
@@ -102,9 +102,8 @@ class Caller:
         try:
             for attempt in itertools.count(1):
                 is_prober = is_prober or (self.server.is_silent() and await self.server.probe())
-                most = await self._wait_for_clearance(question)
                 try:
-                    return await self._attempt(question, most, read)
+                    return await self._attempt(question, read)
                 except Trouble as trouble:
                     outcome = self.server.conclude(trouble, attempt)
                 if isinstance(outcome, Failure):
@@ -115,8 +114,8 @@ class Caller:
                 self.server.end_probe()
         raise AssertionError("attempts are counted without end")
 
-    async def _wait_for_clearance(self, question: Question) -> Spend:
-        """Wait until the pace and the budget allow a call; what was set aside for it."""
+    async def _attempt(self, question: Question, read: Callable[[Any], T]) -> T:
+        """Wait until the pace and the budget allow a call, make it, and settle what it cost."""
         tokens = question.prompt_estimate + question.most_written
         now = time.monotonic()
         wait = max(
@@ -137,17 +136,14 @@ class Caller:
                 raise BudgetSpent
             await asyncio.sleep(_LOOK_AGAIN_S)
             most = self.ledger.limit_cost(question.most_prompt, question.most_written)
-        return most
-
-    async def _attempt(self, question: Question, most: Spend, read: Callable[[Any], T]) -> T:
         # A call that was broken off may be billed: then it counts as the most it can cost.
         actual = most
         try:
             reply = await self._post(question)
-            tokens = read_usage(reply, question.most_prompt, [question.most_written])
-            actual = self.ledger.cost(*tokens)
+            used = read_usage(reply, question.most_prompt, [question.most_written])
+            actual = self.ledger.cost(*used)
             # Before the reply is read: also a reply that cannot be used is billed, and shows how the server counts.
-            self.ledger.measure((question.most_prompt, question.most_written), tokens)
+            self.ledger.measure((question.most_prompt, question.most_written), used)
             answer = read(reply)
             self.server.note_answer(_list_offers(question))
             if isinstance(reply, Mapping):

@@ -157,7 +157,15 @@ class _Connection:
         headers = [*target.headers, (b"Content-Length", b"%d" % len(body))]
         request = httpcore.Request(b"POST", target.url, headers=headers, content=body, extensions=self._extensions)
         try:
-            http = await self._renew(target.url.origin)
+            http = self._http
+            # The system is asked whether the server has hung up meanwhile: a call on such a connection would be lost.
+            if http is not None and not http.is_closed() and http.has_expired():
+                await http.aclose()
+            if http is None or http.is_closed():
+                # Nothing is sent yet: the first call on it connects, within its own time-out.
+                origin = target.url.origin
+                http = httpcore.AsyncHTTPConnection(origin, ssl_context=self._context, keepalive_expiry=_KEEP_S)
+                self._http = http
             response = await http.handle_async_request(request)
             try:
                 content = await response.aread()
@@ -173,20 +181,6 @@ class _Connection:
             # httpx asks for the encodings that it can read, and its reply reads them.
             content = httpx.Response(response.status, headers=response.headers, content=content).content
         return Reply(response.status, fields, content)
-
-    async def _renew(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
-        """Return an open connection, or one that opens with its first call."""
-        import httpcore
-
-        http = self._http
-        # The system is asked whether the server has hung up meanwhile: a call on such a connection would be lost.
-        if http is not None and not http.is_closed() and http.has_expired():
-            await http.aclose()
-        if http is None or http.is_closed():
-            # Nothing is sent yet: the first call on it connects, within its own time-out.
-            http = httpcore.AsyncHTTPConnection(origin, ssl_context=self._context, keepalive_expiry=_KEEP_S)
-            self._http = http
-        return http
 
     async def aclose(self) -> None:
         if self._http is not None:

@@ -132,7 +132,7 @@ class OpenAICompatibleEngine:
         """Render the messages as JSON, or, for completions, through the tokenizer's chat template."""
         if self._template is not None:
             return self._template.render(request)
-        return request.as_json()
+        return request.json_text
 
     def render_conversation(self, messages: Messages) -> str:
         """Render a whole conversation in the same way."""
@@ -167,10 +167,26 @@ class OpenAICompatibleEngine:
         self, requests: Iterable[Request], sampling: Sampling
     ) -> Generator[list[tuple[int, Outcome]], None, None]:
         """Yield the same in batches: rows that finished together."""
+
+        async def ask(group: Numbered, caller: Caller) -> list[tuple[int, Outcome]]:
+            # Samples of one prompt in one call; then one by one for those that the server left out.
+            results = await self._ask_group([request for _, request in group], sampling, caller)
+            if isinstance(results, Failure):
+                return [(index, results) for index, _ in group]
+            outcomes: list[tuple[int, Outcome]] = [
+                (index, result) for (index, _), result in zip(group, results, strict=False)
+            ]
+            # Those that were paid for are kept where the budget ends here; the ledger says that it is exhausted.
+            with suppress(BudgetSpent):
+                for index, request in group[len(results) :]:
+                    alone = await self._ask_group([request], sampling, caller)
+                    outcomes.append((index, alone if isinstance(alone, Failure) else alone[0]))
+            return outcomes
+
         # Lazily: requests are claimed in the store as they are drawn from here, and processes that share it share the
         # rest.
         groups = group_samples(enumerate(requests), self.settings.choices)
-        jobs = (partial(self._complete_group, group, sampling) for group in groups)
+        jobs = (partial(ask, group) for group in groups)
         with closing(self._run_jobs(jobs)) as batches:
             for batch in batches:
                 yield [outcome for outcomes in batch for outcome in outcomes]
@@ -280,23 +296,6 @@ class OpenAICompatibleEngine:
                 raise
             finally:
                 loop.wait_for(client.aclose())
-
-    async def _complete_group(self, group: Numbered, sampling: Sampling, caller: Caller) -> list[tuple[int, Outcome]]:
-        """Ask for samples of one prompt in one call; then one by one for those that the server left out."""
-        results = await self._ask_group([request for _, request in group], sampling, caller)
-        if isinstance(results, Failure):
-            return [(index, results) for index, _ in group]
-        outcomes: list[tuple[int, Outcome]] = [
-            (index, result) for (index, _), result in zip(group, results, strict=False)
-        ]
-        try:
-            for index, request in group[len(results) :]:
-                alone = await self._ask_group([request], sampling, caller)
-                outcomes.append((index, alone if isinstance(alone, Failure) else alone[0]))
-        except BudgetSpent:
-            # Those that were paid for are kept; the ledger says that it is exhausted.
-            pass
-        return outcomes
 
     async def _ask_group(
         self, requests: Sequence[Request], sampling: Sampling, caller: Caller

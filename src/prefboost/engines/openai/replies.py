@@ -116,7 +116,15 @@ class _Choice:
 def _read_choice(choice: Mapping[str, Any]) -> _Choice | Malformed | Refused:
     """Read one choice, or return why it cannot be read."""
     try:
-        end = _read_end(choice)
+        # Anthropic's name, which gateways pass on; vLLM uses the same one for the stop token's number, beside a reason.
+        reason = choice.get("finish_reason") or choice.get("stop_reason")
+        word = re.sub(r"[\s-]+", "_", reason.strip()).lower() if isinstance(reason, str) else ""
+        meaning = _WORDS.get(word.removeprefix("finish_reason_"))
+        if meaning == "refused":
+            raise Refused("the server's content filter cut the completion")
+        if meaning == "broken" or choice.get("error"):
+            raise Malformed(f"a choice ended for the reason {word[:40]!r}")
+        end: FinishReason | None = "stop" if meaning == "stop" else "length" if meaning == "length" else None
         text, reasoning = _read_text(choice)
         if not text and reasoning is None and end is None:
             raise Malformed("a choice has no text and no reason to have ended")
@@ -225,24 +233,6 @@ def _join_parts(content: Any, depth: int = 0) -> tuple[str | None, str | None]:
     texts = [text for text, _ in pairs if text is not None]
     # A list without parts is a text without characters; a list of images alone is no text.
     return ("".join(texts) if texts or not content else None), join_reasoning(*(beside for _, beside in pairs))
-
-
-def _read_end(choice: Mapping[str, Any]) -> FinishReason | None:
-    """Read why a choice ended; None where the server gives no reason, or an unknown one.
-
-    Raises:
-        Malformed: it broke off, and asking again may help.
-        Refused: it was filtered.
-    """
-    # Anthropic's name, which gateways pass on; vLLM uses the same one for the stop token's number, beside a reason.
-    reason = choice.get("finish_reason") or choice.get("stop_reason")
-    word = re.sub(r"[\s-]+", "_", reason.strip()).lower() if isinstance(reason, str) else ""
-    end = _WORDS.get(word.removeprefix("finish_reason_"))
-    if end == "refused":
-        raise Refused("the server's content filter cut the completion")
-    if end == "broken" or choice.get("error"):
-        raise Malformed(f"a choice ended for the reason {word[:40]!r}")
-    return "stop" if end == "stop" else "length" if end == "length" else None
 
 
 def _read_count(usage: Mapping[str, Any], names: Sequence[str]) -> int | None:

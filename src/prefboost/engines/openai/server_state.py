@@ -120,8 +120,14 @@ class ServerState:
             return Failure(trouble.reason, attempt, unavailable=True)
         if trouble.kind == "account" or attempt >= self.limits.attempts:
             return self._fail_row(trouble, attempt)
-        wait = self._wait_s(attempt, trouble)
-        if wait is not None:
+        if trouble.wait_s is None or trouble.wait_s <= self.limits.longest_wait_s:
+            wait = backoff_s(attempt, self.limits.backoff_s, self.limits.longest_wait_s, self._draw)
+            if trouble.wait_s is not None:
+                # A server that asks all to come back at one time would meet all of them at once.
+                wait = trouble.wait_s + wait * 0.1
+                # The limit is the account's: other calls would meet it too.
+                if trouble.status == 429:
+                    self.paused_until = max(self.paused_until, time.monotonic() + trouble.wait_s)
             # Back-off may grow beyond the time that a starting server is given: then a last look at its end decides.
             is_starting = trouble.may_reload and not self.replied and self._missing_since is not None
             left = (self._missing_since or 0.0) + _RELOAD_S - time.monotonic()
@@ -180,19 +186,6 @@ class ServerState:
             f"the server at {self.address} does not answer any more: {trouble.reason} ({evidence})",
             remedy=f"check the server, or send fewer requests at once (concurrency); {safety}",
         )
-
-    def _wait_s(self, attempt: int, trouble: Trouble) -> float | None:
-        """Compute the seconds before the next attempt; None: longer than ``longest_wait_s``."""
-        jittered = backoff_s(attempt, self.limits.backoff_s, self.limits.longest_wait_s, self._draw)
-        if trouble.wait_s is None:
-            return jittered
-        if trouble.wait_s > self.limits.longest_wait_s:
-            return None
-        # The limit is the account's: other calls would meet it too.
-        if trouble.status == 429:
-            self.paused_until = max(self.paused_until, time.monotonic() + trouble.wait_s)
-        # A server that asks all to come back at one time would meet all of them at once.
-        return trouble.wait_s + jittered * 0.1
 
     def judge_missing_logprobs(self, offers: frozenset[str], error: Unavailable) -> Trouble | ModelError:
         """Judge a reply without log-probs: one is its row's fault, several and no other are the server's."""

@@ -129,7 +129,22 @@ def trouble_of(status: int, headers: Mapping[str, str], content: bytes, redact: 
         redact: takes secrets out of a text.
     """
     # A page for people comes from whatever stands before the server, so that its words say nothing of the row.
-    message, code, page = _words(content)
+    message, code, page = "", "", False
+    try:
+        reply = json.loads(content)
+    except (ValueError, RecursionError):
+        # Pages of firewalls run to megabytes of script, and the first words tell what it is.
+        text = content[:20_000].decode("utf-8", "replace")
+        page = "<" in text[:200]
+        message = " ".join((_MARKUP.sub(" ", text) if page else text).split())
+    else:
+        error = reply.get("error", reply) if isinstance(reply, Mapping) else None
+        error = error if isinstance(error, Mapping) else {}
+        # Azure names the filter that refused in here.
+        inner = error.get("innererror")
+        within = inner.get("code") if isinstance(inner, Mapping) else None
+        codes = (error.get("code"), error.get("type"), error.get("status"), within)
+        message, code = " ".join(message_of(reply).split()), " ".join(str(each) for each in codes if each)
     reason = redact(f"HTTP {status}: {message}") if message else f"HTTP {status}, and not a word of why"
     kind = _kind_of(status, message, code, page)
     # A wait that is asked for beside a refusal would only delay the report of it.
@@ -174,24 +189,6 @@ def _kind_of(status: int, message: str, code: str, page: bool) -> TroubleKind:
     if not page and _NO_MODEL.search(f"{code} {message}"):
         return "address"
     return "passing" if status in _PASSING or _BUSY.search(message) else "refused"
-
-
-def _words(content: bytes) -> tuple[str, str, bool]:
-    """Read an error body: its message, its code and type, and whether it is a page for people."""
-    try:
-        reply = json.loads(content)
-    except (ValueError, RecursionError):
-        # Pages of firewalls run to megabytes of script, and the first words tell what it is.
-        text = content[:20_000].decode("utf-8", "replace")
-        page = "<" in text[:200]
-        return " ".join((_MARKUP.sub(" ", text) if page else text).split()), "", page
-    error = reply.get("error", reply) if isinstance(reply, Mapping) else None
-    error = error if isinstance(error, Mapping) else {}
-    # Azure names the filter that refused in here.
-    inner = error.get("innererror")
-    within = inner.get("code") if isinstance(inner, Mapping) else None
-    codes = (error.get("code"), error.get("type"), error.get("status"), within)
-    return " ".join(message_of(reply).split()), " ".join(str(code) for code in codes if code), False
 
 
 def message_of(reply: Any) -> str:

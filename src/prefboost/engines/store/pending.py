@@ -114,14 +114,28 @@ def ask_singly(
         ask: indices, drawn one by one -> batches of (place among the drawn, outcome).
     """
     waiting = rows.order_missing()
+    # Filled while the engine draws rows. Taken: position in the engine's order -> index.
+    taken: list[int] = []
+    held: list[int] = []
+    others: list[Finished[T]] = []
+
+    def claim_rows() -> Iterator[int]:
+        for start in range(0, len(waiting), _CLAIMED_AT_ONCE):
+            # Claimed in chunks as the engine gets to them, so that processes that share a store share its work.
+            chunk = waiting[start : start + _CLAIMED_AT_ONCE]
+            claim = rows.store.claim([rows.asked[index] for index in chunk])
+            first = {rows.asked[index].key: index for index in chunk}
+            if claim.known:
+                others.append(rows.collect(claim.known, stored=True))
+            held.extend(first[key] for key in claim.held)
+            for key in claim.granted:
+                taken.append(first[key])
+                yield first[key]
+
     while waiting:
-        # Filled by the generator below while the engine draws from it: position in the engine's order -> index.
-        taken: list[int] = []
-        held: list[int] = []
-        others: list[Finished[T]] = []
         # Closed here, also where an answer cannot be kept: calls in flight are cancelled and settled before that error
         # goes on, not whenever the interpreter collects the generator.
-        with closing(ask(_claim_rows(rows, waiting, taken, held, others))) as batches:
+        with closing(ask(claim_rows())) as batches:
             for batch in batches:
                 outcomes = [(taken[at], outcome) for at, outcome in batch]
                 try:
@@ -133,29 +147,14 @@ def ask_singly(
                 yield finished
                 while others:
                     yield others.pop()
-        yield from others
+        while others:
+            yield others.pop(0)
         if engine.ledger.exhausted:
             return
-        waiting = held
+        waiting, taken, held = held, [], []
         if waiting:
             # SQLite has no way to wake another process; five looks in a second cost nothing beside a call.
             time.sleep(_POLL_S)
-
-
-def _claim_rows(
-    rows: PendingRows[T], waiting: Sequence[int], taken: list[int], held: list[int], others: list[Finished[T]]
-) -> Iterator[int]:
-    for start in range(0, len(waiting), _CLAIMED_AT_ONCE):
-        # Claimed in chunks as the engine gets to them, so that processes that share a store share its work.
-        chunk = waiting[start : start + _CLAIMED_AT_ONCE]
-        claim = rows.store.claim([rows.asked[index] for index in chunk])
-        first = {rows.asked[index].key: index for index in chunk}
-        if claim.known:
-            others.append(rows.collect(claim.known, stored=True))
-        held.extend(first[key] for key in claim.held)
-        for key in claim.granted:
-            taken.append(first[key])
-            yield first[key]
 
 
 def ask_in_batches(
