@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from tests.diagnosis.test_controllability import build_table
 from tests.diagnosis.test_unlearning import scored_pairs
+from tests.runs.reproduce.test_equal_kl import RESULTS
 from tests.scoring.conftest import policies  # noqa: F401 - a fixture
 
 from prefboost.cli.main import main
@@ -44,6 +46,19 @@ def test_controllability_reads_scored_completions_of_several_goals(
     assert "above the training data's scores" in printed
     assert json.loads(out.read_text())["diagnosis"] == "controllability"
     assert main(["diagnose", "controllability", str(source), "-o", str(source)]) == 2
+
+
+def test_frontier_reads_the_cells_of_a_reproduction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells, out = tmp_path / "run" / "cells", tmp_path / "frontier.json"
+    cells.mkdir(parents=True)
+    for result in RESULTS:
+        (cells / f"{result.cell.name}.json").write_text(json.dumps(asdict(result)))
+    assert main(["diagnose", "frontier", str(tmp_path / "run"), "against=dpo", "at=[4]", "-o", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "ra less dpo at equal KL:" in printed and "at 4 nats: 6.70 less 5.90, +0.80" in printed
+    assert json.loads(out.read_text())["leads"][0]["verdict"] == "ahead"
+    assert main(["diagnose", "frontier", str(tmp_path / "run"), "agianst=dpo", "-o", str(out)]) == 2
+    assert "against" in capsys.readouterr().err
 
 
 def test_wrong_arguments_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,19 +14,28 @@ from prefboost.errors import SettingsError
 
 if TYPE_CHECKING:
     from prefboost.diagnosis.controllability import ControllabilityReport
+    from prefboost.diagnosis.frontier import FrontierReport
     from prefboost.diagnosis.unlearning import UnlearningReport
+
+    Report = ControllabilityReport | FrontierReport | UnlearningReport
 
 __all__ = ["diagnose_command"]
 
 
 def diagnose_command(
-    diagnosis: Annotated[str, typer.Argument(metavar="WHAT", help="unlearning or controllability")],
-    source: Annotated[str, typer.Argument(metavar="IN", help="Scored pairs or completions: a file, folder or hub id.")],
+    diagnosis: Annotated[str, typer.Argument(metavar="WHAT", help="unlearning, frontier or controllability")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="IN", help="Scored pairs or completions, prompts, or a reproduction: a file, folder or hub id."
+        ),
+    ],
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[MODEL]... [KEY=VALUE]...",
             help="unlearning: checkpoints in the order of training, start=MODEL goal=own scores=[4,7]; "
+            "frontier: policies, start=MODEL scorer.kind=rules arms.ra=[early,late] at=[2,5]; "
             "controllability: data_top=9 validation=0.5",
         ),
     ] = None,
@@ -38,56 +47,63 @@ def diagnose_command(
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Measure what a training did to a policy (unlearning), and how it follows goals (controllability).
+    """Measure what a training did to a policy (unlearning), score against KL (frontier), and control by goals.
 
     unlearning: the change of the log-prob of every completion, by side and score, from the start model to each
     checkpoint; and whether chosen completions became less likely too (likelihood displacement). A goal-conditioned
     policy is asked as it was trained, for each completion's own score. OUT.store keeps log-probs: the same command
     resumes after an interruption, and a further checkpoint costs only itself.
 
+    frontier: mean score against KL to the start model, of policies that complete held-out prompts now (with a scorer),
+    of a file of scored completions that name the policy that wrote them, or of the folder of a reproduction; arms are
+    compared at equal KL, with intervals over prompts and seeds.
+
     controllability: achieved against requested scores, of scored completions that were generated for several goals:
     slope, rank correlation, calibration error, the part that goes with length, and the best goal by validation prompts.
     """
     target = out or Path(f"{diagnosis}.json")
-    if diagnosis == "unlearning":
-        report: UnlearningReport | ControllabilityReport = _diagnose_unlearning(
-            source, arguments or [], target, store, quiet=quiet
-        )
-    elif diagnosis == "controllability":
-        report = _diagnose_controllability(source, arguments or [], target)
-    else:
-        remedy = "write prefboost diagnose unlearning IN ..., or controllability IN"
-        raise SettingsError(f"there is no diagnosis {diagnosis!r}", remedy=remedy)
+    report = _diagnose(diagnosis, source, arguments or [], target, store, hidden=quiet)
     print_report({"out": str(target), **report.record()}, [f"written: {target}", *report.lines()], as_json=as_json)
 
 
-def _diagnose_unlearning(
-    source: str, arguments: Sequence[str], out: Path, store: Path | None, *, quiet: bool
-) -> UnlearningReport:
+def _diagnose(
+    diagnosis: str, source: str, arguments: Sequence[str], out: Path, store: Path | None, *, hidden: bool
+) -> Report:
     from prefboost.cli.overrides import read_overrides
     from prefboost.cli.score import show_stages
-    from prefboost.diagnosis.unlearning import DiagnoseUnlearning
-    from prefboost.runs.diagnose.unlearning import diagnose_unlearning
     from prefboost.sources import read
 
     # Checkpoints stand alone, as the models of evaluate do; a path with an equals sign is given as models=[...].
     models = [text for text in arguments if "=" not in text]
     overrides = [text for text in arguments if "=" in text]
-    if not models and not any(text.startswith("models") for text in overrides):
-        raise SettingsError("no checkpoint is named", remedy="write prefboost diagnose unlearning IN MODEL start=MODEL")
-    settings = read_overrides(DiagnoseUnlearning, overrides, base={"models": models} if models else None)
-    with show_stages(hidden=quiet) as tell:
-        return diagnose_unlearning(read(source), settings, out, store=store, progress=tell)
+    base = {"models": models} if models else None
+    if diagnosis == "unlearning":
+        from prefboost.diagnosis.unlearning import DiagnoseUnlearning
+        from prefboost.runs.diagnose.unlearning import diagnose_unlearning
 
+        if not models and not any(text.startswith("models") for text in overrides):
+            remedy = "write prefboost diagnose unlearning IN MODEL start=MODEL"
+            raise SettingsError("no checkpoint is named", remedy=remedy)
+        unlearning = read_overrides(DiagnoseUnlearning, overrides, base=base)
+        with show_stages(hidden=hidden) as tell:
+            return diagnose_unlearning(read(source), unlearning, out, store=store, progress=tell)
+    if diagnosis == "frontier" and (Path(source) / "cells").is_dir():
+        from prefboost.diagnosis.frontier import CompareFrontiers
+        from prefboost.runs.reproduce.equal_kl import diagnose_reproduction
 
-def _diagnose_controllability(source: str, arguments: Sequence[str], out: Path) -> ControllabilityReport:
-    from prefboost.cli.overrides import read_overrides
-    from prefboost.diagnosis.controllability import DiagnoseControllability, measure_controllability
-    from prefboost.runs.diagnose.report_file import guard_report, write_report
-    from prefboost.sources import read
+        return diagnose_reproduction(source, read_overrides(CompareFrontiers, arguments), out)
+    if diagnosis == "frontier":
+        from prefboost.runs.diagnose.frontier import DiagnoseFrontier, diagnose_frontier
+        from prefboost.runs.generate.prompt_files import read_prompts
 
-    settings = read_overrides(DiagnoseControllability, arguments)
-    guard_report(out, [source])
-    report = measure_controllability(read(source), settings)
-    write_report(out, "controllability", report.record())
-    return report
+        frontier = read_overrides(DiagnoseFrontier, overrides, base=base)
+        with show_stages(hidden=hidden) as tell:
+            table = read(source) if frontier.scorer is None else read_prompts(source)
+            return diagnose_frontier(table, frontier, out, store=store, progress=tell)
+    if diagnosis == "controllability":
+        from prefboost.diagnosis.controllability import DiagnoseControllability
+        from prefboost.runs.diagnose.controllability import diagnose_controllability
+
+        return diagnose_controllability(read(source), read_overrides(DiagnoseControllability, arguments), out)
+    remedy = "one of: unlearning, frontier, controllability"
+    raise SettingsError(f"there is no diagnosis {diagnosis!r}", remedy=remedy)

@@ -9,25 +9,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from prefboost.chat.rendering import ChatEncoder
-from prefboost.devices import NumberSetting
+from prefboost.diagnosis.log_ratios import ComparePolicies, compute_policy_ratios, open_policy_reader
 from prefboost.errors import DataError, Place
-from prefboost.scoring.sequence_logps import (
-    Encoded,
-    LogprobModel,
-    check_vocabularies,
-    compute_log_ratios,
-    encode_items,
-)
+from prefboost.scoring.sequence_logps import Encoded
 from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, read_item_scores
-from prefboost.settings import Settings
 from prefboost.statistics import Interval, bootstrap, bootstrap_mean
 from prefboost.statistics.json_form import replace_nan
 
@@ -49,11 +41,9 @@ Goals = Literal["own", "none"] | float
 """Goal of the prompts: each completion's own score, none, or a number."""
 
 
-class DiagnoseUnlearning(Settings):
+class DiagnoseUnlearning(ComparePolicies):
     """Settings of `measure_changes`."""
 
-    start: str = Field(description="The model that the training began with: a folder, a hub id or package:NAME.")
-    models: tuple[str, ...] = Field(min_length=1, description="Checkpoints, in the order of the training.")
     goal: Literal["auto", "own", "none"] | float = Field(
         "auto",
         description="Goal in the prompts: own: each completion's own score, as goal-conditioned policies are trained; "
@@ -62,14 +52,7 @@ class DiagnoseUnlearning(Settings):
     scores: tuple[float, ...] = Field(
         (), description="Borders between the buckets of scores, e.g. [4,7]; none: the quartiles of the scores."
     )
-    dtype: NumberSetting = Field("auto", description="Number type of the weights; auto: float32.")
-    device: str = Field("auto", description="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")
-    batch_tokens: int = Field(8192, ge=1, description="Most tokens that are computed at once.")
-    max_length: int | None = Field(
-        None, ge=2, description="Conversations with more tokens are left out; none: the model's own limit."
-    )
     limit: int | None = Field(None, ge=1, description="Take the first rows only.")
-    trust_remote_code: bool = Field(False, description="Run code that the checkpoints bring; off for safety.")
 
 
 @dataclass(frozen=True)
@@ -181,12 +164,22 @@ def measure_changes(table: Table, settings: DiagnoseUnlearning, desk: Desk) -> U
         DataError: the table holds no completions, or none could be measured.
         ModelError: a model cannot be loaded, or the models have different tokens.
     """
-    items, faults = list_scored_items(table), Scores()
-    items = items[: settings.limit]
+    items, faults = list_scored_items(table)[: settings.limit], Scores()
     score_of = {(item.row, item.side): score for item, score in zip(items, read_item_scores(table, items), strict=True)}
-    readable = _encode_for_models(items, score_of, settings, faults)
+    goals: dict[str, Goals] = {}
+    readable: dict[str, dict[tuple[int, str], Encoded]] = {}
+    for name in settings.models:
+        reader = open_policy_reader(name, settings.start_model, settings.max_length)
+        goal = ("own" if reader.asks else "none") if settings.goal == "auto" else settings.goal
+        goals[name], usable = goal, items
+        goal_of = score_of if goal == "own" else dict.fromkeys(score_of, None if goal == "none" else goal)
+        if goal == "own":
+            usable = [item for item in items if score_of[item.row, item.side] is not None]
+            unscored = (key for key, score in score_of.items() if score is None)
+            faults.faults |= dict.fromkeys(unscored, ("it has no score that its prompt could ask for", ""))
+        readable[name] = reader.encode(usable, faults, lambda item, goal_of=goal_of: goal_of[item.row, item.side])  # type: ignore[misc]
     # One set of completions for all checkpoints, or their figures could not be compared.
-    measured = [item for item in items if all((item.row, item.side) in ids for _, ids in readable.values())]
+    measured = [item for item in items if all((item.row, item.side) in ids for ids in readable.values())]
     if not measured:
         reason = next(iter(faults.faults.values()), ("there are no rows", ""))
         raise DataError(
@@ -196,59 +189,14 @@ def measure_changes(table: Table, settings: DiagnoseUnlearning, desk: Desk) -> U
         )
     prompts = [table.frame["prompt_id"][item.row] for item in measured]
     scores = [score_of[item.row, item.side] for item in measured]
-    start = LogprobModel(
-        settings.start,
-        dtype=settings.dtype,
-        device=settings.device,
-        batch_tokens=settings.batch_tokens,
-        trust_remote_code=settings.trust_remote_code,
-    )
+    texts = {name: [ids[item.row, item.side] for item in measured] for name, ids in readable.items()}
     changes = []
-    for name, (goals, ids) in readable.items():
-        encoded_items = [ids[item.row, item.side] for item in measured]
-        # The desk computes what its store lacks, so that no value is missing.
-        ratios = np.array(
-            compute_log_ratios(replace(start, name=name), start, encoded_items, desk, (name, "start")), dtype=float
-        )
-        lengths = np.array([len(answer) for _, answer in encoded_items], dtype=float)
+    for name, ratios in compute_policy_ratios(settings.start_model, texts, desk).items():
+        lengths = np.array([len(answer) for _, answer in texts[name]], dtype=float)
         rows = CompletionChanges(measured, prompts, scores, ratios, lengths)
-        changes.append(summarise_changes(name, str(goals), rows, settings.scores))
+        changes.append(summarise_changes(name, str(goals[name]), rows, settings.scores))
     rejected = Counter(reason for reason, _ in faults.faults.values())
     return UnlearningReport(settings.start, tuple(changes), len(measured), dict(rejected))
-
-
-def _encode_for_models(
-    items: Sequence[ScoredItem],
-    score_of: Mapping[tuple[int, str], float | None],
-    settings: DiagnoseUnlearning,
-    faults: Scores,
-) -> dict[str, tuple[Goals, dict[tuple[int, str], Encoded]]]:
-    """Encode the completions through every checkpoint's template: name -> its goals, and ids by row and side."""
-    from prefboost.engines.models.weights import context_of, load_config, load_tokenizer
-
-    trusted = settings.trust_remote_code
-    start = load_tokenizer(settings.start, trust_remote_code=trusted)
-    limit = settings.max_length or context_of(load_config(settings.start, trust_remote_code=trusted))
-    readable: dict[str, tuple[Goals, dict[tuple[int, str], Encoded]]] = {}
-    for name in settings.models:
-        tokenizer = load_tokenizer(name, trust_remote_code=trusted)
-        check_vocabularies(name, tokenizer, settings.start, start)
-        encoder = ChatEncoder(tokenizer)
-        goals = _resolve_goal(settings.goal, encoder)
-        goal_of = score_of if goals == "own" else dict.fromkeys(score_of, None if goals == "none" else goals)
-        usable = [item for item in items if goals != "own" or goal_of[item.row, item.side] is not None]
-        for item in items:
-            if goals == "own" and goal_of[item.row, item.side] is None:
-                faults.faults[item.row, item.side] = ("it has no score that its prompt could ask for", "")
-        encoded = encode_items(
-            usable,
-            encoder,
-            limit,
-            faults,
-            lambda item, goal_of=goal_of: goal_of[item.row, item.side],  # type: ignore[misc]
-        )
-        readable[name] = goals, {(item.row, item.side): ids for item, ids in encoded}
-    return readable
 
 
 @dataclass(frozen=True)
@@ -299,8 +247,19 @@ def summarise_changes(model: str, goals: str, rows: CompletionChanges, borders: 
             below = scores < (np.inf if high is None else high)
             buckets += _summarise_bucket(side, low, high, rows.select(of_side & above & below))
         buckets += _summarise_bucket(side, None, None, rows.select(of_side & np.isnan(scores)))
-    margin, displaced = _measure_margin(rows)
-    return ModelChange(model, goals, tuple(buckets), margin, displaced)
+    # The margin needs both sides of a pair: change of chosen minus change of rejected.
+    change_of = {(item.row, item.side): at for at, item in enumerate(rows.items)}
+    pairs = [
+        (at, change_of[row, "rejected"])
+        for (row, side), at in change_of.items()
+        if side == "chosen" and (row, "rejected") in change_of
+    ]
+    if not pairs:
+        return ModelChange(model, goals, tuple(buckets), None, displaced=False)
+    best, worst = (rows.changes[list(side)] for side in zip(*pairs, strict=True))
+    clusters = [rows.prompts[at] for at, _ in pairs]
+    margin, chosen = bootstrap_mean(best - worst, clusters=clusters), bootstrap_mean(best, clusters=clusters)
+    return ModelChange(model, goals, tuple(buckets), margin, displaced=margin.low > 0 and chosen.high < 0)
 
 
 def _summarise_bucket(side: str, low: float | None, high: float | None, rows: CompletionChanges) -> list[BucketChange]:
@@ -316,27 +275,3 @@ def _summarise_bucket(side: str, low: float | None, high: float | None, rows: Co
     )
     change = bootstrap_mean(rows.changes, clusters=rows.prompts)
     return [BucketChange(side, low, high, change, per_token, float((rows.changes < 0).mean()))]
-
-
-def _measure_margin(rows: CompletionChanges) -> tuple[Interval | None, bool]:
-    """Measure the change of the margin over pairs of which both sides were measured."""
-    change_of = {(item.row, item.side): at for at, item in enumerate(rows.items)}
-    pairs = [
-        (at, change_of[row, "rejected"])
-        for (row, side), at in change_of.items()
-        if side == "chosen" and (row, "rejected") in change_of
-    ]
-    if not pairs:
-        return None, False
-    best, worst = (rows.changes[list(side)] for side in zip(*pairs, strict=True))
-    clusters = [rows.prompts[at] for at, _ in pairs]
-    margin, chosen = bootstrap_mean(best - worst, clusters=clusters), bootstrap_mean(best, clusters=clusters)
-    return margin, margin.low > 0 and chosen.high < 0
-
-
-def _resolve_goal(goal: Literal["auto", "own", "none"] | float, encoder: ChatEncoder) -> Goals:
-    """Choose own for a template that asks for goals, none for any other, where the settings leave it open."""
-    if goal != "auto":
-        return goal
-    probe = [{"role": "user", "content": "Hello"}]
-    return "own" if encoder.render_prompt(probe, 3.0) != encoder.render_prompt(probe, 7.0) else "none"

@@ -14,6 +14,11 @@ from prefboost.atomic import write_atomically
 from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.progress import tell_bar
 from prefboost.recipes.recipe import Recipe
+from prefboost.runs.diagnose.policy_completions import (
+    CompletionMeasures,
+    measure_scored_completions,
+    sample_completions,
+)
 from prefboost.runs.folder.manifest import Run
 from prefboost.runs.pipelines.run import run
 from prefboost.runs.reproduce.arms import ARMS, ArmRecipe, build_arm_recipe
@@ -21,7 +26,6 @@ from prefboost.runs.reproduce.held_out import (
     SPLITS,
     HeldOutRows,
     make_held_out_pairs,
-    measure_completions,
     measure_pairs,
 )
 from prefboost.runs.reproduce.settings import Reproduction
@@ -29,10 +33,13 @@ from prefboost.runs.reproduce.settings import Reproduction
 if TYPE_CHECKING:
     from prefboost.progress import Progress
 
-__all__ = ["START", "Cell", "CellResult", "CellSetup", "measure_cell", "read_cell"]
+__all__ = ["CELLS", "START", "Cell", "CellResult", "CellSetup", "measure_cell", "read_cell", "read_cell_file"]
 
 START = "start"
 """Name of the arm that is not trained."""
+
+CELLS = "cells"
+"""Folder of all cells in that of a reproduction."""
 
 STORE = "logprobs.store"
 """Folder of log-probs, those of the start model among them, of all cells."""
@@ -69,7 +76,7 @@ class CellResult:
 
     Args:
         cell: which.
-        measures: split -> measure -> prompt_id -> value; see `measure_pairs` and `measure_completions`.
+        measures: split -> measure -> prompt_id -> value; see `measure_pairs` and `measure_scored_completions`.
         steps: optimiser steps.
         seconds: of training and measuring.
     """
@@ -83,9 +90,12 @@ class CellResult:
 def read_cell(folder: Path, cell: Cell) -> CellResult | None:
     """Read what was measured in an earlier call; None where it was not."""
     path = folder / f"{cell.name}.json"
-    if not path.exists():
-        return None
-    record = json.loads(path.read_text())
+    return read_cell_file(path) if path.exists() else None
+
+
+def read_cell_file(path: Path) -> CellResult:
+    """Read the measures of a cell from its file."""
+    record = json.loads(path.read_text(encoding="utf-8"))
     return CellResult(Cell(**record["cell"]), record["measures"], record["steps"], record["seconds"])
 
 
@@ -132,7 +142,10 @@ def measure_cell(cell: Cell, setup: CellSetup, progress: Progress | None = None)
         assert report.model is not None
         model = report.model
         if arm.asks:
-            stated = _read_goals(place)
+            opened = Run(place)
+            # The second stage is that of implicit rewards, whose first pairs say no goals.
+            notes = next(filter(None, (opened.notes(stage) for stage in ("augmented/pairs", "pairs"))))
+            stated = StatedGoals.from_record(notes)
             top = stated.say.high
     measures: dict[str, dict[str, dict[str, float]]] = {}
     for split in SPLITS:
@@ -142,7 +155,10 @@ def measure_cell(cell: Cell, setup: CellSetup, progress: Progress | None = None)
             pairs = make_held_out_pairs(rows, recipe, trained, stated)
             measures[split] |= measure_pairs(pairs, model, settings, folder / STORE, tell_bar(progress))
         if settings.scorer is not None:
-            measures[split] |= measure_completions(rows, model, top, settings, place / split, tell_bar(progress))
+            how, tell = CompletionMeasures(settings.scorer, settings.sampling, settings.samples), tell_bar(progress)
+            scored = sample_completions(rows, model, top, how, place / split, tell)
+            logps = place / split / "logprobs.store"
+            measures[split] |= measure_scored_completions(scored, model, settings.start_model, logps, tell)
     result = CellResult(cell, measures, taken, time.monotonic() - began)
     write_atomically(folder / f"{cell.name}.json", json.dumps(asdict(result)) + "\n")
     if arm is not None and not settings.keep_models:
@@ -150,11 +166,3 @@ def measure_cell(cell: Cell, setup: CellSetup, progress: Progress | None = None)
         for weights in place.rglob("model"):
             shutil.rmtree(weights)
     return result
-
-
-def _read_goals(place: Path) -> StatedGoals:
-    """Read how goals stand in the pairs that a cell was trained on."""
-    opened = Run(place)
-    # The second stage is that of implicit rewards, whose first pairs say no goals.
-    notes = next(filter(None, (opened.notes(stage) for stage in ("augmented/pairs", "pairs"))))
-    return StatedGoals.from_record(notes)

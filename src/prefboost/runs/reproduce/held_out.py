@@ -1,18 +1,16 @@
-"""Held-out prompts of a reproduction, and measures on them: log-probs of their completions, and new completions."""
+"""Held-out prompts of a reproduction, and measures on the completions that the file has of them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from prefboost.chat.rendering import ChatEncoder
+from prefboost.diagnosis.log_ratios import compute_policy_ratios, open_policy_reader
 from prefboost.engines.budget import UNLIMITED
-from prefboost.engines.local.engine import Local
 from prefboost.errors import DataError, Place
 from prefboost.preferences import Plain, RewardAugmented
 from prefboost.preferences.draw import draw_rank, draw_share
@@ -20,27 +18,21 @@ from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.progress import Tell
 from prefboost.recipes.implicit_reward import ImplicitRewards
 from prefboost.recipes.recipe import Recipe
-from prefboost.runs.generate.generate import generate
-from prefboost.runs.generate.settings import Generate
+from prefboost.runs.diagnose.policy_completions import PromptMeasures, average_within_prompts
 from prefboost.runs.pipelines.goal_pairs import make_recipe_pairs
 from prefboost.runs.reproduce.arms import ArmRecipe
 from prefboost.runs.reproduce.settings import Reproduction
 from prefboost.runs.score.questions import open_desk
-from prefboost.runs.score.score import score
-from prefboost.scoring.sequence_logps import LogprobModel, compute_log_ratios, encode_items
 from prefboost.scoring.sides import ScoredItem, Scores
-from prefboost.tables import PROMPTS, Step, Table
+from prefboost.tables import Table
 
-__all__ = ["SPLITS", "HeldOutRows", "make_held_out_pairs", "measure_completions", "measure_pairs", "hold_prompts_out"]
+__all__ = ["SPLITS", "HeldOutRows", "make_held_out_pairs", "measure_pairs", "hold_prompts_out"]
 
 VALIDATION, TEST = SPLITS = ("validation", "test")
 """Settings are chosen by the first; the second gives the verdict."""
 
 _SEED = 20241008
 """Of the draw of held-out prompts: a constant, so that every reproduction of the same data holds out the same."""
-
-Values = dict[str, dict[str, float]]
-"""Measure -> prompt_id -> value."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +101,7 @@ def make_held_out_pairs(rows: Table, base: Recipe, recipe: ArmRecipe, stated: St
     return make_recipe_pairs(measured, rows, None, fitted or None)
 
 
-def measure_pairs(pairs: Table, model: str, settings: Reproduction, store: Path, tell: Tell) -> Values:
+def measure_pairs(pairs: Table, model: str, settings: Reproduction, store: Path, tell: Tell) -> PromptMeasures:
     """Measure a policy on held-out goal pairs; no judge is needed.
 
     Args:
@@ -131,8 +123,12 @@ def measure_pairs(pairs: Table, model: str, settings: Reproduction, store: Path,
         for at, row in enumerate(frame.select("prompt", "chosen", "rejected").iter_rows(named=True))
         for side in ("chosen", "rejected")
     ]
+    start = settings.start_model
     # Goals stand in these prompts already, so that the template is told to add none.
-    changes = _compare_log_probs(items, [None] * len(items), model, settings, store, tell)
+    encoded = open_policy_reader(model, start).encode(items, Scores())
+    with open_desk(None, store, UNLIMITED, tell) as desk:
+        ratios = compute_policy_ratios(start, {model: list(encoded.values())}, desk)[model]
+    changes = dict(zip(encoded, ratios.tolist(), strict=True))
     both = [(at, changes.get((at, "chosen")), changes.get((at, "rejected"))) for at in range(frame.height)]
     scores = np.concatenate([frame["score_chosen"].to_numpy(), frame["score_rejected"].to_numpy()])
     good = float(np.nanquantile(scores, settings.good))
@@ -155,82 +151,4 @@ def measure_pairs(pairs: Table, model: str, settings: Reproduction, store: Path,
             values["good_rejected"][prompt].append(winner)
         if view == "plain" and row["score_rejected"] >= good:
             values["good_rejected"][prompt].append(loser)
-    return _average(values)
-
-
-def measure_completions(
-    rows: Table, model: str, top: float | None, settings: Reproduction, folder: Path, tell: Tell
-) -> Values:
-    """Let a policy complete held-out prompts and score what it wrote.
-
-    Args:
-        rows: of a split.
-        model: the policy.
-        top: the score that it is asked for; None: nothing is asked for.
-        settings: scorer, sampling, start model.
-        folder: of the completions and their scores; an interrupted measurement goes on.
-        tell: is told the progress.
-
-    Returns:
-        per prompt: ``score``, ``tokens`` of a completion, and ``kl``: log-prob under the policy minus that under the
-        start model, in nats per completion (an estimate of the KL divergence, as the policy wrote them).
-    """
-    assert settings.scorer is not None
-    folder.mkdir(parents=True, exist_ok=True)
-    columns = [column.name for column in PROMPTS.columns if column.name in rows.frame.columns]
-    frame = rows.frame.select(columns).unique("prompt_id", keep="first", maintain_order=True)
-    prompts = rows.derive(PROMPTS, frame, Step("prompts", {}, len(rows), frame.height), scales={})
-    goals = () if top is None else (top,)
-    how = Generate(
-        engine=Local(model=model), sampling=settings.sampling, n=settings.samples, goals=goals, silent=top is None
-    )
-    completions = generate(prompts, how, folder / "completions.parquet", progress=tell)
-    scored = score(completions, settings.scorer, folder / "scored.parquet", progress=tell).frame
-    items = [
-        ScoredItem(at, "completion", row["prompt"], row["completion"], row["finish_reason"] == "length")
-        for at, row in enumerate(scored.select("prompt", "completion", "finish_reason").iter_rows(named=True))
-    ]
-    values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    # The start model against itself: zero by definition, and no pass over its completions.
-    drift = (
-        dict.fromkeys(((item.row, item.side) for item in items), 0.0)
-        if model == settings.recipe.train.model
-        else _compare_log_probs(items, [top] * len(items), model, settings, folder / "logprobs.store", tell)
-    )
-    for at, (prompt, number, tokens) in enumerate(scored.select("prompt_id", "score", "tokens").iter_rows()):
-        values["score"][prompt].append(number)
-        values["tokens"][prompt].append(float(tokens))
-        if (at, "completion") in drift:
-            values["kl"][prompt].append(drift[at, "completion"])
-    return _average(values)
-
-
-def _compare_log_probs(
-    items: Sequence[ScoredItem],
-    goals: Sequence[float | None],
-    model: str,
-    settings: Reproduction,
-    store: Path,
-    tell: Tell,
-) -> dict[tuple[int, str], float]:
-    """Compute log-prob under the policy minus that under the start model, of the completions that can be read."""
-    from prefboost.engines.models.weights import context_of, load_config, load_tokenizer
-
-    train = settings.recipe.train
-    goal_of = dict(zip(((item.row, item.side) for item in items), goals, strict=True))
-    tokenizer = load_tokenizer(model, trust_remote_code=train.trust_remote_code)
-    limit = context_of(load_config(model, trust_remote_code=train.trust_remote_code))
-    encoded = encode_items(items, ChatEncoder(tokenizer), limit, Scores(), lambda item: goal_of[item.row, item.side])
-    start = LogprobModel(
-        train.model, train.revision, batch_tokens=settings.batch_tokens, trust_remote_code=train.trust_remote_code
-    )
-    stages = ("log-probs of the policy", "log-probs of the start model")
-    with open_desk(None, store, UNLIMITED, tell) as desk:
-        ratios = compute_log_ratios(
-            replace(start, name=model, revision=None), start, [ids for _, ids in encoded], desk, stages
-        )
-    return {(item.row, item.side): ratio for (item, _), ratio in zip(encoded, ratios, strict=True) if ratio is not None}
-
-
-def _average(values: dict[str, dict[str, list[float]]]) -> Values:
-    return {name: {prompt: float(np.mean(numbers)) for prompt, numbers in by.items()} for name, by in values.items()}
+    return average_within_prompts(values)

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefboost.atomic import write_atomically
+from prefboost.diagnosis.frontier import CompareFrontiers, FrontierReport
 from prefboost.progress import duration
 from prefboost.runs.folder.manifest import open_run
 from prefboost.runs.pipelines.goal_pairs import choose_recipe_rows, list_input_paths, load_renderer, make_recipe_pairs
 from prefboost.runs.reproduce.arms import ARMS, searches_beta
-from prefboost.runs.reproduce.cells import START, Cell, CellResult, CellSetup, measure_cell, read_cell
+from prefboost.runs.reproduce.cells import CELLS, START, Cell, CellResult, CellSetup, measure_cell, read_cell
+from prefboost.runs.reproduce.equal_kl import compare_at_equal_kl
 from prefboost.runs.reproduce.held_out import hold_prompts_out
 from prefboost.runs.reproduce.settings import Reproduction
 from prefboost.runs.reproduce.verdicts import (
@@ -39,7 +41,7 @@ __all__ = ["ReproductionReport", "plan_cells", "reproduce"]
 
 logger = logging.getLogger(__name__)
 
-TRAIN, CELLS, RESULTS, REPORT = "train.parquet", "cells", "results.json", "report.md"
+TRAIN, RESULTS, REPORT = "train.parquet", "results.json", "report.md"
 """Names in the folder of a reproduction."""
 
 BEST, PUBLISHED = "best", "published"
@@ -55,6 +57,7 @@ class ReproductionReport:
         claims: the paper's claims, each with its verdict.
         cells: that were trained or read.
         seconds: of all cells, those of earlier calls included.
+        frontier: arms at equal KL; None without a scorer.
     """
 
     folder: str
@@ -62,11 +65,12 @@ class ReproductionReport:
     claims: tuple[ClaimVerdict, ...]
     cells: int
     seconds: float
+    frontier: FrontierReport | None = None
 
     def record(self) -> dict[str, Any]:
         """Return the JSON form; unknown ends of intervals are null."""
         values: dict[str, Any] = replace_nan(asdict(self))
-        return values
+        return {**values, "frontier": None if self.frontier is None else self.frontier.record()}
 
     def lines(self) -> Iterator[str]:
         """Yield the printed report, line by line."""
@@ -160,7 +164,10 @@ def _compare(
             chosen[arm, setting] = [cells.measure(each) for each in seeds]
     figures = [figure for (arm, setting), results in chosen.items() for figure in list_figures(arm, setting, results)]
     claims = list_claims(lambda arm, setting: chosen.get((arm, setting), []), measure, settings.published_beta)
-    return ReproductionReport(folder, tuple(figures), tuple(claims), len(cells.results), cells.seconds)
+    # The frontier takes every cell: settings that lost on validation are points of it all the same.
+    against = CompareFrontiers(against="dpo" if "dpo" in settings.arms else None)
+    frontier = compare_at_equal_kl(cells.results.values(), against)
+    return ReproductionReport(folder, tuple(figures), tuple(claims), len(cells.results), cells.seconds, frontier)
 
 
 class _Cells:
@@ -201,4 +208,9 @@ def _format_report(report: ReproductionReport, settings: Reproduction, steps: in
     yield ""
     yield from format_table(report.figures)
     yield ""
+    if report.frontier is not None:
+        yield "At equal KL, all betas and learning rates of an arm as one curve:"
+        yield ""
+        yield from (f"    {line}" for line in report.frontier.lines())
+        yield ""
     yield from (f"- {name}: {arm.purpose}" for name, arm in ARMS.items() if name in settings.arms)

@@ -10,6 +10,7 @@ from prefboost.engines.engine import Sampling
 from prefboost.recipes.recipe import Recipe
 from prefboost.runs.reproduce.arms import ARMS
 from prefboost.scoring.scorer import SCORERS, Scorer
+from prefboost.scoring.sequence_logps import LogprobModel
 from prefboost.settings import Settings, choice
 
 __all__ = ["Reproduction"]
@@ -44,6 +45,17 @@ class Reproduction(Settings):
     good: float = Field(0.75, gt=0, lt=1, description="Completions with scores above this quantile are the good ones.")
     batch_tokens: int = Field(8192, ge=1, description="Most tokens of a batch of log-probs.")
     keep_models: bool = Field(False, description="Keep the weights of every cell; else they go once they are measured.")
+
+    @property
+    def start_model(self) -> LogprobModel:
+        """The model that all trainings begin with, and how log-probs are computed."""
+        train = self.recipe.train
+        return LogprobModel(
+            train.model,
+            train.revision,
+            batch_tokens=self.batch_tokens,
+            trust_remote_code=train.trust_remote_code,
+        )
 
     @field_validator("arms")
     @classmethod
