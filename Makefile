@@ -1,6 +1,6 @@
 # Nothing but python3 (3.11 or newer) and make is needed: the first call builds .venv, later calls find it ready.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs site package format clean
+.PHONY: help demo test trainers check docs site package format clean
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -19,6 +19,14 @@ demo: $(STAMP) ## train a small model to follow asked-for scores, on this CPU, a
 
 test: $(STAMP) ## run the tests
 	$(SINGLE) $(BIN)/python -m pytest -n 2
+
+trainers: $(STAMP) ## check export targets against the loaders of the trainers, at pinned versions (150 MB of sources, no dependencies)
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .trainers openrlhf==0.11.2 ms-swift==4.6.0 \
+		tinker-cookbook==0.6.1 llamafactory==0.9.5 axolotl==0.19.0 chz==0.4.0 omegaconf==2.4.0 hydra-core==1.3.8 \
+		antlr4-python3-runtime==4.9.3
+	@test -d .trainers/nemo-rl-src || git clone --quiet --depth 1 --branch v0.7.0 https://github.com/NVIDIA-NeMo/RL .trainers/nemo-rl-src
+	@test -d .trainers/open-instruct-src || git clone --quiet --depth 1 --branch v0.3.0 https://github.com/allenai/open-instruct .trainers/open-instruct-src
+	$(SINGLE) $(BIN)/python -m pytest tests/runs/augment/test_trainers.py
 
 check: $(STAMP) ## lint, types, import contracts, house budgets, documentation
 	$(BIN)/ruff check .

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["augment_command"]
 
+_FORMATS = "prefboost, trl, llamafactory, axolotl, openrlhf, ms-swift, nemo-rl, tinker or open-instruct"
+
 
 def augment_command(
     source: Annotated[str, typer.Argument(metavar="IN", help="A file, folder, glob, saved data set or hub id.")],
@@ -43,9 +45,7 @@ def augment_command(
             "standard output.",
         ),
     ] = None,
-    format_: Annotated[
-        str | None, typer.Option("--format", help="prefboost, trl, llamafactory, axolotl, openrlhf or verl.")
-    ] = None,
+    format_: Annotated[str | None, typer.Option("--format", help=f"{_FORMATS}.")] = None,
     tokenizer: Annotated[
         str | None, typer.Option(help="Hub id or folder of the model to train; decides place auto.")
     ] = None,

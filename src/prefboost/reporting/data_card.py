@@ -33,7 +33,7 @@ class DataCard:
         source: where the scored data came from, as the user named it.
         splits: name, pattern of its files, rows.
         pairs: scored pairs that were relabelled.
-        export: name, sentence, page and usage of the export format.
+        export: name, sentence, page and usage of the export format, and the version it was checked against (or none).
         scale: one sentence on the score scale.
         place: where the goal is said, why, and an example text.
         steps: what each verb did.
@@ -86,6 +86,7 @@ def data_card(card: DataCard) -> str:
         export_about=card.export["about"],
         export_page=card.export["page"],
         usage=card.export["usage"],
+        checked=card.export.get("checked", ""),
         scale=card.scale,
         place=place,
         place_because=because,

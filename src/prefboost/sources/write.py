@@ -16,16 +16,10 @@ from prefboost.chat.messages import tools_of
 from prefboost.errors import DataError, Place, RunError, SettingsError
 from prefboost.sources.messages.keys import has_further_values
 from prefboost.sources.readers.hub import is_hub_id
-from prefboost.sources.writers.exports import (
-    COMPLETION_EXPORTS,
-    Export,
-    find_export,
-    has_read_extra,
-    has_white_ends,
-    select_role_and_content,
-)
+from prefboost.sources.writers.exports import COMPLETION_EXPORTS, Export, find_export
 from prefboost.sources.writers.file_types import LINE, FileType, find_file_type
 from prefboost.sources.writers.outputs import refuse_inputs
+from prefboost.sources.writers.shapes import has_read_extra, has_white_ends, select_role_and_content
 from prefboost.tables import COMPLETIONS, GOAL_PAIRS, MESSAGES, REJECTS, SCORED_COMPLETIONS, Table, reject_where
 
 __all__ = ["Shaped", "push", "refuse_repository", "shape", "write"]
@@ -55,7 +49,7 @@ def write(table: Table, out: str | Path, *, format: str = "prefboost", overwrite
 
     Raises:
         DataError: the ending names no file type, or the format needs GoalPairs.
-        SettingsError: the trainer does not load compressed files.
+        SettingsError: the trainer does not load files of that type.
         RunError: the output is the file that the table was read from, lies around or among its input, is a folder, or
             holds other rows and ``overwrite`` is not set.
     """
@@ -70,8 +64,7 @@ def write(table: Table, out: str | Path, *, format: str = "prefboost", overwrite
             remedy="call pair, relabel and condition first, or write format prefboost",
             place=Place(path=table.path),
         )
-    if kind.ending not in ("parquet", "jsonl"):
-        export.refuse_ending(kind.ending, single=True)
+    export.refuse_ending(kind.ending, single=True)
     refuse_inputs([path], [table])
     if path.is_dir():
         raise RunError("the output is a folder", remedy="name a file in it", place=Place(str(out)))

@@ -22,7 +22,7 @@ from prefboost.sources.messages.keys import (
     has_further_keys,
     has_further_values,
 )
-from prefboost.sources.writers.exports import has_read_extra
+from prefboost.sources.writers.shapes import has_read_extra
 from prefboost.tables import MESSAGES
 
 WHOLE = "{% for m in messages %}{{ m | tojson }}\n{% endfor %}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -82,26 +83,59 @@ class OpenRlhfRow(Conversational):
     margin: float
 
 
-class VerlReward(BaseModel):
-    style: Literal["rule", "model"]
-    ground_truth: str
+class SwiftRow(BaseModel):
+    """Two whole conversations (docs/source_en/Customization/Custom-dataset.md, rejected_messages)."""
 
-
-class VerlRow(BaseModel):
-    """The five fields of https://verl.readthedocs.io/en/latest/preparation/prepare_data.html; chosen and rejected are
-    text, as its RMDataset tokenizes them."""
-
-    data_source: str
-    prompt: list[RoleContent]
-    ability: str
-    reward_model: VerlReward
-    extra_info: dict[str, Any]
-    chosen: str
-    rejected: str
+    messages: list[RoleContent]
+    rejected_messages: list[RoleContent]
 
     @model_validator(mode="after")
-    def _indexed(self) -> VerlRow:
-        assert {"split", "index"} <= set(self.extra_info)
+    def _shares_the_prompt(self) -> SwiftRow:
+        assert self.messages[:-1] == self.rejected_messages[:-1] and self.messages != self.rejected_messages
+        return self
+
+
+class RankedCompletion(BaseModel):
+    rank: int
+    reward: float
+    completion: list[RoleContent]
+
+
+class NemoRow(BaseModel):
+    """PreferenceDataset (docs/guides/dpo.md): two completions, of which the lower rank is preferred."""
+
+    context: list[RoleContent]
+    completions: list[RankedCompletion]
+
+    @model_validator(mode="after")
+    def _ranks(self) -> NemoRow:
+        assert [each.rank for each in self.completions] == [0, 1]
+        return self
+
+
+class ComparisonPart(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    prompt_conversation: list[RoleContent]
+    completion_A: list[RoleContent]
+    completion_B: list[RoleContent]
+
+
+class TinkerRow(BaseModel):
+    """ComparisonBuilderFromJsonl (tinker_cookbook/preference/preference_datasets.py): a comparison and its label."""
+
+    comparison: ComparisonPart
+    label: Literal["A", "B", "Tie"]
+
+
+class OpenInstructRow(BaseModel):
+    """``preference_tulu_tokenize_and_truncate_v1``: whole conversations of which only the last message differs."""
+
+    chosen: list[RoleContent]
+    rejected: list[RoleContent]
+
+    @model_validator(mode="after")
+    def _differs_in_the_last_message(self) -> OpenInstructRow:
+        assert self.chosen[:-1] == self.rejected[:-1] and self.chosen[-1] != self.rejected[-1]
         return self
 
 
@@ -110,7 +144,10 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "llamafactory": LlamaFactoryRow,
     "axolotl": AxolotlRow,
     "openrlhf": OpenRlhfRow,
-    "verl": VerlRow,
+    "ms-swift": SwiftRow,
+    "nemo-rl": NemoRow,
+    "tinker": TinkerRow,
+    "open-instruct": OpenInstructRow,
 }
 
 
@@ -126,6 +163,10 @@ def test_every_row_is_of_the_shape_that_the_trainer_documents(
     name: str, ending: str, tmp_path: Path, goal_table: Callable[..., Any]
 ) -> None:
     out = tmp_path / f"data.{ending}"
+    if ending not in EXPORTS[name].endings_of_file:
+        with pytest.raises(SettingsError, match=f"{name} does not load .{ending} files"):
+            write(goal_table(3), out, format=name)
+        return
     write(goal_table(3), out, format=name)
     rows = rows_of(out)
     assert len(rows) == 6
@@ -136,11 +177,14 @@ def test_every_row_is_of_the_shape_that_the_trainer_documents(
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_every_trainer_is_told_the_same_winner_under_the_same_goal(name: str, goal_table: Callable[..., Any]) -> None:
     frame = shape(goal_table(1).frame, EXPORTS[name], FILE_TYPES["jsonl"]).frame
-    texts = [_text(row["chosen"]) for row in frame.to_dicts()]
+    winners = {
+        "ms-swift": lambda row: row["messages"],
+        "nemo-rl": lambda row: row["completions"][0]["completion"],
+        "tinker": lambda row: row["comparison"][f"completion_{row['label']}"],
+    }
+    texts = [_text(winners.get(name, lambda row: row["chosen"])(row)) for row in frame.to_dicts()]
     assert texts == ["good 0", "bad 0"]
-    prompts = [
-        json.dumps(row.get("prompt") or row.get("messages") or row.get("conversations")) for row in frame.to_dicts()
-    ]
+    prompts = [json.dumps({key: value for key, value in row.items() if key != "goal"}) for row in frame.to_dicts()]
     assert "Overall score: 7." in prompts[0]
     assert "Overall score: 3." in prompts[1]
 
@@ -149,8 +193,7 @@ def test_every_trainer_is_told_the_same_winner_under_the_same_goal(name: str, go
 def test_every_trainer_is_told_which_completions_were_cut(name: str, goal_table: Callable[..., Any]) -> None:
     ends = {"finish_chosen": pl.Series(["length", "stop"]), "finish_rejected": pl.Series(["stop", "length"])}
     rows = shape(goal_table(1).frame.with_columns(**ends), EXPORTS[name], FILE_TYPES["jsonl"]).frame.to_dicts()
-    told = [row.get("extra_info", row) for row in rows]
-    assert [(row["finish_chosen"], row["finish_rejected"]) for row in told] == [("length", "stop"), ("stop", "length")]
+    assert [(row["finish_chosen"], row["finish_rejected"]) for row in rows] == [("length", "stop"), ("stop", "length")]
     for row in rows:
         SCHEMAS[name].model_validate(row)
 
@@ -199,7 +242,7 @@ def test_tool_calls_reach_trl_in_json_lines_and_are_counted_rejects_in_parquet(
     assert len(rows_of(tmp_path / "data.parquet")) == 1
 
 
-@pytest.mark.parametrize("name", ["axolotl", "llamafactory", "verl"])
+@pytest.mark.parametrize("name", ["axolotl", "llamafactory", "nemo-rl", "tinker", "open-instruct"])
 def test_what_a_trainer_would_drop_unseen_is_a_counted_reject(
     name: str, goal_row: Callable[..., Any], goal_table: Callable[..., Any]
 ) -> None:
@@ -238,14 +281,55 @@ def test_the_margin_that_openrlhf_trains_on_is_never_negative(goal_table: Callab
 
 
 def test_an_unknown_format_names_those_there_are() -> None:
-    with pytest.raises(SettingsError, match="one of: prefboost, trl, llamafactory, axolotl, openrlhf, verl"):
+    with pytest.raises(SettingsError, match="one of: prefboost, trl, llamafactory, axolotl, openrlhf, ms-swift"):
         find_export("trlx")
+
+
+def test_a_trainer_without_preference_training_is_refused_with_those_to_use() -> None:
+    with pytest.raises(SettingsError, match=r"(?s)verl has no trainer for preference pairs.*write one of: .*trl"):
+        find_export("verl")
+
+
+FLAGS = {
+    # openrlhf/cli/train_dpo.py of 0.11.2
+    "openrlhf": {"--module", "--data.dataset", "--data.prompt_key", "--data.chosen_key", "--data.rejected_key",
+                 "--data.apply_chat_template", "--data.max_len", "--eval.dataset", "--eval.split"},
+    # swift/arguments of 4.6.0, llamafactory/hparams of 0.9.5, open_instruct of 0.3.0
+    "ms-swift": {"--rlhf_type", "--dataset", "--val_dataset"},
+    "llamafactory": {"--stage", "--dataset_dir", "--dataset", "--eval_dataset"},
+    "open-instruct": {"--mixer_list", "--mixer_list_splits"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_usage_lines_use_flags_of_the_version_that_was_checked(name: str) -> None:
+    export = EXPORTS[name]
+    lines = f"{export.usage} {export.usage_of_test} {export.usage_of_file}"
+    assert {word for word in lines.split() if word.startswith("--")} == FLAGS[name]
+
+
+def test_every_trainer_names_the_version_that_was_checked() -> None:
+    for name, export in EXPORTS.items():
+        assert bool(re.fullmatch(r".+ \d+\.\d+\.\d+", export.checked)) is (name != "prefboost")
+
+
+def test_nemo_rl_keeps_the_scores_as_rewards(goal_table: Callable[..., Any]) -> None:
+    rows = shape(goal_table(1).frame, EXPORTS["nemo-rl"], FILE_TYPES["jsonl"]).frame["completions"].to_list()
+    assert [[(each["rank"], each["reward"]) for each in row] for row in rows] == [
+        [(0, 7.0), (1, 3.0)],
+        [(0, 3.0), (1, 7.0)],
+    ]
+
+
+def test_a_trainer_that_reads_one_file_gets_no_folder() -> None:
+    with pytest.raises(SettingsError, match=r"(?s)tinker reads one file, not a folder.*-o NAME.jsonl"):
+        EXPORTS["tinker"].refuse_ending("jsonl", single=False)
 
 
 def test_completions_have_formats_of_their_own() -> None:
     assert list(COMPLETION_EXPORTS) == ["prefboost", "trl"]
     with pytest.raises(SettingsError, match=r"one of: prefboost, trl$"):
-        find_export("verl", COMPLETION_EXPORTS)
+        find_export("axolotl", COMPLETION_EXPORTS)
     columns = ["row", "prompt_id", "prompt", "completion_id", "completion", "score", "score.wit", "finish_reason"]
     assert [each.meta.output_name() for each in COMPLETION_EXPORTS["trl"].select(columns)] == [
         "prompt", "completion", "score", "score.wit", "completion_id", "prompt_id", "finish_reason",
@@ -285,7 +369,7 @@ def test_sides_that_are_equal_once_trimmed_are_counted_rejects(
 def test_compressed_lines_are_refused_for_loaders_that_refuse_them(
     tmp_path: Path, goal_table: Callable[..., Any]
 ) -> None:
-    for name, ending in (("llamafactory", "jsonl.gz"), ("openrlhf", "jsonl.zst"), ("verl", "jsonl.gz")):
+    for name, ending in (("llamafactory", "jsonl.gz"), ("openrlhf", "jsonl.zst"), ("ms-swift", "jsonl.gz")):
         with pytest.raises(SettingsError, match=f"{name} does not load .{ending} files"):
             write(goal_table(2), tmp_path / f"x.{ending}", format=name)
     EXPORTS["openrlhf"].refuse_ending("jsonl.gz", single=False)

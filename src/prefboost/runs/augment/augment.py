@@ -106,15 +106,17 @@ def preview(source: str | Path | Source, settings: Augment = _DEFAULT, *, rows: 
         settings: as in `augment`; a scale that is fitted to scores is fitted to these records alone.
         rows: how many rows to show.
     """
-    find_export(settings.format).refuse_ending(settings.file_type or "parquet", single=False)
+    export = find_export(settings.format)
+    # A trainer that reads no folders gets a single file, whose name says its type.
+    ending = settings.file_type or (export.endings or export.endings_of_file)[0]
+    export.refuse_ending(ending, single=not export.endings)
     first = next(_read_batches(source, settings.model_copy(update={"batch_rows": _PREVIEW_RECORDS})))
     goals = _settle_goals(settings, [first], find_declared_range(first))
     table = make_goal_pairs(Selection(settings).apply(first), settings, goals.scales, goals.say)
-    export = find_export(settings.format)
     about = AugmentFacts(
         name_source(source), "", "OUT", single=False, settings=settings, data=list_source_settings(source)
     )
-    shaped = shape(table.frame, export, FILE_TYPES[settings.file_type or "parquet"], path=table.path)
+    shaped = shape(table.frame, export, FILE_TYPES[ending], path=table.path)
     table = replace(table, rejects=pl.concat([table.rejects, shaped.rejects]))
     counts = PartCounts.of_table(table, shaped.frame.height, trimmed=shaped.trimmed)
     try:

@@ -214,6 +214,7 @@ def write_card(
             "about": export.about,
             "page": export.documented_at,
             "usage": _format_usage(export, about, patterns),
+            "checked": export.checked,
         },
         scale=report.scale,
         place=(_SPOTS[report.place], report.place_because, goal_text(say, say.high)),

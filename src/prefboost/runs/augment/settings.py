@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from prefboost.preferences.select import Select
 from prefboost.recipes.preparation import Preparation
 from prefboost.sources import Columns
+from prefboost.sources.writers.exports import EXPORTS, WITHDRAWN
 
 __all__ = ["Augment", "AugmentReport", "Reject"]
 
-Format = Literal["prefboost", "trl", "llamafactory", "axolotl", "openrlhf", "verl"]
+Format = Literal[
+    "prefboost", "trl", "llamafactory", "axolotl", "openrlhf", "ms-swift", "nemo-rl", "tinker", "open-instruct"
+]
 
 
 class Augment(Preparation):
@@ -38,6 +41,13 @@ class Augment(Preparation):
     batch_rows: int | None = Field(
         None, ge=1, description="Records a part, about; none makes parts of about 64 MB, which bounds the memory."
     )
+
+    @field_validator("format", mode="before")
+    @classmethod
+    def _refuse_withdrawn(cls, value: Any) -> Any:
+        if isinstance(value, str) and value in WITHDRAWN:
+            raise ValueError(f"{WITHDRAWN[value]}; write one of: {', '.join(EXPORTS)}")
+        return value
 
 
 @dataclass(frozen=True)

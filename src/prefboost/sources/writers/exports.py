@@ -1,7 +1,7 @@
-"""Goal pairs in the shape that each trainer's own documentation asks for.
+"""Goal pairs in the shape that each trainer loads.
 
 An export selects and renames columns of a conditioned `GOAL_PAIRS` frame and says which rows that trainer cannot take,
-so that nothing is lost without a count. Shapes were taken from the pages named in ``documented_at``.
+so that nothing is lost without a count. Shapes and usage lines were checked against the version in ``checked``.
 """
 
 from __future__ import annotations
@@ -14,31 +14,26 @@ from typing import Any
 import polars as pl
 
 from prefboost.errors import SettingsError
-from prefboost.sources.messages.keys import is_read
 from prefboost.sources.writers.file_types import FILE_TYPES
+from prefboost.sources.writers.shapes import (
+    ONE_ANSWER,
+    ONLY_TEXT,
+    SAME_TRIMMED,
+    TURNS,
+    Refusal,
+    shape_axolotl,
+    shape_llamafactory,
+    shape_ms_swift,
+    shape_nemo_rl,
+    shape_open_instruct,
+    shape_openrlhf,
+    shape_prefboost,
+    shape_tinker,
+    shape_trl,
+    shape_trl_completions,
+)
 
-__all__ = [
-    "COMPLETION_EXPORTS",
-    "EXPORTS",
-    "Export",
-    "Refusal",
-    "find_export",
-    "has_read_extra",
-    "has_white_ends",
-    "select_role_and_content",
-]
-
-SIDES = ("prompt", "chosen", "rejected")
-FINISH = ("finish_chosen", "finish_rejected")
-IDS = ("goal_pair_id", "pair_id", "prompt_id", "view", "flipped")
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Rows that a trainer would misread: why, and the expression that finds them."""
-
-    reason: str
-    holds: Callable[[], pl.Expr]
+__all__ = ["COMPLETION_EXPORTS", "EXPORTS", "WITHDRAWN", "Export", "find_export"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +57,7 @@ class Export:
         endings: types of files that the trainer loads.
         endings_of_file: the same where it is given a single file.
         trims: whether white space at the ends of completions is cut off, since the trainer would lose the text.
+        checked: name and version of the trainer whose loader and parser have taken such files and such a usage line.
     """
 
     name: str
@@ -78,6 +74,7 @@ class Export:
     endings: tuple[str, ...] = tuple(FILE_TYPES)
     endings_of_file: tuple[str, ...] = tuple(FILE_TYPES)
     trims: bool = False
+    checked: str = ""
 
     def refuse_ending(self, ending: str, *, single: bool) -> None:
         """Refuse a type of file that the trainer does not load.
@@ -86,6 +83,11 @@ class Export:
             SettingsError: names those that it does.
         """
         taken = self.endings_of_file if single else self.endings
+        if not taken:
+            raise SettingsError(
+                f"{self.name} reads one file, not a folder",
+                remedy=f"write a single file: -o NAME.{self.endings_of_file[0]}",
+            )
         if ending not in taken:
             also = " (or write a folder)" if single and ending in self.endings else ""
             raise SettingsError(
@@ -99,143 +101,17 @@ def find_export(name: str, exports: Mapping[str, Export] | None = None) -> Expor
 
     Args:
         name: what ``format`` is set to.
-        known: exports by name; None: those of goal pairs.
+        exports: exports by name; None: those of goal pairs.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: there is none, or its trainer does not train on preference pairs.
     """
     exports = EXPORTS if exports is None else exports
+    if name in WITHDRAWN:
+        raise SettingsError(WITHDRAWN[name], remedy=f"write one of: {', '.join(exports)}")
     if name not in exports:
         raise SettingsError(f"no export format {name!r}", remedy=f"one of: {', '.join(exports)}")
     return exports[name]
-
-
-WHITE = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
-"""White space as Python and the templates' ``trim`` understand it."""
-
-
-def has_white_ends() -> pl.Expr:
-    """Tell whether white space stands before or behind the text of a completion."""
-    texts = [pl.col(side).list.last().struct.field("content") for side in ("chosen", "rejected")]
-    return pl.any_horizontal([text != text.str.strip_chars(WHITE) for text in texts])
-
-
-def has_read_extra(column: str) -> pl.Expr:
-    """Tell whether any message of the row has more than its text, such as tool calls; notes do not count."""
-    return pl.col(column).list.eval(is_read(pl.element().struct.field("extra"))).list.any()
-
-
-def _select_facts(columns: list[str]) -> list[pl.Expr]:
-    """Select scores, goals, ids and why completions ended, which trainers ignore unless asked."""
-    scores = [name for name in columns if name.partition(".")[0] in ("score_chosen", "score_rejected", "goal")]
-    return [pl.col(name) for name in (*scores, *IDS, *FINISH, "source", "split") if name in columns]
-
-
-def select_role_and_content(column: str) -> pl.Expr:
-    """Select messages without ``extra``: structs of role and content."""
-    keys = [pl.element().struct.field("role"), pl.element().struct.field("content")]
-    return pl.col(column).list.eval(pl.struct(keys))
-
-
-def _compute_margin() -> pl.Expr:
-    return (pl.col("distance_rejected") - pl.col("distance_chosen")).fill_null(0.0).alias("margin")
-
-
-def _trim_last_message(column: str) -> pl.Expr:
-    last = pl.col(column).list.last()
-    content = last.struct.field("content").str.strip_chars(WHITE)
-    return pl.struct(role=last.struct.field("role"), content=content).alias(column)
-
-
-_SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
-
-
-def _convert_to_sharegpt(column: str) -> pl.Expr:
-    who = pl.element().struct.field("role").replace_strict(_SHAREGPT, return_dtype=pl.String)
-    return pl.col(column).list.eval(pl.struct(who.alias("from"), pl.element().struct.field("content").alias("value")))
-
-
-def _convert_last_to_sharegpt(column: str) -> pl.Expr:
-    last = pl.col(column).list.last()
-    who = last.struct.field("role").replace_strict(_SHAREGPT, return_dtype=pl.String)
-    return pl.struct(who.alias("from"), last.struct.field("content").alias("value")).alias(column)
-
-
-def _select_text(column: str) -> pl.Expr:
-    return pl.col(column).list.last().struct.field("content").alias(column)
-
-
-def _has_any_extra() -> pl.Expr:
-    return pl.any_horizontal([has_read_extra(column) for column in SIDES])
-
-
-def _has_several_messages() -> pl.Expr:
-    return (pl.col("chosen").list.len() != 1) | (pl.col("rejected").list.len() != 1)
-
-
-def _lacks_alternation() -> pl.Expr:
-    """Tell whether user (or tool) and assistant turns, after the system message, do not alternate."""
-    role = pl.element().struct.field("role")
-    asks = role.filter(role != "system").is_in(["user", "tool"])
-    odd = pl.int_range(pl.len()).filter(role != "system") - (role == "system").sum()
-    return ~pl.col("prompt").list.eval(asks == (odd % 2 == 0)).list.all()
-
-
-_ONLY_TEXT = Refusal("this trainer keeps only role and content of a message: tool calls would be lost", _has_any_extra)
-_ONE_ANSWER = Refusal("this trainer takes one message as completion, not several", _has_several_messages)
-_SAME_TRIMMED = Refusal(
-    "chosen and rejected differ only in the white space at their ends, which this trainer's templates cut off",
-    lambda: _select_text("chosen").str.strip_chars(WHITE) == _select_text("rejected").str.strip_chars(WHITE),
-)
-_TURNS = Refusal("this trainer needs user and assistant turns to alternate", _lacks_alternation)
-
-
-def _shape_prefboost(columns: list[str]) -> list[pl.Expr]:
-    return [pl.col(name) for name in columns]
-
-
-def _shape_trl(columns: list[str]) -> list[pl.Expr]:
-    return [*[select_role_and_content(column) for column in SIDES], *_select_facts(columns)]
-
-
-def _shape_openrlhf(columns: list[str]) -> list[pl.Expr]:
-    return [*[select_role_and_content(column) for column in SIDES], _compute_margin(), *_select_facts(columns)]
-
-
-def _shape_axolotl(columns: list[str]) -> list[pl.Expr]:
-    sides = [_trim_last_message(side) for side in ("chosen", "rejected")]
-    return [select_role_and_content("prompt").alias("messages"), *sides, *_select_facts(columns)]
-
-
-def _shape_llamafactory(columns: list[str]) -> list[pl.Expr]:
-    prompt = _convert_to_sharegpt("prompt").alias("conversations")
-    return [prompt, _convert_last_to_sharegpt("chosen"), _convert_last_to_sharegpt("rejected"), *_select_facts(columns)]
-
-
-def _shape_verl(columns: list[str]) -> list[pl.Expr]:
-    """Select the five documented fields, and the two completions as text for verl's reward-model data set."""
-    source = pl.col("source").fill_null("prefboost") if "source" in columns else pl.lit("prefboost")
-    split = pl.col("split").fill_null("train") if "split" in columns else pl.lit("train")
-    facts = [each for each in _select_facts(columns) if each.meta.output_name() not in ("source", "split")]
-    return [
-        source.alias("data_source"),
-        select_role_and_content("prompt"),
-        pl.lit("alignment").alias("ability"),
-        pl.struct(style=pl.lit("model"), ground_truth=_select_text("chosen")).alias("reward_model"),
-        pl.struct(split.alias("split"), pl.col("row").alias("index"), *facts).alias("extra_info"),
-        _select_text("chosen"),
-        _select_text("rejected"),
-    ]
-
-
-def _shape_trl_completions(columns: list[str]) -> list[pl.Expr]:
-    about = [name for name in columns if name.partition(".")[0] == "score"]
-    about += [name for name in ("completion_id", "prompt_id", "finish_reason", "source", "split") if name in columns]
-    return [
-        select_role_and_content("prompt"),
-        select_role_and_content("completion"),
-        *(pl.col(name) for name in about),
-    ]
 
 
 def _build_dataset_entry(file_name: str) -> dict[str, Any]:
@@ -256,17 +132,36 @@ def _build_dataset_info(data: str | Mapping[str, str]) -> dict[str, str]:
     return {"dataset_info.json": json.dumps(entries, indent=2) + "\n"}
 
 
-_TRAIN_DPO = (
-    "openrlhf.cli.train_dpo --dataset {path} --prompt_key prompt --chosen_key chosen --rejected_key rejected "
-    "--apply_chat_template"
+_OPENRLHF = (
+    # Its default of 512 tokens drops rows with longer prompts without a count.
+    "deepspeed --module openrlhf.cli.train_dpo --data.dataset {path} --data.prompt_key prompt "
+    "--data.chosen_key chosen --data.rejected_key rejected --data.apply_chat_template --data.max_len 4096"
 )
+
+_NEMO_RL = (
+    "uv run examples/run_dpo.py data.train.dataset_name=PreferenceDataset +data.train.data_path={path} "
+    "data.train.split=train"
+)
+
+_OPEN_INSTRUCT = "open_instruct/dpo.py --mixer_list {path} 1.0 --mixer_list_splits train"
+
+_TINKER = """from tinker_cookbook.preference.dpo_datasets import DPODatasetBuilderFromComparisons
+from tinker_cookbook.preference.preference_datasets import ComparisonBuilderFromJsonl
+
+comparisons = ComparisonBuilderFromJsonl(train_path="{path}")
+dataset_builder = DPODatasetBuilderFromComparisons(common_config=..., comparison_builder=comparisons)"""
+
+WITHDRAWN = {
+    "verl": "verl has no trainer for preference pairs: its trainers are online (PPO, GRPO) or supervised",
+}
+"""Trainers that people ask for and that cannot train on goal pairs -> why."""
 
 EXPORTS: dict[str, Export] = {
     "prefboost": Export(
         "prefboost",
         "Every column of the GoalPairs table.",
         "prefboost.tables.GOAL_PAIRS",
-        _shape_prefboost,
+        shape_prefboost,
         'pairs = polars.{scan}("{train}").collect().to_arrow()\n'
         'prefboost.training.train(pairs, prefboost.training.Train(model=...), pathlib.Path("RUN"))',
         'pairs = polars.{scan}("{path}").collect().to_arrow()\n'
@@ -276,61 +171,105 @@ EXPORTS: dict[str, Export] = {
         "trl",
         "TRL's conversational preference rows with an explicit prompt: prompt, chosen, rejected as lists of messages.",
         "https://huggingface.co/docs/trl/dataset_formats#preference",
-        _shape_trl,
+        shape_trl,
         'DPOTrainer(train_dataset=load_dataset("{path}", split="train"), ...)',
         'DPOTrainer(train_dataset=load_dataset("{loader}", data_files="{path}", split="train"), ...)',
+        checked="TRL 1.16.0",
     ),
     "llamafactory": Export(
         "llamafactory",
         "LLaMA-Factory's sharegpt preference rows: conversations, chosen, rejected with from and value.",
         "https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md#preference-dataset-1",
-        _shape_llamafactory,
+        shape_llamafactory,
         "llamafactory-cli train ... --stage dpo --dataset_dir {path} --dataset prefboost",
         "llamafactory-cli train ... --stage dpo --dataset_dir FOLDER --dataset prefboost\n\n"
         "FOLDER holds this file and a dataset_info.json with\n"
         f"{json.dumps({'prefboost': _build_dataset_entry('{path}')}, indent=2)}",
         " --eval_dataset prefboost_test",
-        (_ONLY_TEXT, _ONE_ANSWER, _TURNS),
+        (ONLY_TEXT, ONE_ANSWER, TURNS),
         spreads_extra=False,
         companions=_build_dataset_info,
         folder_per_split=True,
         endings=("parquet", "jsonl"),
         endings_of_file=("parquet", "jsonl"),
+        checked="LLaMA-Factory 0.9.5",
     ),
     "axolotl": Export(
         "axolotl",
         "Axolotl's chat_template.default rows: messages, and chosen and rejected as one message each, without white "
         "space at their ends.",
         "https://docs.axolotl.ai/docs/rlhf.html#chat_template.default",
-        _shape_axolotl,
+        shape_axolotl,
         "rl: dpo\ndatasets:\n  - path: {path}\n    split: train\n    type: chat_template.default",
         "rl: dpo\ndatasets:\n  - path: {path}\n    ds_type: {loader}\n    split: train\n"
         "    type: chat_template.default",
-        refusals=(_ONLY_TEXT, _ONE_ANSWER, _SAME_TRIMMED),
+        refusals=(ONLY_TEXT, ONE_ANSWER, SAME_TRIMMED),
         spreads_extra=False,
         trims=True,
+        checked="Axolotl 0.19.0",
     ),
     "openrlhf": Export(
         "openrlhf",
         "OpenRLHF's rows: prompt, chosen, rejected as lists of messages; margin is how much nearer the goal chosen is.",
         "https://github.com/OpenRLHF/OpenRLHF/blob/main/openrlhf/datasets/reward_dataset.py",
-        _shape_openrlhf,
-        _TRAIN_DPO,
-        _TRAIN_DPO,
+        shape_openrlhf,
+        _OPENRLHF,
+        _OPENRLHF,
+        " --eval.dataset {path} --eval.split test",
         endings_of_file=("parquet", "jsonl"),
+        checked="OpenRLHF 0.11.2",
     ),
-    "verl": Export(
-        "verl",
-        "verl's five fields (data_source, prompt, ability, reward_model, extra_info), and chosen and rejected as text.",
-        "https://verl.readthedocs.io/en/latest/preparation/prepare_data.html",
-        _shape_verl,
-        "'data.train_files={train}.parquet' data.prompt_key=prompt",
-        "data.train_files={path} data.prompt_key=prompt",
-        " 'data.val_files={test}.parquet'",
-        (_ONLY_TEXT, _ONE_ANSWER),
+    "ms-swift": Export(
+        "ms-swift",
+        "ms-swift's rows: messages and rejected_messages, two whole conversations.",
+        "https://github.com/modelscope/ms-swift/blob/main/docs/source_en/Customization/Custom-dataset.md",
+        shape_ms_swift,
+        "swift rlhf --rlhf_type dpo --dataset {path}",
+        "swift rlhf --rlhf_type dpo --dataset {path}",
+        " --val_dataset {test}",
+        (ONLY_TEXT,),
         spreads_extra=False,
-        endings=("parquet",),
-        endings_of_file=("parquet",),
+        endings=("parquet", "jsonl"),
+        endings_of_file=("parquet", "jsonl"),
+        checked="ms-swift 4.6.0",
+    ),
+    "nemo-rl": Export(
+        "nemo-rl",
+        "NeMo RL's PreferenceDataset: context, and completions with rank under the goal and their own score as reward.",
+        "https://github.com/NVIDIA-NeMo/RL/blob/main/docs/guides/dpo.md#datasets",
+        shape_nemo_rl,
+        _NEMO_RL,
+        f"{_NEMO_RL} data.validation=null",
+        " data.validation.dataset_name=PreferenceDataset +data.validation.data_path={path} data.validation.split=test",
+        (ONLY_TEXT, ONE_ANSWER),
+        spreads_extra=False,
+        endings_of_file=("parquet", "jsonl"),
+        checked="NeMo RL 0.7.0",
+    ),
+    "tinker": Export(
+        "tinker",
+        "tinker-cookbook's labelled comparisons: A is the completion that wins under the goal.",
+        "https://github.com/thinking-machines-lab/tinker-cookbook/blob/main/tinker_cookbook/preference",
+        shape_tinker,
+        _TINKER,
+        _TINKER,
+        refusals=(ONLY_TEXT, ONE_ANSWER),
+        spreads_extra=False,
+        endings=(),
+        endings_of_file=("jsonl",),
+        checked="tinker-cookbook 0.6.1",
+    ),
+    "open-instruct": Export(
+        "open-instruct",
+        "Open Instruct's rows: chosen and rejected, two whole conversations that differ in their last message.",
+        "https://github.com/allenai/open-instruct/blob/main/docs/algorithms/dpo.md",
+        shape_open_instruct,
+        _OPEN_INSTRUCT,
+        _OPEN_INSTRUCT,
+        refusals=(ONLY_TEXT, ONE_ANSWER),
+        spreads_extra=False,
+        endings_of_file=("parquet", "jsonl"),
+        checked="Open Instruct 0.3.0",
     ),
 }
 """Every export by name."""
@@ -340,7 +279,7 @@ COMPLETION_EXPORTS: dict[str, Export] = {
         "prefboost",
         "Every column of the table.",
         "prefboost.tables.SCORED_COMPLETIONS",
-        _shape_prefboost,
+        shape_prefboost,
         'prefboost.read("{path}")',
         'prefboost.read("{path}")',
     ),
@@ -348,7 +287,7 @@ COMPLETION_EXPORTS: dict[str, Export] = {
         "trl",
         "TRL's conversational prompt-completion rows: prompt and completion as lists of messages, to fine-tune on.",
         "https://huggingface.co/docs/trl/dataset_formats#prompt-completion",
-        _shape_trl_completions,
+        shape_trl_completions,
         'SFTTrainer(train_dataset=load_dataset("{path}", split="train"), ...)',
         'SFTTrainer(train_dataset=load_dataset("{loader}", data_files="{path}", split="train"), ...)',
     ),
