@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.synthesis.filters import CHECKS, Filters, apply_filters, detect_script, edit_distance
+from prefboost.synthesis.filters import REASONS, Filters, apply_filters, detect_script, edit_distance
 from prefboost.synthesis.proposal import Draft, PromptItem, Proposal
 
 FIRST = "The Rhine rises in the Alps and flows through six countries before it meets the North Sea."
@@ -27,7 +27,7 @@ def reason(proposal: Proposal, **settings: Any) -> str | None:
 
 def test_a_good_pair_passes_all_filters_by_name() -> None:
     settled, passed = apply_filters(Filters(max_edit_distance=0.95), pair())
-    assert settled.fault is None and passed == list(CHECKS)
+    assert settled.fault is None and passed == list(REASONS)
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,9 @@ def test_a_good_pair_passes_all_filters_by_name() -> None:
 )  # fmt: skip
 def test_each_fault_ends_with_its_own_reason(filter: str, second: str) -> None:
     settled, passed = apply_filters(Filters(max_edit_distance=0.95), pair(second=second))
-    assert settled.fault is not None and settled.fault[0] == CHECKS[filter][0]
+    assert settled.fault is not None and settled.fault[0] == REASONS[filter]
     assert settled.fault[1]
-    assert passed == list(CHECKS)[: list(CHECKS).index(filter)]
+    assert passed == list(REASONS)[: list(REASONS).index(filter)]
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,14 @@ def test_a_filter_that_is_turned_off_sets_nothing_aside(settings: dict[str, Any]
 def test_another_language_in_the_same_script_is_found_on_request() -> None:
     french = "Le Rhin prend sa source dans les Alpes et traverse six pays avant de rejoindre la mer du Nord."
     assert reason(pair(second=french)) is None
-    assert reason(pair(second=french), language="detect") == CHECKS["language"][0]
+    assert reason(pair(second=french), language="detect") == REASONS["language"]
     assert reason(pair(), language="detect") is None
 
 
 def test_cut_completions_and_patterns_of_ones_own() -> None:
     assert reason(pair(finish_1="length")) is None
-    assert reason(pair(finish_1="length"), cut=True) == CHECKS["cut"][0]
-    assert reason(pair(), patterns=("rotterdam",)) == CHECKS["pattern"][0]
+    assert reason(pair(finish_1="length"), cut=True) == REASONS["cut"]
+    assert reason(pair(), patterns=("rotterdam",)) == REASONS["pattern"]
 
 
 def test_the_first_reason_stays() -> None:

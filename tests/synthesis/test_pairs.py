@@ -9,7 +9,7 @@ from dataclasses import replace
 from made_writer import Writer
 
 from prefboost.synthesis.edits import RMBoost
-from prefboost.synthesis.filters import CHECKS
+from prefboost.synthesis.filters import REASONS
 from prefboost.synthesis.pairs import build_pairs_table
 from prefboost.synthesis.proposal import Draft, Proposal, list_prompt_items
 from prefboost.tables import Table
@@ -42,7 +42,7 @@ def test_a_pair_carries_how_it_came_about(prompts: Prompts) -> None:
         "plan": "plan",
         "first": " one fine answer on rivers",
         "second": "plan ==== quite another answer on rivers",
-        "passed": list(CHECKS),
+        "passed": list(REASONS),
     }
 
 

@@ -6,7 +6,6 @@ relabelled (implicit-reward augmentation, arXiv 2410.08067): train on the pairs,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -14,8 +13,8 @@ from pydantic import Field
 from prefboost.devices import NumberSetting
 from prefboost.engines.desk import NOT_YET, Desk
 from prefboost.preferences.scales.kinds import SCALES, Scale
-from prefboost.scoring.sequence_logps import Encoded, LogprobModel, check_vocabularies, compute_log_ratios, encode_items
-from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, with_scores
+from prefboost.scoring.sequence_logps import LogprobModel, check_vocabularies, compute_log_ratios, encode_items
+from prefboost.scoring.sides import Scores, list_scored_items, with_scores
 from prefboost.settings import Settings, choice
 from prefboost.tables import Table
 
@@ -71,9 +70,18 @@ class ImplicitReward(LogRatio):
 
     def score_stored(self, table: Table, desk: Desk) -> Table:
         """Score at a desk: what its store holds is not computed again."""
+        from prefboost.chat.rendering import ChatEncoder
+        from prefboost.engines.models.weights import context_of, load_config, load_tokenizer
+
         items = list_scored_items(table)
+        ours, theirs = (
+            load_tokenizer(name, revision=revision, trust_remote_code=self.trust_remote_code)
+            for name, revision in ((self.policy, None), (self.reference, self.reference_revision))
+        )
+        check_vocabularies(self.policy, ours, self.reference, theirs)
+        limit = self.max_length or context_of(load_config(self.policy, trust_remote_code=self.trust_remote_code))
         scores = Scores()
-        usable = self._encode_items(items, scores)
+        usable = encode_items(items, ChatEncoder(ours), limit, scores)
         policy, reference = self._describe_model(self.policy), self._describe_model(self.reference)
         ratios = compute_log_ratios(policy, reference, [ids for _, ids in usable], desk)
         for (item, (_, completion)), ratio in zip(usable, ratios, strict=True):
@@ -89,18 +97,6 @@ class ImplicitReward(LogRatio):
         contradictions = sum(chosen[row] < rejected[row] for row in chosen.keys() & rejected.keys())
         notes: dict[str, Any] = {"pairs that the policy ranks the other way round": contradictions}
         return with_scores(table, scores, self.model_dump(mode="json"), notes, self.scale)
-
-    def _encode_items(self, items: Sequence[ScoredItem], scores: Scores) -> list[tuple[ScoredItem, Encoded]]:
-        from prefboost.chat.rendering import ChatEncoder
-        from prefboost.engines.models.weights import context_of, load_config, load_tokenizer
-
-        ours, theirs = (
-            load_tokenizer(name, revision=revision, trust_remote_code=self.trust_remote_code)
-            for name, revision in ((self.policy, None), (self.reference, self.reference_revision))
-        )
-        check_vocabularies(self.policy, ours, self.reference, theirs)
-        limit = self.max_length or context_of(load_config(self.policy, trust_remote_code=self.trust_remote_code))
-        return encode_items(items, ChatEncoder(ours), limit, scores)
 
     def _describe_model(self, name: str) -> LogprobModel:
         revision = self.reference_revision if name == self.reference else None

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Annotated, Any, Literal
 
 import polars as pl
@@ -166,13 +167,27 @@ class Rater(Settings):
 
     def _build_requests(self, rubric: Rubric, groups: Sequence[Group]) -> list[Request]:
         if self.read == "logprobs":
-            return [
-                _build_request(rubric, group, _build_choice_ending(rubric, at, key, len(group)))
-                for group in groups
-                for at in range(len(group))
-                for key in rubric.keys
-            ]
-        schema = _build_schema(rubric, self.reason)
+            form = f"with one whole number from {rubric.low} to {rubric.high} and nothing else."
+            if _has_two_digits(rubric):
+                ratings = range(rubric.low, rubric.high + 1)
+                letters = ", ".join(f"{_name_letter(rubric, rating)} for {rating}" for rating in ratings)
+                form = f"with one letter and nothing else: {letters}."
+            requests = []
+            for group in groups:
+                for at, key in product(range(len(group)), rubric.keys):
+                    of = "the completion" if len(group) == 1 else f"completion {at + 1}"
+                    what = f"Your rating of {of}" + (f" for {key}" if rubric.aspects else "")
+                    requests.append(_build_request(rubric, group, f"{what}? Answer {form}"))
+            return requests
+        rating = {"anyOf": [{"type": "integer", "enum": list(range(rubric.low, rubric.high + 1))},
+                            {"type": "string", "enum": ["N/A"]}]}  # fmt: skip
+        # Within what servers of structured output support.
+        reason = {"reason": {"type": "string"}} if self.reason else {}
+        fields: dict[str, Any] = {"candidate": {"type": "integer"}, **reason, **dict.fromkeys(rubric.keys, rating)}
+        entry = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+        listed = {"ratings": {"type": "array", "items": entry}}
+        whole = {"type": "object", "properties": listed, "required": ["ratings"], "additionalProperties": False}
+        schema = json.dumps(whole)
         return [
             _build_request(rubric, group, _build_ending(rubric, len(group), self.reason), sample, schema)
             for group in groups
@@ -288,27 +303,6 @@ def _build_ending(rubric: Rubric, completions: int, reason: bool) -> str:
         f'{{"ratings": [{{{", ".join(fields)}}}]}}\n'
         f'RATING is a whole number from {rubric.low} to {rubric.high}, or "N/A" where it does not apply.'
     )
-
-
-def _build_schema(rubric: Rubric, reason: bool) -> str:
-    """Build the JSON schema of the answer, within what servers of structured output support."""
-    rating = {"anyOf": [{"type": "integer", "enum": list(range(rubric.low, rubric.high + 1))},
-                        {"type": "string", "enum": ["N/A"]}]}  # fmt: skip
-    fields: dict[str, Any] = {"candidate": {"type": "integer"}, **({"reason": {"type": "string"}} if reason else {})}
-    fields |= dict.fromkeys(rubric.keys, rating)
-    entry = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
-    listed = {"ratings": {"type": "array", "items": entry}}
-    whole = {"type": "object", "properties": listed, "required": ["ratings"], "additionalProperties": False}
-    return json.dumps(whole)
-
-
-def _build_choice_ending(rubric: Rubric, at: int, key: str, completions: int) -> str:
-    of = "the completion" if completions == 1 else f"completion {at + 1}"
-    what = f"Your rating of {of}" + (f" for {key}" if rubric.aspects else "")
-    if not _has_two_digits(rubric):
-        return f"{what}? Answer with one whole number from {rubric.low} to {rubric.high} and nothing else."
-    named = ", ".join(f"{_name_letter(rubric, rating)} for {rating}" for rating in range(rubric.low, rubric.high + 1))
-    return f"{what}? Answer with one letter and nothing else: {named}."
 
 
 def _has_two_digits(rubric: Rubric) -> bool:

@@ -19,7 +19,7 @@ import ast
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -73,7 +73,22 @@ def read_ratings(text: str, keys: Sequence[str], count: int, bounds: tuple[int, 
         return _number(value, low, high)
 
     def lines(text: str) -> Ratings | None:
-        return _ratings_in_lines(_without_marks(text), keys, number) if count == 1 else None
+        if count != 1:
+            return None
+        text = _without_marks(text)
+        if len(keys) == 1:
+            matches = re.findall(rf"\[\[\s*({_LOOSE})\s*\]\]", text, re.IGNORECASE)
+            if matches or _NUMBER.fullmatch(text.strip()):
+                return [{keys[0]: number(matches[-1] if matches else text)}]
+        ratings: dict[str, float | None] = {}
+        for key in keys:
+            names = r"(?:overall\s+)?(?:rating|score)" if key == "rating" else re.escape(key).replace("_", r"[\s_-]*")
+            behind = rf"(?:\s*\([^()\n]{{0,30}}\))?\W*[:=-][\s*_`\"']*({_LOOSE})(?=[\s*_`\"',.;)]|$)"
+            matches = re.findall(rf"^[^\w{{\[]*(?:final\s+)?{names}{behind}", text, re.I | re.M)
+            if not matches:
+                return None
+            ratings[key] = number(matches[-1])
+        return [ratings]
 
     return _read_first(text, [_last_json(lambda value: _ratings_in_json(value, keys, count, number)), lines],
                         "the answer holds no ratings")  # fmt: skip
@@ -142,9 +157,21 @@ def _last_json(
     """
 
     def find_last(text: str) -> T | None:
+        # Every outermost object or array, and where it ends. Not strict: models write line breaks and tabs into the
+        # strings of their JSON as they are.
+        decoder, at, values = json.JSONDecoder(strict=False), 0, []
+        while (opening := re.compile(r"[{\[]").search(text, at)) is not None:
+            at = opening.start()
+            try:
+                value, at = decoder.raw_decode(text, at)
+            except (ValueError, RecursionError):
+                value, end = _mend_json(text, at)
+                at = end if value is not None else at + 1
+            if value is not None:
+                values.append((value, at))
         wrong: _Wrong | None = None
         # From the end: models repeat the form they were given, draft, and correct themselves before they answer.
-        for value, end in reversed(list(_json_values(text))):
+        for value, end in reversed(values):
             try:
                 if (reading := read(value)) is not None:
                     return behind(text[end:]) or reading
@@ -155,21 +182,6 @@ def _last_json(
         return None
 
     return find_last
-
-
-def _json_values(text: str) -> Iterator[tuple[Any, int]]:
-    """Yield every outermost object or array of a text, and where it ends."""
-    # Not strict: models write line breaks and tabs into the strings of their JSON as they are.
-    decoder, at = json.JSONDecoder(strict=False), 0
-    while (opening := re.compile(r"[{\[]").search(text, at)) is not None:
-        at = opening.start()
-        try:
-            value, at = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
-            value, end = _mend_json(text, at)
-            at = end if value is not None else at + 1
-        if value is not None:
-            yield value, at
 
 
 def _mend_json(text: str, start: int) -> tuple[Any, int]:
@@ -210,14 +222,11 @@ def _ratings_in_json(
         return None
     if len(rows) != count:
         raise _Wrong("the answer rates another number of completions")
-    return _in_order([{key: number(_find_value(row, key)) for key in keys} for row in rows], rows)
-
-
-def _in_order(ratings: Ratings, rows: Sequence[Mapping[str, Any]]) -> Ratings:
-    """Order ratings by the numbers that the answer gives the completions, where it gives any."""
+    ratings = [{key: number(_find_value(row, key)) for key in keys} for row in rows]
     named = [row.get("candidate", row.get("completion")) for row in rows]
     if all(name is None for name in named):
         return ratings
+    # In the order of the numbers that the answer gives the completions.
     places = [int(digits[0]) if (digits := re.findall(r"\d+", str(name))) else 0 for name in named]
     if sorted(places) != list(range(1, len(rows) + 1)):
         raise _Wrong("the answer does not number the completions as they were shown")
@@ -234,25 +243,6 @@ def _find_value(row: Mapping[str, Any], key: str, default: Any = _MISSING) -> An
     if value is _MISSING:
         raise _Wrong("a rating is missing")
     return value
-
-
-def _ratings_in_lines(text: str, keys: Sequence[str], number: Callable[[Any], float | None]) -> Ratings | None:
-    if len(keys) == 1:
-        matches = re.findall(rf"\[\[\s*({_LOOSE})\s*\]\]", text, re.IGNORECASE)
-        if matches or _NUMBER.fullmatch(text.strip()):
-            return [{keys[0]: number(matches[-1] if matches else text)}]
-    ratings: dict[str, float | None] = {}
-    for key in keys:
-        names = r"(?:overall\s+)?(?:rating|score)" if key == "rating" else re.escape(key).replace("_", r"[\s_-]*")
-        matches = re.findall(
-            rf"^[^\w{{\[]*(?:final\s+)?{names}(?:\s*\([^()\n]{{0,30}}\))?\W*[:=-][\s*_`\"']*({_LOOSE})(?=[\s*_`\"',.;)]|$)",
-            text,
-            re.I | re.M,
-        )
-        if not matches:
-            return None
-        ratings[key] = number(matches[-1])
-    return [ratings]
 
 
 def _number(value: Any, low: int, high: int) -> float | None:

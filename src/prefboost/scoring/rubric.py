@@ -73,13 +73,7 @@ def load_rubric(name: str) -> Rubric:
 
     alone, together = render(False), render(True)
     variables = vars(alone)
-    low, high = _range(variables, name)
-    texts = (str(module).strip() for module in (alone, together))
-    return Rubric(name, template.identity, low, high, _aspects(variables, name), *texts)
-
-
-def _range(variables: Mapping[str, Any], name: str) -> tuple[int, int]:
-    low, high = variables.get("low"), variables.get("high")
+    low, high, aspects = variables.get("low"), variables.get("high"), variables.get("aspects", {})
     if not (type(low) is int and type(high) is int and 0 <= low < high < low + _MOST_CHOICES):
         raise SettingsError(
             f"a rubric rates from a whole number low to a larger one high, with at most {_MOST_CHOICES} ratings; "
@@ -87,11 +81,6 @@ def _range(variables: Mapping[str, Any], name: str) -> tuple[int, int]:
             remedy="write {% set low, high = 1, 10 %} at its top",
             place=Place(name),
         )
-    return low, high
-
-
-def _aspects(variables: Mapping[str, Any], name: str) -> dict[str, str]:
-    aspects = variables.get("aspects", {})
     wrong = [key for key in aspects if not (isinstance(key, str) and _NAME.fullmatch(key))] if aspects else []
     if not isinstance(aspects, Mapping) or wrong or {"candidate", "reason"} & set(aspects):
         raise SettingsError(
@@ -99,4 +88,6 @@ def _aspects(variables: Mapping[str, Any], name: str) -> dict[str, str]:
             remedy='write {% set aspects = {"clarity": "Is it easy to follow?"} %}; candidate and reason are taken',
             place=Place(name),
         )
-    return {key: str(meaning) for key, meaning in aspects.items()}
+    meanings = {key: str(meaning) for key, meaning in aspects.items()}
+    texts = (str(module).strip() for module in (alone, together))
+    return Rubric(name, template.identity, low, high, meanings, *texts)

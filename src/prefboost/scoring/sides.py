@@ -99,7 +99,8 @@ def list_scored_items(table: Table) -> list[ScoredItem]:
 def read_item_scores(table: Table, items: Sequence[ScoredItem]) -> list[float | None]:
     """Read the scores that a table has for its items; None where it has none."""
     columns = {side: score for side, (score, _) in _SIDES[table.spec.name].items() if score in table.frame.columns}
-    return [table.frame[columns[item.side]][item.row] if item.side in columns else None for item in items]
+    scores = {side: table.frame[score].to_list() for side, score in columns.items()}
+    return [scores[item.side][item.row] if item.side in scores else None for item in items]
 
 
 def with_scores(
@@ -123,7 +124,19 @@ def with_scores(
     for (row, _), numbers in scores.values.items():
         if not all(number is None or abs(number) < float("inf") for number in numbers):
             faults.setdefault(row, ("the model gave a score that is not finite", str(list(numbers))))
-    usable, aside = reject_faulty(_with_columns(table, scores), faults, stage="score", path=table.path)
+    # Aspects of earlier scores go too: beside new ones they would read as the same scorer's.
+    frame = table.frame.drop(name for name in table.frame.columns if name.startswith(("score", _MASS)))
+    unknown = [None] * len(scores.heads)
+    columns = []
+    for side, (column, _) in _SIDES[table.spec.name].items():
+        rows = [scores.values.get((row, side), unknown) for row in range(frame.height)]
+        for at, head in enumerate(scores.heads):
+            name = f"{column}.{head}" if head else column
+            columns.append(pl.Series(name, [numbers[at] for numbers in rows], pl.Float64))
+        if scores.masses:
+            masses = [scores.masses.get((row, side)) for row in range(frame.height)]
+            columns.append(pl.Series(f"{_MASS}{column.removeprefix('score')}", masses, pl.Float64))
+    usable, aside = reject_faulty(frame.with_columns(columns), faults, stage="score", path=table.path)
     if faults and usable.is_empty():
         reason, example = next(iter(faults.values()))
         raise DataError(
@@ -146,21 +159,3 @@ def with_scores(
         return scored
     overall = [scored.frame[name] for name in find_score_columns(scored) if "." not in name]
     return apply_scale(scored, fit_scale(scale, overall))
-
-
-def _with_columns(table: Table, scores: Scores) -> pl.DataFrame:
-    """Replace the frame's scores by the new ones."""
-    sides = _SIDES[table.spec.name]
-    # Aspects of earlier scores go too: beside new ones they would read as the same scorer's.
-    frame = table.frame.drop(name for name in table.frame.columns if name.startswith(("score", _MASS)))
-    unknown = [None] * len(scores.heads)
-    columns = []
-    for side, (column, _) in sides.items():
-        rows = [scores.values.get((row, side), unknown) for row in range(frame.height)]
-        for at, head in enumerate(scores.heads):
-            name = f"{column}.{head}" if head else column
-            columns.append(pl.Series(name, [numbers[at] for numbers in rows], pl.Float64))
-        if scores.masses:
-            masses = [scores.masses.get((row, side)) for row in range(frame.height)]
-            columns.append(pl.Series(f"{_MASS}{column.removeprefix('score')}", masses, pl.Float64))
-    return frame.with_columns(columns)

@@ -51,8 +51,14 @@ def fill_numbers(
         answers = (rows.get(query.key) for query in queries)
         return [None if row is None or isinstance(row, Failure) else row["values"] for row in answers]
     numbers: dict[str, list[float]] = {}
+    batches: Iterator[Finished[Numbers]]
     if desk.store is None:
-        batches = _compute_all(keys, plan, compute)
+        # Reversed, so that of equal keys the first index stays.
+        first = {key: index for index, key in reversed(list(enumerate(keys)))}
+        batches = (
+            Finished([(at, Numbers(values)) for at, values in zip(batch, compute(batch), strict=True)], stored=False)
+            for batch in plan(sorted(first.values()))
+        )
     else:
         batches = compute_stored(queries, plan, compute, desk.store)
     for batch in batches:
@@ -62,14 +68,3 @@ def fill_numbers(
         work = replace(work, done=len(numbers), stored=work.stored + stored)
         desk.tell(work)
     return [numbers.get(key) for key in keys]
-
-
-def _compute_all(
-    keys: Sequence[str],
-    plan: Callable[[list[int]], Iterable[Sequence[int]]],
-    compute: Callable[[Sequence[int]], list[list[float]]],
-) -> Iterator[Finished[Numbers]]:
-    # Reversed, so that of equal keys the first index stays.
-    first = {key: index for index, key in reversed(list(enumerate(keys)))}
-    for batch in plan(sorted(first.values())):
-        yield Finished([(at, Numbers(values)) for at, values in zip(batch, compute(batch), strict=True)], stored=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,7 +102,16 @@ def audit(
     Raises:
         DataError: the table holds no pair with a lineage.
     """
-    frame, lineage = _read_lineage(table)
+    frame = table.frame
+    has_lineage = table.spec is PREFERENCE_PAIRS and "lineage" in frame.columns
+    frame = frame.filter(pl.col("lineage").is_not_null()) if has_lineage else frame.clear()
+    if frame.is_empty():
+        raise DataError(
+            "no pair has a lineage, so their origin is unknown",
+            remedy="give a file that `prefboost synthesize` wrote",
+            place=Place(path=table.path, column="lineage"),
+        )
+    lineage = [json.loads(text) for text in frame["lineage"]]
     prompts = frame["prompt_id"].to_numpy()
     chosen, rejected = ([join_text(messages) for messages in frame[side]] for side in ("chosen", "rejected"))
     lengths = np.array(
@@ -169,23 +178,4 @@ def label_noise(table: Table, judge: Judge, name: str, calls: ModelCalls) -> Lab
     flips = (np.sign(shares[:, 0] - 0.5) != np.sign(shares[:, 1] - 0.5)).astype(np.float64)
     return LabelNoise(
         name, bootstrap_mean(wrong, clusters=prompts), bootstrap_mean(flips, clusters=prompts), dict(faults)
-    )
-
-
-def _read_lineage(table: Table) -> tuple[pl.DataFrame, Sequence[Mapping[str, Any]]]:
-    """Read the lineage of the rows that have one.
-
-    Raises:
-        DataError: none has.
-
-    """
-    frame = table.frame
-    if table.spec is PREFERENCE_PAIRS and "lineage" in frame.columns:
-        frame = frame.filter(pl.col("lineage").is_not_null())
-        if frame.height:
-            return frame, [json.loads(text) for text in frame["lineage"]]
-    raise DataError(
-        "no pair has a lineage, so their origin is unknown",
-        remedy="give a file that `prefboost synthesize` wrote",
-        place=Place(path=table.path, column="lineage"),
     )

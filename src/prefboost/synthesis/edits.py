@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -44,48 +44,52 @@ class _Editing(Generating):
     )
     filters: Filters = Field(Filters(max_edit_distance=0.95), description="What sets a pair aside.")
 
-    def _propose_edits(self, items: Sequence[PromptItem], prompt: str, calls: ModelCalls) -> list[Proposal]:
-        """Ask for both completions; the label of each second one is known before it is written."""
+    def _propose_edits(
+        self, items: Sequence[PromptItem], prompt: str, calls: ModelCalls, directions: Sequence[Sequence[Direction]]
+    ) -> list[Proposal]:
+        """Ask for both completions; the label of each second one is known before it is written.
+
+        Args:
+            items, calls: see `prefboost.synthesis.method.Method`.
+            prompt: Jinja file of the request.
+            directions: of every item, one for each second completion.
+        """
         firsts = write_first_drafts(items, calls, self, self.first)
         template = load_prompt(prompt)
         proposals, faults = [], []
-        for item, first in zip(items, firsts, strict=True):
+        for item, first, directions_of_item in zip(items, firsts, directions, strict=True):
             if first.fault is not None or not first.text:
                 faults.append(Proposal(item, first, Draft(), fault=first.fault or ("a completion is empty", "first")))
                 continue
-            for direction in self._choose_directions(item):
+            for direction in directions_of_item:
                 aspects = list(self.aspects.draw(self.seed, item.prompt_id, direction))
                 lineage = {"prompt": template.identity, "aspects": aspects, "direction": direction}
                 wins = 0.0 if direction == "better" else 1.0
                 proposals.append(Proposal(item, first, Draft(), wins, direction, lineage))
         engine = self.generator if self.editor is None else self.editor
-        requests = [template.request(**self._list_values(proposal)) for proposal in proposals]
+        requests = []
+        for proposal in proposals:
+            words, window = len(proposal.first.text.split()), None
+            if self.length_window is not None:
+                # A window of one or two words would ask for what no model keeps to.
+                least = max(_LEAST_WORDS, round(words * (1 - self.length_window)))
+                window = (least, max(least + 2, round(words * (1 + self.length_window))))
+            request = template.request(
+                task=TASKS[self.aspects.task],
+                turns=list_turns(proposal.item.prompt),
+                reference=strip_marks(proposal.first.text),
+                aspects={name: self.aspects.defined[name] for name in proposal.lineage["aspects"]},
+                direction=proposal.lineage["direction"],
+                words=window,
+                plan=self.plan,
+                delimiter=DELIMITER,
+            )
+            requests.append(request)
         outcomes = calls.completions("edits", engine, requests, self.edit_sampling or self.sampling)
         return faults + [
             replace(proposal, second=separate_plan(build_draft(outcome, model_name(engine)), self.plan))
             for proposal, outcome in zip(proposals, outcomes, strict=True)
         ]
-
-    def _choose_directions(self, item: PromptItem) -> tuple[Direction, ...]:
-        return ("better",)
-
-    def _list_values(self, proposal: Proposal) -> dict[str, Any]:
-        """List what the template sees of a proposal whose second completion is still to be written."""
-        words, window = len(proposal.first.text.split()), None
-        if self.length_window is not None:
-            # A window of one or two words would ask for what no model keeps to.
-            least = max(_LEAST_WORDS, round(words * (1 - self.length_window)))
-            window = (least, max(least + 2, round(words * (1 + self.length_window))))
-        return {
-            "task": TASKS[self.aspects.task],
-            "turns": list_turns(proposal.item.prompt),
-            "reference": strip_marks(proposal.first.text),
-            "aspects": {name: self.aspects.defined[name] for name in proposal.lineage["aspects"]},
-            "direction": proposal.lineage["direction"],
-            "words": window,
-            "plan": self.plan,
-            "delimiter": DELIMITER,
-        }
 
 
 class RMBoost(_Editing):
@@ -100,12 +104,11 @@ class RMBoost(_Editing):
 
     def propose(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[Proposal]:
         """Write both completions of each prompt (see `prefboost.synthesis.method.Method`)."""
-        return self._propose_edits(items, self.prompt, calls)
-
-    def _choose_directions(self, item: PromptItem) -> tuple[Direction, ...]:
-        if self.label == "both":
-            return ("better", "worse")
-        return ("better" if seed_random(self.seed, "label", item.prompt_id).random() < self.p_better else "worse",)
+        directions: list[tuple[Direction, ...]] = [("better", "worse")] * len(items)
+        if self.label == "bernoulli":
+            draws = [seed_random(self.seed, "label", item.prompt_id).random() for item in items]
+            directions = [("better" if draw < self.p_better else "worse",) for draw in draws]
+        return self._propose_edits(items, self.prompt, calls, directions)
 
 
 class Clair(_Editing):
@@ -116,7 +119,7 @@ class Clair(_Editing):
 
     def propose(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[Proposal]:
         """Write both completions of each prompt (see `prefboost.synthesis.method.Method`)."""
-        return self._propose_edits(items, self.prompt, calls)
+        return self._propose_edits(items, self.prompt, calls, [("better",)] * len(items))
 
 
 def separate_plan(draft: Draft, planned: bool) -> Draft:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -13,7 +13,7 @@ from prefboost.errors import MissingExtra
 from prefboost.preferences.languages import detect_language
 from prefboost.settings import Settings, choice
 from prefboost.synthesis.meta_talk import Kind, find_leak
-from prefboost.synthesis.proposal import Draft, Proposal
+from prefboost.synthesis.proposal import Proposal
 
 __all__ = ["DELIMITER", "Filters", "apply_filters", "edit_distance", "detect_script"]
 
@@ -58,8 +58,21 @@ class Filters(Settings):
     patterns: tuple[str, ...] = Field((), description="Regular expressions of your own that no completion may match.")
 
 
-Check = Callable[[Filters, Proposal], str | None]
-"""Detail for the reject where the pair fails, or None."""
+REASONS = {
+    "empty": "a completion is empty",
+    "cut": "a completion was cut at max_tokens",
+    "refusal": "a completion refuses",
+    "leaked_plan": "a plan of edits stands in a completion",
+    "label_leak": "a completion tells which side it is",
+    "meta_talk": "a completion talks about the request for it",
+    "pattern": "a completion matches a pattern of filters.patterns",
+    "language": "the completions are in different languages",
+    "near_identical": "the completions are nearly the same",
+    "echo": "the second completion repeats the first",
+    "unrelated": "the second completion is no edit of the first",
+    "length_ratio": "one completion is much longer than the other",
+}
+"""Filters in the order in which they are tried: name -> reason of the reject."""
 
 
 def apply_filters(filters: Filters, proposal: Proposal) -> tuple[Proposal, list[str]]:
@@ -67,10 +80,9 @@ def apply_filters(filters: Filters, proposal: Proposal) -> tuple[Proposal, list[
     if proposal.why_not:
         return proposal.reject(*proposal.why_not), []
     passed: list[str] = []
-    for name, (reason, check) in CHECKS.items():
-        piece = check(filters, proposal)
+    for name, piece in _run_filters(filters, proposal):
         if piece is not None:
-            return proposal.reject(reason, piece), passed
+            return proposal.reject(REASONS[name], piece), passed
         passed.append(name)
     return proposal, passed
 
@@ -95,23 +107,41 @@ def detect_script(text: str) -> str | None:
     return best if counts[best] else None
 
 
-def _list_sides(proposal: Proposal) -> Iterator[tuple[str, Draft]]:
-    yield "first", proposal.first
-    yield "second", proposal.second
+def _run_filters(filters: Filters, proposal: Proposal) -> Iterator[tuple[str, str | None]]:
+    """Yield each filter, and the detail for the reject where the pair fails it; later ones are run on demand."""
+    first, second = proposal.first.text, proposal.second.text
+    sides = {"first": proposal.first, "second": proposal.second}
+    least = max(filters.min_words, 1)
+    empty = (f"{side}: {draft.text}" for side, draft in sides.items() if len(re.findall(r"\w+", draft.text)) < least)
+    yield "empty", next(empty, None)
+    cut = (f"{side}: {draft.text[-80:]}" for side, draft in sides.items() if draft.finish_reason == "length")
+    yield "cut", next(cut, None) if filters.cut else None
+    yield "refusal", _find_leak("refusal", proposal) if filters.refusals else None
+    yield "leaked_plan", _find_leak("leaked_plan", proposal) if filters.leaked_plans else None
+    yield "label_leak", _find_leak("label_leak", proposal) if filters.label_leaks else None
+    yield "meta_talk", _find_leak("meta_talk", proposal) if filters.meta_talk else None
+    matches = (
+        f"{side}: …{draft.text[max(0, match.start() - 20) : match.end() + 40]}"
+        for side, draft in sides.items()
+        for pattern in filters.patterns
+        if (match := re.search(pattern, draft.text, re.IGNORECASE))
+    )
+    yield "pattern", next(matches, None)
+    yield "language", None if filters.language == "any" else _compare_languages(first, second, filters.language)
+    distance = 0.0 if first == second else edit_distance(first, second)
+    is_near = first == second or distance < filters.min_edit_distance
+    yield "near_identical", f"{distance:.2f}: {second}" if is_near else None
+    start, whole = " ".join(first.split()), " ".join(second.split())
+    repeats = len(start.split()) >= 5 and start != whole and start in whole
+    yield "echo", whole if filters.echoes and repeats else None
+    yield "unrelated", f"{distance:.2f}: {second}" if distance > filters.max_edit_distance else None
+    # Characters, not words: languages without spaces have few of these.
+    lengths = sorted((len(first), len(second)))
+    ratio = lengths[1] / max(lengths[0], 1)
+    yield "length_ratio", f"{ratio:.1f} times: {second}" if ratio > filters.max_length_ratio else None
 
 
-def _find_match(filters: Filters, proposal: Proposal) -> str | None:
-    """Find where a completion matches: the side and a piece of the text."""
-    for side, draft in _list_sides(proposal):
-        for pattern in filters.patterns:
-            match = re.search(pattern, draft.text, re.IGNORECASE)
-            if match:
-                start = max(0, match.start() - 20)
-                return f"{side}: …{draft.text[start : match.end() + 40]}"
-    return None
-
-
-def _find_leaking_side(kind: Kind, proposal: Proposal) -> str | None:
+def _find_leak(kind: Kind, proposal: Proposal) -> str | None:
     """Find where a completion talks about itself: the side and a piece of the text.
 
     The first completion of an edit was written without the request, or came with the table: it can leak nothing, and
@@ -119,7 +149,7 @@ def _find_leaking_side(kind: Kind, proposal: Proposal) -> str | None:
     """
     directed = "direction" in proposal.lineage and kind != "refusal"
     prompt = "\n".join(str(message["content"]) for message in proposal.item.prompt)
-    for side, draft in _list_sides(proposal):
+    for side, draft in (("first", proposal.first), ("second", proposal.second)):
         if directed and side == "first":
             continue
         for leak in find_leak(kind, draft.text, prompt):
@@ -129,90 +159,13 @@ def _find_leaking_side(kind: Kind, proposal: Proposal) -> str | None:
     return None
 
 
-def _find_empty(filters: Filters, proposal: Proposal) -> str | None:
-    least = max(filters.min_words, 1)
-    return next(
-        (
-            f"{side}: {draft.text}"
-            for side, draft in _list_sides(proposal)
-            if len(re.findall(r"\w+", draft.text)) < least
-        ),
-        None,
-    )
-
-
-def _find_cut(filters: Filters, proposal: Proposal) -> str | None:
-    cut = [f"{side}: {draft.text[-80:]}" for side, draft in _list_sides(proposal) if draft.finish_reason == "length"]
-    return cut[0] if filters.cut and cut else None
-
-
-def _find_near_identical(filters: Filters, proposal: Proposal) -> str | None:
-    first, second = proposal.first.text, proposal.second.text
-    if first == second:
-        return f"0.00: {second}"
-    distance = edit_distance(first, second)
-    return f"{distance:.2f}: {second}" if distance < filters.min_edit_distance else None
-
-
-def _find_unrelated(filters: Filters, proposal: Proposal) -> str | None:
-    if filters.max_edit_distance >= 1:
-        return None
-    distance = edit_distance(proposal.first.text, proposal.second.text)
-    return f"{distance:.2f}: {proposal.second.text}" if distance > filters.max_edit_distance else None
-
-
-def _find_echo(filters: Filters, proposal: Proposal) -> str | None:
-    first, second = (" ".join(draft.text.split()) for draft in (proposal.first, proposal.second))
-    repeats = len(first.split()) >= 5 and first != second and first in second
-    return second if filters.echoes and repeats else None
-
-
-def _compare_lengths(filters: Filters, proposal: Proposal) -> str | None:
-    # Characters, not words: languages without spaces have few of these.
-    lengths = sorted(len(draft.text) for _, draft in _list_sides(proposal))
-    ratio = lengths[1] / max(lengths[0], 1)
-    return f"{ratio:.1f} times: {proposal.second.text}" if ratio > filters.max_length_ratio else None
-
-
-def _compare_languages(filters: Filters, proposal: Proposal) -> str | None:
-    if filters.language == "any":
-        return None
-    texts = [draft.text for _, draft in _list_sides(proposal)]
-    scripts = [detect_script(text) for text in texts]
+def _compare_languages(first: str, second: str, by: Literal["script", "detect"]) -> str | None:
+    """Find that two texts are in two writing systems or, where languages are told apart, in two languages."""
+    scripts = (detect_script(first), detect_script(second))
     if scripts[0] != scripts[1]:
-        return f"{scripts[0]} and {scripts[1]}: {texts[1]}"
+        return f"{scripts[0]} and {scripts[1]}: {second}"
     # Fewer than eight words are too few to tell two languages of one script apart.
-    if filters.language == "script" or min(len(text.split()) for text in texts) < 8:
+    if by == "script" or min(len(first.split()), len(second.split())) < 8:
         return None
-    languages = [detect_language(text) for text in texts]
-    return f"{languages[0]} and {languages[1]}: {texts[1]}" if languages[0] != languages[1] else None
-
-
-def _check_leak(kind: Kind, is_wanted: Callable[[Filters], bool]) -> Check:
-    return lambda filters, proposal: _find_leaking_side(kind, proposal) if is_wanted(filters) else None
-
-
-CHECKS: dict[str, tuple[str, Check]] = {
-    "empty": ("a completion is empty", _find_empty),
-    "cut": ("a completion was cut at max_tokens", _find_cut),
-    "refusal": ("a completion refuses", _check_leak("refusal", lambda filters: filters.refusals)),
-    "leaked_plan": (
-        "a plan of edits stands in a completion",
-        _check_leak("leaked_plan", lambda filters: filters.leaked_plans),
-    ),
-    "label_leak": (
-        "a completion tells which side it is",
-        _check_leak("label_leak", lambda filters: filters.label_leaks),
-    ),
-    "meta_talk": (
-        "a completion talks about the request for it",
-        _check_leak("meta_talk", lambda filters: filters.meta_talk),
-    ),
-    "pattern": ("a completion matches a pattern of filters.patterns", _find_match),
-    "language": ("the completions are in different languages", _compare_languages),
-    "near_identical": ("the completions are nearly the same", _find_near_identical),
-    "echo": ("the second completion repeats the first", _find_echo),
-    "unrelated": ("the second completion is no edit of the first", _find_unrelated),
-    "length_ratio": ("one completion is much longer than the other", _compare_lengths),
-}
-"""Filters in the order in which they are tried: name -> reason of the reject, and what finds it."""
+    languages = (detect_language(first), detect_language(second))
+    return f"{languages[0]} and {languages[1]}: {second}" if languages[0] != languages[1] else None

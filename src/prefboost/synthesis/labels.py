@@ -13,7 +13,7 @@ from prefboost.scoring.answers import THINKS, Answer, normalise_shares
 from prefboost.scoring.judges.judge import Judge
 from prefboost.scoring.judges.llm import CRITERIA, LlmJudge
 from prefboost.synthesis.aspects import TASKS, Aspects
-from prefboost.synthesis.calls import Choices, ModelCalls
+from prefboost.synthesis.calls import ModelCalls
 from prefboost.synthesis.proposal import BUDGET_SPENT
 from prefboost.synthesis.template import load_prompt
 from prefboost.tables import MESSAGES, PREFERENCE_PAIRS, Table, conform
@@ -104,15 +104,26 @@ def judge_pairs(judge: Judge, sides: Table, calls: ModelCalls) -> list[Judgement
         return [Judgement(orders) for orders in _ask_other_judge(judge, sides)]
     requests = judge.questions(sides)
     # Of every question P(first shown) and, where log-probs are read, the mass of the verdicts.
-    ruled: list[tuple[Share, float | None]]
+    ruled: list[tuple[Share, float | None]] = []
     if judge.read == "logprobs":
-        weighed = calls.choices("judge", judge.engine, requests, judge.verdict_names)
-        ruled = [_weigh(judge, outcome) for outcome in weighed]
+        for outcome in calls.choices("judge", judge.engine, requests, judge.verdict_names):
+            if outcome is None or isinstance(outcome, Failure):
+                ruled.append(((BUDGET_SPENT, "") if outcome is None else (NO_ANSWER, outcome.reason), None))
+                continue
+            shares = normalise_shares(outcome, judge.min_mass)
+            ruling = judge.weigh_shares(shares)
+            if ruling.first_wins is None:
+                ruled.append(((NO_ANSWER, ": ".join(filter(None, ruling.fault or ()))), shares.mass))
+            else:
+                ruled.append((ruling.first_wins, ruling.label_mass))
     else:
-        outcomes = calls.completions("judge", judge.engine, requests, judge.sampling)
-        answers = [_read_answer(outcome) for outcome in outcomes]
-        votes = [answers[at : at + judge.samples] for at in range(0, len(answers), judge.samples)]
-        ruled = [(_count_row(judge, of_question), None) for of_question in votes]
+        answers = [_read_answer(each) for each in calls.completions("judge", judge.engine, requests, judge.sampling)]
+        for at in range(0, len(answers), judge.samples):
+            ruling = judge.count_votes(answers[at : at + judge.samples])
+            reason, text = ruling.fault or (NO_ANSWER, "")
+            # Faults of `_read_answer` are whole sentences; what could not be read in an answer needs its subject.
+            fault = (reason if answers[at].fault else f"the judge: {reason}", text)
+            ruled.append((fault if ruling.first_wins is None else ruling.first_wins, None))
     judgements = []
     for (first, mass), (second, other_mass) in zip(ruled[::2], ruled[1::2], strict=True):
         masses = [each for each in (mass, other_mass) if each is not None]
@@ -148,18 +159,6 @@ def build_sides_table(rows: Sequence[tuple[Any, str, str]]) -> Table:
     return Table(PREFERENCE_PAIRS, conform(frame, PREFERENCE_PAIRS))
 
 
-def _weigh(judge: LlmJudge, outcome: Choices) -> tuple[Share, float | None]:
-    if outcome is None:
-        return (BUDGET_SPENT, ""), None
-    if isinstance(outcome, Failure):
-        return (NO_ANSWER, outcome.reason), None
-    shares = normalise_shares(outcome, judge.min_mass)
-    ruling = judge.weigh_shares(shares)
-    if ruling.first_wins is None:
-        return (NO_ANSWER, ": ".join(filter(None, ruling.fault or ()))), shares.mass
-    return ruling.first_wins, ruling.label_mass
-
-
 def _read_answer(outcome: Outcome | None) -> Answer:
     if outcome is None:
         return Answer("", BUDGET_SPENT)
@@ -170,15 +169,6 @@ def _read_answer(outcome: Outcome | None) -> Answer:
     if outcome.only_thinks:
         return Answer(str(outcome.reasoning)[-200:], f"the judge: {THINKS}")
     return Answer(outcome.text)
-
-
-def _count_row(judge: LlmJudge, answers: Sequence[Answer]) -> Share:
-    ruling = judge.count_votes(answers)
-    if ruling.first_wins is not None:
-        return ruling.first_wins
-    reason, text = ruling.fault or (NO_ANSWER, "")
-    # Faults of `_read_answer` are whole sentences; what could not be read in an answer needs its subject.
-    return (reason if answers[0].fault else f"the judge: {reason}"), text
 
 
 def _ask_other_judge(judge: Judge, sides: Table) -> list[tuple[Share, Share]]:

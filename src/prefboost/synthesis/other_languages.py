@@ -18,6 +18,18 @@ class _Words(NamedTuple):
     spaced: bool = True
     """True where spaces part the words of the language, so that patterns can ask for word bounds."""
 
+    def build_patterns(self) -> tuple[str, str]:
+        """Build the pattern of an announcement or a label, and that of a grade by intention."""
+        edge = r"\b" if self.spaced else ""
+        text, grade, intent = (f"{edge}(?:{part}){edge}" for part in self[:3])
+        either = rf"(?:{grade}\s?{text}|{text}\s?{grade})"
+        sentence = r"[^.!?\n。]{0,60}?"
+        return (
+            # Between the text and its colon there is room for a word at most.
+            rf"(?:\A|\n)[^\w\n]{{0,20}}[^.!?\n:：。]{{0,24}}?{either}[^.!?,\n:：。]{{0,8}}[:：]",
+            rf"{text}{sentence}{intent}{sentence}{grade}|{intent}{sentence}{text}{sentence}{grade}",
+        )
+
 
 _LANGUAGES = {
     "de": _Words(
@@ -71,17 +83,5 @@ _LANGUAGES = {
 }
 
 
-def _build_patterns(words: _Words) -> tuple[str, str]:
-    edge = r"\b" if words.spaced else ""
-    text, grade, intent = (f"{edge}(?:{part}){edge}" for part in words[:3])
-    either = rf"(?:{grade}\s?{text}|{text}\s?{grade})"
-    sentence = r"[^.!?\n。]{0,60}?"
-    return (
-        # An announcement or a label; between the text and its colon there is room for a word at most.
-        rf"(?:\A|\n)[^\w\n]{{0,20}}[^.!?\n:：。]{{0,24}}?{either}[^.!?,\n:：。]{{0,8}}[:：]",
-        rf"{text}{sentence}{intent}{sentence}{grade}|{intent}{sentence}{text}{sentence}{grade}",
-    )
-
-
-OTHER_LANGUAGES = tuple(pattern for words in _LANGUAGES.values() for pattern in _build_patterns(words))
+OTHER_LANGUAGES = tuple(pattern for words in _LANGUAGES.values() for pattern in words.build_patterns())
 """Regular expressions, to be compiled without regard to case."""

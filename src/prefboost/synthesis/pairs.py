@@ -68,6 +68,22 @@ def _build_row(proposal: Proposal, passed: Sequence[str], method: Method) -> dic
     sides = {"chosen": best, "rejected": 1 - best}
     certainty = max(wins, 1.0 - wins)
     aspects = sorted({head for scores in proposal.scores for head in scores if head})
+    first, second = drafts
+    thoughts = {"first": first.reasoning, "second": second.reasoning}
+    lineage = {
+        "method": kind_of(method),
+        "models": {"first": first.model, "second": second.model},
+        "direction": None,
+        "aspects": [],
+        **proposal.lineage,
+        "chosen": "first" if best == 0 else "second",
+        "plan": second.plan,
+        # All that the model answered: a plan, and white space too.
+        "first": first.raw,
+        "second": second.raw,
+        **({"reasoning": thoughts} if any(thoughts.values()) else {}),
+        "passed": list(passed),
+    }
     return {
         "row": item.row,
         "pair_id": _name_pair(proposal, method),
@@ -80,28 +96,7 @@ def _build_row(proposal: Proposal, passed: Sequence[str], method: Method) -> dic
         **item.carried,
         # Null where the label is certain by construction, so that losses take it as a hard one.
         "chosen_wins": None if certainty == 1.0 else certainty,
-        "lineage": json.dumps(
-            _build_lineage(proposal, passed, method, "first" if best == 0 else "second"), ensure_ascii=False
-        ),
-    }
-
-
-def _build_lineage(proposal: Proposal, passed: Sequence[str], method: Method, chosen: str) -> dict[str, Any]:
-    first, second = proposal.first, proposal.second
-    thoughts = {"first": first.reasoning, "second": second.reasoning}
-    return {
-        "method": kind_of(method),
-        "models": {"first": first.model, "second": second.model},
-        "direction": None,
-        "aspects": [],
-        **proposal.lineage,
-        "chosen": chosen,
-        "plan": second.plan,
-        # All that the model answered: a plan, and white space too.
-        "first": first.raw,
-        "second": second.raw,
-        **({"reasoning": thoughts} if any(thoughts.values()) else {}),
-        "passed": list(passed),
+        "lineage": json.dumps(lineage, ensure_ascii=False),
     }
 
 

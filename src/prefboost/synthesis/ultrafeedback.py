@@ -18,7 +18,7 @@ from prefboost.synthesis.calls import ModelCalls, model_name
 from prefboost.synthesis.filters import Filters
 from prefboost.synthesis.proposal import Draft, PromptItem, Proposal, build_draft
 from prefboost.synthesis.scored import build_completions_table, mark_unscored, name_scorer, read_scores
-from prefboost.tables import SCORED_COMPLETIONS, Table
+from prefboost.tables import SCORED_COMPLETIONS
 
 __all__ = ["UltraFeedbackPairs"]
 
@@ -58,7 +58,15 @@ class UltraFeedbackPairs(Settings):
         ]
         proposals: dict[str, list[Proposal]] = {item.prompt_id: [] for item in items}
         places = {item.prompt_id: at for at, item in enumerate(items)}
-        for name, better, worse in self._choose_edges(score):
+        rows: list[tuple[str, str]] = []
+        if score.spec is SCORED_COMPLETIONS and score.frame["score"].count():
+            rows = pair(score, self.pair).frame.select("prompt_id", "pair_id").rows()
+        for name, pair_id in rows:
+            # A pair's id ends with the numbers of its completions, the better one first.
+            numbers = re.search(r"/(\d+)~/(\d+)$", pair_id)
+            if numbers is None:
+                continue
+            better, worse = int(numbers[1]), int(numbers[2])
             at, sides = places[name], (scores[name, better], scores[name, worse])
             lineage = {"pool": [draft.model for draft in drafts[at]], "scorer": name_scorer(self.scorer),
                        "aspects": [head for head in sides[0] if head]}  # fmt: skip
@@ -94,12 +102,3 @@ class UltraFeedbackPairs(Settings):
             [drafts_by_member[member] for member in members]
             for drafts_by_member, members in zip(drafts, picked, strict=True)
         ]
-
-    def _choose_edges(self, score: Table) -> list[tuple[str, int, int]]:
-        """Choose pairs by the strategy: prompt_id, and numbers of the better and the other completion."""
-        if score.spec is not SCORED_COMPLETIONS or not score.frame["score"].count():
-            return []
-        frame = pair(score, self.pair).frame
-        numbers = [re.search(r"/(\d+)~/(\d+)$", name) for name in frame["pair_id"]]
-        named_pairs = zip(frame["prompt_id"], numbers, strict=True)
-        return [(name, int(both[1]), int(both[2])) for name, both in named_pairs if both is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -15,7 +15,7 @@ from prefboost.scoring.scorer import SCORERS, Scorer
 from prefboost.settings import choice
 from prefboost.synthesis.calls import ModelCalls
 from prefboost.synthesis.method import Generating, sample_drafts
-from prefboost.synthesis.proposal import Draft, PromptItem, Proposal
+from prefboost.synthesis.proposal import PromptItem, Proposal
 from prefboost.synthesis.scored import build_completions_table, mark_unscored, name_scorer, read_scores
 
 __all__ = ["WestOfN"]
@@ -52,35 +52,30 @@ class WestOfN(Generating):
             return []
         scored = calls.score(self.scorer, build_completions_table(items, drafts))
         scores = read_scores(scored)
-        proposals = [
-            self._build_proposal(
-                item, drafts_of_item, [scores.get((item.prompt_id, number)) for number in range(len(drafts_of_item))]
-            )
-            for item, drafts_of_item in zip(items, mark_unscored(items, drafts, scored), strict=True)
-        ]
+        proposals = []
+        for item, mine in zip(items, mark_unscored(items, drafts, scored), strict=True):
+            by_number = {at: scores.get((item.prompt_id, at), {}) for at in range(len(mine))}
+            values = {at: value for at, heads in by_number.items() if (value := heads.get("")) is not None}
+            if len({mine[at].text for at in values}) < 2:
+                first = next((draft for draft in mine if draft.fault is not None), mine[0])
+                proposals.append(Proposal(item, first, mine[-1], fault=first.fault or (TOO_FEW, first.text)))
+                continue
+            # Equal scores go to the earlier completion on both ends, so that the pair is determined.
+            best, worst = max(values, key=lambda at: (values[at], -at)), min(values, key=lambda at: (values[at], at))
+            margin = values[best] - values[worst]
+            # Bradley-Terry with temperature T: P(best > worst) = sigmoid((r_best - r_worst) / T); exp(700) still fits.
+            p = 1 / (1 + math.exp(-min(margin / self.temperature, 700.0)))
+            lineage = {"n": len(values), "p": p, "scorer": name_scorer(self.scorer), "aspects": []}
+            heads = (by_number[best], by_number[worst])
+            proposal = Proposal(item, mine[best], mine[worst], p if self.soft else 1.0, "0", lineage, heads)
+            undecided = proposal.reject("the judge has no preference", f"{margin:g}")
+            proposals.append(undecided if margin == 0 else proposal)
         return self._add_likelihoods(proposals, calls) if self.likelihood_quantile else proposals
 
     def decide(self, proposals: Sequence[Proposal]) -> list[Proposal]:
         """Reject the pairs below a quantile."""
         above_margin = _reject_below(proposals, "p", self.margin_quantile, UNSURE)
         return _reject_below(above_margin, "likelihood", self.likelihood_quantile, UNLIKELY)
-
-    def _build_proposal(self, item: PromptItem, drafts: Sequence[Draft], scores: Sequence[Any]) -> Proposal:
-        scored = [at for at, score in enumerate(scores) if score and score.get("") is not None]
-        faults = [draft for draft in drafts if draft.fault is not None]
-        if len({drafts[at].text for at in scored}) < 2:
-            first = faults[0] if faults else drafts[0]
-            return Proposal(item, first, drafts[-1], fault=first.fault or (TOO_FEW, first.text))
-        # Equal scores go to the earlier completion on both ends, so that the pair is determined.
-        best = max(scored, key=lambda at: (scores[at][""], -at))
-        worst = min(scored, key=lambda at: (scores[at][""], at))
-        margin = scores[best][""] - scores[worst][""]
-        # Bradley-Terry with temperature T: P(best > worst) = sigmoid((r_best - r_worst) / T); exp(700) still fits.
-        p = 1 / (1 + math.exp(-min(margin / self.temperature, 700.0)))
-        lineage = {"n": len(scored), "p": p, "scorer": name_scorer(self.scorer), "aspects": []}
-        wins = p if self.soft else 1.0
-        proposal = Proposal(item, drafts[best], drafts[worst], wins, "0", lineage, (scores[best], scores[worst]))
-        return proposal.reject("the judge has no preference", f"{margin:g}") if margin == 0 else proposal
 
     def _add_likelihoods(self, proposals: Sequence[Proposal], calls: ModelCalls) -> list[Proposal]:
         """Compute, per pair, the log-prob per character of the less likely side."""

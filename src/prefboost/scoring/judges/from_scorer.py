@@ -53,23 +53,18 @@ class ScorerJudge(Settings):
         }
         fresh = scored.rejects.slice(table.rejects.height).select("id", "reason", "found").rows()
         faults = {pair: (str(reason), str(evidence)) for pair, reason, evidence in fresh}
-        pairs = table.frame["pair_id"].to_list()
-        rulings = {
-            first: [
-                self._rule(margins[pair] * sign) if pair in margins else Ruling(fault=faults.get(pair, _UNSCORED))
-                for pair in pairs
-            ]
-            for first, sign in zip(ORDERS, (1, -1), strict=True)
-        }
+        rulings: dict[str, list[Ruling]] = {first: [] for first in ORDERS}
+        for pair in table.frame["pair_id"]:
+            for first, sign in zip(ORDERS, (1, -1), strict=True):
+                if pair not in margins:
+                    rulings[first].append(Ruling(fault=faults.get(pair, _UNSCORED)))
+                    continue
+                # How far the first-shown side is ahead, in score units.
+                ahead = margins[pair] * sign
+                verdict: Verdict = "tie" if abs(ahead) <= self.tie_within else "second" if ahead < 0 else "first"
+                # The sigmoid as (1 + tanh(x / 2)) / 2, which no difference of scores makes overflow.
+                wins = None if self.temperature is None else (1 + math.tanh(ahead / self.temperature / 2)) / 2
+                rulings[first].append(Ruling(verdict, wins))
         notes = {name: note for name, note in scored.steps[len(table.steps)].notes.items() if note is not None}
         named = next((str(notes[name]) for name in ("model", "rater") if name in notes), kind_of(scorer))
         return verdicts_table(table, rulings, named, self.model_dump(mode="json"), notes)
-
-    def _rule(self, ahead: float) -> Ruling:
-        """Decide by how far the first-shown side is ahead, in score units."""
-        sides: tuple[Verdict, Verdict] = ("first", "second")
-        verdict: Verdict = "tie" if abs(ahead) <= self.tie_within else sides[ahead < 0]
-        if self.temperature is None:
-            return Ruling(verdict)
-        # The sigmoid as (1 + tanh(x / 2)) / 2, which no difference of scores makes overflow.
-        return Ruling(verdict, (1 + math.tanh(ahead / self.temperature / 2)) / 2)

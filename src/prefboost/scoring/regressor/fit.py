@@ -25,7 +25,7 @@ from prefboost.scoring.regressor.scorer import (
     join_item_texts,
     measure_log_lengths,
 )
-from prefboost.scoring.sides import list_scored_items
+from prefboost.scoring.sides import list_scored_items, read_item_scores
 from prefboost.settings import Settings
 from prefboost.sources.writers.outputs import refuse_foreign, refuse_inputs
 from prefboost.statistics.bootstrap import bootstrap_mean
@@ -155,13 +155,11 @@ def _list_judged(table: Table) -> tuple[list[Text], Any, list[str]]:
     import numpy as np
 
     items = list_scored_items(table)
-    columns = {"completion": "score", "chosen": "score_chosen", "rejected": "score_rejected"}
     ids = table.frame["prompt_id"].to_list()
-    scores = {side: table.frame[name].to_list() for side, name in columns.items() if name in table.frame.columns}
     rows = [
         (join_item_texts(item), value, ids[item.row])
-        for item in items
-        if item.side in scores and (value := scores[item.side][item.row]) is not None
+        for item, value in zip(items, read_item_scores(table, items), strict=True)
+        if value is not None
     ]
     # Sides of pairs come again and again; a completion counts once, with the score that it has last.
     rows = list({(text, prompt): (text, value, prompt) for text, value, prompt in rows}.values())

@@ -59,8 +59,19 @@ class RegressorScorer(Settings):
     def score_stored(self, table: Table, desk: Desk) -> Table:
         """Score at a desk: what its store holds is not computed again."""
         import numpy as np
+        from safetensors.numpy import load_file
 
-        written, weights = _read(Path(self.model))
+        folder = Path(self.model)
+        try:
+            written: dict[str, Any] = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+            if written["format"] != FORMAT:
+                raise ValueError(f"format {written['format']}, this version reads {FORMAT}")
+            weights: Mapping[str, Any] = load_file(folder / WEIGHTS_FILE)
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(
+                f"there is no regressor in {folder}: {error}",
+                remedy="write one with `prefboost fit-regressor JUDGED -o FOLDER`",
+            ) from error
         embedder = Embedder(written["embedder"], self.device, written["max_tokens"])
         if embedder.identity != written["embedder_identity"]:
             raise ModelError(
@@ -132,18 +143,3 @@ def embeddings_of(
     embeddings = fill_numbers(keys, plan, compute, desk, "embeddings")
     pairs = zip(embeddings[::2], embeddings[1::2], strict=True)
     return [None if prompt is None or completion is None else (prompt, completion) for prompt, completion in pairs]
-
-
-def _read(folder: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
-    from safetensors.numpy import load_file
-
-    try:
-        written: dict[str, Any] = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
-        if written["format"] != FORMAT:
-            raise ValueError(f"format {written['format']}, this version reads {FORMAT}")
-        return written, load_file(folder / WEIGHTS_FILE)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"there is no regressor in {folder}: {error}",
-            remedy="write one with `prefboost fit-regressor JUDGED -o FOLDER`",
-        ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 import polars as pl
@@ -52,11 +53,14 @@ class RulesScorer(Settings):
         """
         _check(table)
         texts = sorted(set(table.frame["rules"].drop_nulls().to_list()))
-        rules_by_text = {text: _readable(text) for text in texts}
+        rules_by_text: dict[str, Sequence[Rule]] = {}
+        for text in texts:
+            with suppress(DataError):
+                rules_by_text[text] = rules_from(text)
         frame, rejects = table.frame, []
         for reason, bad in (
-            (_NO_RULES, [text for text, rules in rules_by_text.items() if rules == []]),
-            (_BAD_RULES, [text for text, rules in rules_by_text.items() if rules is None]),
+            (_NO_RULES, [text for text, rules in rules_by_text.items() if not rules]),
+            (_BAD_RULES, [text for text in texts if text not in rules_by_text]),
         ):
             absent = pl.col("rules").is_null() if reason is _NO_RULES else pl.lit(False)
             frame, rejected_rows = reject_where(
@@ -65,7 +69,7 @@ class RulesScorer(Settings):
             )  # fmt: skip
             rejects.append(rejected_rows)
         aside = pl.concat(rejects)
-        scored, empty = self._score_rules(frame, {text: rules for text, rules in rules_by_text.items() if rules})
+        scored, empty = self._score_rules(frame, rules_by_text)
         step = Step(
             "score",
             self.model_dump(),
@@ -96,13 +100,6 @@ class RulesScorer(Settings):
                 columns[f"score.{kind}"].append(None if share is None else LOW + (HIGH - LOW) * share)
         bare = frame.drop(name for name in frame.columns if name == "score" or name.startswith("score."))
         return bare.with_columns(pl.Series(name, values, pl.Float64) for name, values in columns.items()), empty
-
-
-def _readable(text: str) -> list[Rule] | None:
-    try:
-        return rules_from(text)
-    except DataError:
-        return None
 
 
 def _check(table: Table) -> None:
