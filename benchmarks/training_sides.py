@@ -206,14 +206,15 @@ def _ours(job: Job) -> Outcome:
 
     from prefboost.packing import probe_support
     from prefboost.training.data.units import Data, plan_steps
+    from prefboost.training.engine.configuration import configure_training
     from prefboost.training.policy.settings import Train
-    from prefboost.training.policy.trainer import PreferenceTrainer, configure_policy
+    from prefboost.training.policy.trainer import PreferenceTrainer
 
     clock = _Clock(job.device)
 
     class Clocked(PreferenceTrainer):
-        def _precompute_ref_logps(self, *arguments: Any) -> Any:
-            return clock.timed_reference(lambda: super(Clocked, self)._precompute_ref_logps(*arguments))
+        def add_reference_logps(self, *arguments: Any) -> Any:
+            return clock.timed_reference(lambda: super(Clocked, self).add_reference_logps(*arguments))
 
     units = _load_units(job)
     views = sum(len(each) for each in units["view"].to_pylist())
@@ -234,7 +235,7 @@ def _ours(job: Job) -> Outcome:
     if not support.ok:
         raise SystemExit(f"{job.model} cannot be packed: {support.reason}")
     plan = plan_steps(units.num_rows, views, settings.batch_size, settings.batch_size)
-    config = configure_policy(settings, plan, Path(job.folder), evaluates=False)
+    config = configure_training(settings, plan, Path(job.folder), evaluates=False)
     clock.begin()
     trainer = Clocked(policy, Data(Dataset(units)), settings, config)
     rows = rows_in_order(units, job.step_units)

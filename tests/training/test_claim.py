@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+from contextlib import nullcontext
 from datetime import date
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from tests.training.conftest import GOALS
 from tests.training.policy.test_train import settings_of
 
-from prefboost.errors import RunError
+from prefboost.errors import PrefboostError, RunError
 from prefboost.training.claim import (
     BEGUN,
     LOG,
@@ -98,7 +100,47 @@ def test_the_last_number_of_every_metric_is_kept(tmp_path: Path) -> None:
 
 
 def test_what_training_needs_is_installed_here() -> None:
-    check_installed()
+    check_installed("trl")
+
+
+REQUIREMENTS = [
+    "polars>=99",
+    'prefboost[hub]; extra == "train"',
+    'transformers<6,>=5.20; extra == "train"',
+    'trl>=1.16; extra == "trl"',
+]
+
+
+@pytest.mark.parametrize(
+    ("transformers", "trl", "extras", "sentence"),
+    [
+        ("5.16.1", "1.16.0", (), r"transformers 5.16.1 is installed, and training supports <6,>=5.20"),
+        ("6.0.0", "1.16.0", (), r"transformers 6.0.0 is installed"),
+        ("5.20.0", "1.15.0", ("trl",), r"(?s)trl 1.15.0 is installed, .*prefboost\[trl\]"),
+        ("5.20.0", None, ("trl",), r"(?s)trl is not installed.*prefboost\[trl\]"),
+        ("5.24.0.dev0", None, (), None),
+        ("5.20.0", "1.16.0", ("trl",), None),
+    ],
+)
+def test_versions_that_are_not_supported_are_refused_by_name(
+    transformers: str,
+    trl: str | None,
+    extras: tuple[str, ...],
+    sentence: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    versions = {"transformers": transformers, "trl": trl, "polars": "1.0"}
+
+    def version(name: str) -> str:
+        found = versions[name]
+        if found is None:
+            raise metadata.PackageNotFoundError(name)
+        return found
+
+    monkeypatch.setattr("prefboost.training.claim.metadata.requires", lambda name: REQUIREMENTS)
+    monkeypatch.setattr("prefboost.training.claim.metadata.version", version)
+    with nullcontext() if sentence is None else pytest.raises(PrefboostError, match=sentence):
+        check_installed(*extras)
 
 
 def test_a_folder_is_held_by_one_process_that_is_named(tmp_path: Path) -> None:

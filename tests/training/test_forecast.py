@@ -53,8 +53,8 @@ def test_longer_trainings_are_extrapolated_and_say_so(
 def test_the_slow_engine_and_short_memory_are_not_timed(
     tiny: Path, pairs: pa.Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow = forecast_policy(pairs, settings_of(tiny, engine="trl"), say=SAY)
-    assert slow.engine == "trl" and not slow.seconds and slow.memory["weights"] > 0
+    slow = forecast_policy(pairs, settings_of(tiny, engine="padded"), say=SAY)
+    assert slow.engine == "padded" and not slow.seconds and slow.memory["weights"] > 0
 
     def short(*args: Any) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")

@@ -19,9 +19,9 @@ from prefboost.training.session import build_callbacks, describe_inputs, finish_
 
 def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:
     with (
-        open_session(tmp_path, ()),
+        open_session(tmp_path, Train(model="m")),
         pytest.raises(RunError, match="another process is using"),
-        open_session(tmp_path, ()),
+        open_session(tmp_path, Train(model="m")),
     ):
         pass
 

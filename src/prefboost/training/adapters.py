@@ -191,13 +191,14 @@ def adapters_of(settings: Optimisation, *, task: str = "CAUSAL_LM") -> Any:
     )
 
 
-def add_adapters(model: Any, settings: Optimisation, *, task: str) -> Any:
+def add_adapters(model: Any, settings: Optimisation, *, task: str, **options: Any) -> Any:
     """Put new adapters around the layers of a model.
 
     Args:
         model: of transformers.
         settings: of the training; ``lora`` must be given.
         task: see `adapters_of`.
+        options: of peft's ``get_peft_model``.
 
     Raises:
         SettingsError: peft refuses ``lora.targets``.
@@ -205,7 +206,7 @@ def add_adapters(model: Any, settings: Optimisation, *, task: str) -> Any:
     from peft import get_peft_model
 
     with explain_targets(settings.lora):
-        adapted = get_peft_model(model, adapters_of(settings, task=task))
+        adapted = get_peft_model(model, adapters_of(settings, task=task), **options)
     # Recomputed blocks pass gradients on only if their input asks for one, and frozen embeddings do not.
     if settings.gradient_checkpointing:
         adapted.enable_input_require_grads()

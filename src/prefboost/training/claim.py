@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import date
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -53,16 +54,37 @@ BEGUN = "begun.json"
 """The file in which earlier versions noted that claim."""
 
 
-def check_installed() -> None:
-    """Check that every library that training imports is installed.
+def check_installed(*extras: str) -> None:
+    """Check that every library that training imports is installed, in a version that prefboost supports.
+
+    Args:
+        extras: of prefboost, besides ``train``.
 
     Raises:
-        MissingExtra: it is not.
+        MissingExtra: it is not installed.
+        RunError: it is, in a version that prefboost does not support.
     """
     # Looked up, not imported: the import of torch takes seconds.
-    for library in ("torch", "transformers", "trl", "accelerate", "peft"):
+    for library in ("torch", "transformers", "accelerate", "peft"):
         if importlib.util.find_spec(library) is None:
             raise MissingExtra(library, "train")
+    from packaging.requirements import Requirement
+
+    for requirement in map(Requirement, metadata.requires("prefboost") or ()):
+        # What has no marker is needed by every verb, and not the business of a training.
+        marker = requirement.marker
+        brought_by = [extra for extra in ("train", *extras) if marker is not None and marker.evaluate({"extra": extra})]
+        if not brought_by or requirement.name == "prefboost":
+            continue
+        try:
+            version = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            raise MissingExtra(requirement.name, brought_by[0]) from None
+        if not requirement.specifier.contains(version, prereleases=True):
+            raise RunError(
+                f"{requirement.name} {version} is installed, and training supports {requirement.specifier}",
+                remedy=f'pip install --upgrade "prefboost[{brought_by[0]}]"',
+            )
 
 
 LOCK = ".lock"

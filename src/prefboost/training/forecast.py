@@ -44,7 +44,7 @@ class Forecast:
     """Steps, tokens, time and memory that a training will take.
 
     Args:
-        engine: packed or trl.
+        engine: packed, padded or trl.
         device: on which the sample was timed.
         units: units to train on.
         pairs: goal pairs (views) in them.
@@ -167,11 +167,12 @@ def _try_model(estimate: Forecast, settings: Train, data: Data, largest: Packed,
             raise
         estimate = replace(estimate, memory=_count_memory(model, settings))
         return _add_guess(estimate, f"time: the model does not fit into the memory of {estimate.device}")
-    # The padded engine's time depends on TRL's own batches, which are not laid out here.
+    # The time of padded sequences depends on their micro-batches, which are not laid out here.
     support = probe_support(model) if settings.engine == "packed" else None
     if support is None or not support.ok:
-        why = "train.engine is trl" if support is None else support.reason
-        estimate = replace(estimate, engine="trl", memory=_count_memory(model, settings))
+        why = f"train.engine is {settings.engine}" if support is None else support.reason
+        engine = "padded" if settings.engine == "packed" else settings.engine
+        estimate = replace(estimate, engine=engine, memory=_count_memory(model, settings))
         return _add_guess(estimate, f"time: not tried for padded sequences, which are computed since {why}")
     if settings.lora is not None:
         # Adapters change both: gradients and optimiser states are small, and activations of frozen layers are not kept.

@@ -132,6 +132,11 @@ class Optimisation(Settings):
         42, ge=0, description="Seed of the order of units, the eval split, adapters and the head of a reward model."
     )
 
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """The extras of prefboost that this training needs besides ``train``."""
+        return ()
+
     @model_validator(mode="before")
     @classmethod
     def _none_of_other_trainers(cls, values: Any) -> Any:

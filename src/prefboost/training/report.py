@@ -24,7 +24,7 @@ class TrainReport:
         losses: the same in sentences.
         metrics: of the last line of the log, and of the last evaluation (``eval_*``).
         resumed_from: step at which this call took up the work; 0 for a fresh run.
-        engine: packed or trl (padded for reward models), the one that was used.
+        engine: packed, padded or trl, the one that was used.
         precision: bf16, pure_bf16 or fp32, the one that was used.
         messages: why another engine than the setting's was used, and where memory ran short, and warnings of
             likelihood displacement and divergence.

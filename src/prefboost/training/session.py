@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -38,24 +38,25 @@ Save = Callable[[Any, Mapping[str, Any] | None], None]
 
 
 @contextmanager
-def open_session(out: Path, trackers: Sequence[str]) -> Iterator[None]:
+def open_session(out: Path, settings: Optimisation) -> Iterator[None]:
     """Keep other trainings out of a run folder, and explain failures of its disk, while the block runs.
 
     Args:
         out: run folder.
-        trackers: ``report_to``; they write below the run folder.
+        settings: of the training; their trackers write below the run folder.
 
     Raises:
         MissingExtra: a library that training imports is not installed.
-        RunError: another process trains in the folder, or its disk is full.
+        RunError: it is installed in a version that is not supported, another process trains in the folder, or its disk
+            is full.
     """
-    check_installed()
+    check_installed(*settings.extras)
     with ExitStack() as stack:
         # Processes of one launch share the folder, so only the first of them holds its lock.
         if leads(os.environ):
             stack.enter_context(hold_folder(out, TRAINING_LOCK))
         stack.enter_context(explain_disk(out))
-        stack.enter_context(logs_in(out, trackers))
+        stack.enter_context(logs_in(out, settings.report_to))
         yield
 
 

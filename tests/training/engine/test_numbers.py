@@ -91,7 +91,7 @@ def everything(halved: Path, folder: Path, pairs: pa.Table) -> dict[str, Callabl
     return {
         "generate": lambda: generate_some(halved),
         "train": lambda: train(pairs, small(halved), folder / "policy", goals=GOALS),
-        "train, padded": lambda: train(pairs, small(halved, engine="trl"), folder / "padded", goals=GOALS),
+        "train, padded": lambda: train(pairs, small(halved, engine="padded"), folder / "padded", goals=GOALS),
         "train-reward": lambda: train_reward(preference_pairs(8), reward, folder / "reward"),
         "forecast": lambda: forecast_policy(pairs, small(halved), say=SAY),
         "implicit": lambda: ImplicitReward(policy=twin, reference=str(halved), device="cpu").score(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,20 +11,15 @@ import torch
 import transformers
 
 from prefboost.errors import RunError
-from prefboost.training import Train, TrainReward
-from prefboost.training.data.units import Plan
-from prefboost.training.engine.unit_trainer import (
-    UnitTrainer,
-    list_options,
-    name_recompute_option,
-    open_token_budget,
-)
-
-PLAN = Plan(units_per_step=8, micro_batch=2, accumulation=4, steps=30, steps_per_epoch=10)
+from prefboost.training import Train
+from prefboost.training.data.units import Data
+from prefboost.training.engine.unit_trainer import UnitTrainer
 
 
 class Squares(UnitTrainer):
     """Losses are the squares of a batch's numbers."""
+
+    packs = False
 
     def compute_losses(self, model: Any, batch: dict[str, Any]) -> torch.Tensor:
         losses: torch.Tensor = model(batch["x"]).square().flatten()
@@ -38,7 +34,8 @@ class Squares(UnitTrainer):
 @pytest.fixture
 def trainer(tmp_path: Path) -> Squares:
     config = transformers.TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none", save_steps=10)
-    return Squares(model=torch.nn.Linear(1, 1, bias=False), args=config)
+    start = SimpleNamespace(model=torch.nn.Linear(1, 1, bias=False), tokenizer=None)
+    return Squares(start, Data(None), Train(model="m", precision="fp32"), config)
 
 
 def test_micro_batches_of_any_size_add_up_to_the_mean_over_the_step(trainer: Squares) -> None:
@@ -70,20 +67,6 @@ def test_a_run_shorter_than_its_checkpoint_interval_writes_none(
         trainer._save_checkpoint(trainer.model, None)
     assert written == [5, 20]
     assert all((Path(trainer.args.output_dir) / f"checkpoint-{step}" / "complete.json").exists() for step in written)
-
-
-def test_both_trainings_hand_the_same_settings_to_transformers(tmp_path: Path) -> None:
-    shared = {"model": "m", "learning_rate": 1e-4, "warmup_ratio": 0.1, "batch_size": 8, "seed": 7, "eval_every": 5}
-    policy = list_options(Train(**shared), PLAN, tmp_path, evaluates=True)
-    reward = list_options(TrainReward(**shared), PLAN, tmp_path, evaluates=True)
-    assert policy == reward
-    assert policy["warmup_steps"] == 3 and policy["eval_strategy"] == "steps" and policy["seed"] == 7
-    transformers.TrainingArguments(**policy, **{name_recompute_option(transformers.TrainingArguments): True})
-
-
-def test_the_token_budget_is_that_of_the_settings(trainer: Squares) -> None:
-    budget = open_token_budget(Train(model="m", token_budget=77, precision="fp32"), trainer.args)
-    assert budget.tokens == 77 and budget.alone
 
 
 def test_devices_that_share_weights_run_equally_many_parts(trainer: Squares, monkeypatch: pytest.MonkeyPatch) -> None:

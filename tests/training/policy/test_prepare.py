@@ -22,11 +22,11 @@ def plan_of(**changes: Any) -> Any:
     return plan_units(*tokenise_all(build_pairs(12), None, settings, ENCODER, SAY), settings)[1]
 
 
-def test_the_packed_engine_has_a_step_in_one_batch_and_trl_in_micro_batches() -> None:
+def test_the_packed_engine_has_a_step_in_one_batch_and_padded_ones_in_micro_batches() -> None:
     assert (plan_of().micro_batch, plan_of().accumulation) == (4, 1)
-    assert (plan_of(engine="trl").micro_batch, plan_of(engine="trl").accumulation) == (2, 2)
-    assert plan_of().steps == plan_of(engine="trl").steps == 3
-    assert plan_of(engine="trl", loss="aot").micro_batch == 4
+    assert (plan_of(engine="padded").micro_batch, plan_of(engine="padded").accumulation) == (2, 2)
+    assert plan_of().steps == plan_of(engine="padded").steps == 3
+    assert plan_of(engine="padded", loss="aot").micro_batch == 4
 
 
 def test_the_slow_engine_refuses_losses_on_whole_batches_on_several_devices(
@@ -35,7 +35,7 @@ def test_the_slow_engine_refuses_losses_on_whole_batches_on_several_devices(
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert plan_of(loss="aot").micro_batch == 2
     with pytest.raises(SettingsError, match="the loss 'aot' needs the whole batch"):
-        plan_of(loss="aot", engine="trl")
+        plan_of(loss="aot", engine="padded")
 
 
 def test_evaluation_units_are_set_aside() -> None:

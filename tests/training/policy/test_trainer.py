@@ -172,7 +172,7 @@ def test_the_balance_of_experts_is_added_as_trl_does(mixture: Path, tmp_path: Pa
     """TRL counts the last token of a completion too, which a stream does not feed: hence 3 % and not 1e-4."""
     pairs, dpo = build_pairs(16), {"kind": "dpo", "beta": 0.1}
     expected = trl_losses(mixture, pairs, tmp_path / "trl", "sigmoid", False)
-    slow = our_losses(mixture, pairs, tmp_path / "slow", dpo, engine="trl", micro_batch=4)
+    slow = our_losses(mixture, pairs, tmp_path / "slow", dpo, engine="padded", micro_batch=4)
     assert slow == pytest.approx(expected, rel=1e-4, abs=1e-4)
     ours = our_losses(mixture, pairs, tmp_path / "ours", dpo, token_budget=100_000)
     assert ours == pytest.approx(expected, rel=3e-2)
@@ -183,13 +183,14 @@ def test_the_balance_of_experts_is_added_as_trl_does(mixture: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("kind", ["aot", "kto_pair", "dpo"])
-def test_both_engines_go_the_same_way(kind: str, tight: Path, tmp_path: Path) -> None:
+def test_all_engines_go_the_same_way(kind: str, tight: Path, tmp_path: Path) -> None:
     pairs = build_pairs(9)
-    found = [
+    packed, padded, trl_s = (
         our_losses(tight, pairs, tmp_path / engine, {"kind": kind}, engine=engine, max_steps=8, micro_batch=2)
-        for engine in ("packed", "trl")
-    ]
-    assert found[0] == pytest.approx(found[1], abs=1e-5)
+        for engine in ("packed", "padded", "trl")
+    )
+    assert packed == pytest.approx(padded, abs=1e-5)
+    assert padded == trl_s  # to the last bit: TRL prepares the model and loops over the same batches
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "pure_bf16"])
@@ -201,7 +202,7 @@ def test_the_first_loss_is_ln_2_to_the_last_bit_of_the_log(precision: str, tight
         assert losses == pytest.approx([math.log(2)], abs=2e-7)
 
 
-@pytest.mark.parametrize("engine", ["packed", "trl"])
+@pytest.mark.parametrize("engine", ["packed", "padded"])
 def test_all_views_of_a_pair_are_in_one_micro_batch(
     engine: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,7 +241,7 @@ def test_whole_batch_losses_see_the_whole_batch(tiny: Path, tmp_path: Path, monk
         return original(self, model, batch)
 
     monkeypatch.setattr(PreferenceTrainer, "compute_losses", watch)
-    settings = Train(model=str(tiny), precision="fp32", batch_size=8, max_steps=1, loss="aot", engine="trl")
+    settings = Train(model=str(tiny), precision="fp32", batch_size=8, max_steps=1, loss="aot", engine="padded")
     train(build_pairs(4), settings, tmp_path, goals=GOALS)
     assert sizes == [8]
 
@@ -285,7 +286,7 @@ def test_whatever_changes_the_log_probs_misses_the_cache(tiny: Path, tmp_path: P
         "cut": {"max_length": 50, "max_prompt_length": 49, "max_loss_share": 1.0},
         "half": {"precision": "bf16"},
         "pure": {"precision": "pure_bf16"},
-        "engine": {"engine": "trl"},
+        "engine": {"engine": "padded"},
         "eager": {"attention": "eager"},
         "weights": {"model": str(build_folder(tmp_path / "other", seed=5))},
     }
@@ -327,7 +328,7 @@ def test_a_resumed_run_goes_on_with_the_budget_that_was_lowered(
     from prefboost.training.policy.trainer import PreferenceTrainer
 
     settings = Train(model=str(tiny), precision="fp32", batch_size=8, max_steps=4, token_budget=4096, save_minutes=0)
-    original, attempts = PreferenceTrainer._step, list[tuple[int, int]]()
+    original, attempts = PreferenceTrainer.step_within, list[tuple[int, int]]()
 
     def short(self: Any, model: Any, batch: Any, views: Any, tokens: int) -> Any:
         attempts.append((self.state.global_step + 1, tokens))
@@ -335,7 +336,7 @@ def test_a_resumed_run_goes_on_with_the_budget_that_was_lowered(
             raise MemoryError
         return original(self, model, batch, views, tokens)
 
-    monkeypatch.setattr(PreferenceTrainer, "_step", short)
+    monkeypatch.setattr(PreferenceTrainer, "step_within", short)
     with monkeypatch.context() as patched:
 
         def on_log(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -361,8 +362,8 @@ def test_a_model_that_cannot_be_packed_is_trained_by_the_slow_engine_and_says_so
     monkeypatch.setattr(prefboost.packing, "probe_support", lambda model: refused)
     settings = Train(model=str(tiny), precision="fp32", batch_size=4, max_steps=1)
     report = train(build_pairs(4), settings, tmp_path, goals=GOALS)
-    assert report.engine == "trl"
-    assert report.messages == ["train.engine: trl is used, since TinyMamba mixes tokens in another way"]
+    assert report.engine == "padded"
+    assert report.messages == ["train.engine: padded is used, since TinyMamba mixes tokens in another way"]
 
 
 def test_the_log_says_how_fast_it_goes(tiny: Path, tmp_path: Path) -> None:
@@ -376,7 +377,7 @@ def test_the_log_says_how_fast_it_goes(tiny: Path, tmp_path: Path) -> None:
 
 def test_evaluation_in_parts_is_that_of_the_slow_engine(tiny: Path, tmp_path: Path) -> None:
     found = []
-    for engine in ("packed", "trl"):
+    for engine in ("packed", "padded"):
         basis: dict[str, Any] = {"precision": "fp32", "batch_size": 8, "micro_batch": 4, "learning_rate": 1e-3}
         settings = Train(model=str(tiny), engine=engine, token_budget=200, max_steps=2, eval_fraction=0.5, **basis)
         found.append(train(build_pairs(16), settings, tmp_path / engine, goals=GOALS).metrics)

@@ -228,7 +228,7 @@ def _measure_pace(settings: Demo, answer_s: float) -> DemoPace:
 def _check_installed() -> None:
     import importlib.util
 
-    for library, extra in (("torch", "train"), ("trl", "train"), ("gguf", "demo"), ("matplotlib", "demo")):
+    for library, extra in (("torch", "train"), ("gguf", "demo"), ("matplotlib", "demo")):
         if importlib.util.find_spec(library) is None:
             raise MissingExtra(library, extra)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -13,32 +13,70 @@ from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from prefboost.errors import RunError
-from prefboost.training.data.units import Plan, UnitSampler
+from prefboost.training.data.units import Data, UnitSampler
 from prefboost.training.engine.accumulation import accumulate, gather_maximum, splits_weights
-from prefboost.training.engine.memory import TokenBudget
-from prefboost.training.engine.numbers import budget_of
+from prefboost.training.engine.configuration import open_token_budget
+from prefboost.training.engine.preparation import prepare_model, refuse_unsupported
 from prefboost.training.policy.settings import Train
 from prefboost.training.reward.settings import TrainReward
 from prefboost.training.saving.checkpoint import mark_complete
 
-__all__ = ["UnitTrainer", "list_options", "name_recompute_option", "open_token_budget"]
+__all__ = ["Start", "UnitTrainer"]
+
+
+class Start(Protocol):
+    """A model with its tokenizer, before its training: a `Policy` or a `RewardModel`."""
+
+    @property
+    def model(self) -> Any:
+        """Of transformers, without new adapters."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """Of the model."""
 
 
 class UnitTrainer(Trainer):
     """Transformers' Trainer over units. Subclasses say what a batch's losses are and how many items it counts.
 
-    They set ``settings`` and ``budget`` before they call ``super().__init__``.
+    Args:
+        start: the model and its tokenizer.
+        data: units to train on, and to evaluate on.
+        settings: of the training.
+        config: from `prefboost.training.engine.configuration.configure_training`.
+        options: further arguments of transformers' Trainer (data_collator, callbacks).
     """
 
     # `compute_loss` divides by the items of the whole step, so transformers must not divide by its micro-batches.
     loss_is_scaled_for_ga = True
 
-    settings: Train | TrainReward
-    budget: TokenBudget
+    task = "CAUSAL_LM"
+    """Peft's name for what the model does."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    packs: bool  # a batch is a whole optimiser step, computed in parts within the token budget; set by subclasses
+
+    settings: Train | TrainReward
+
+    def __init__(
+        self, start: Start, data: Data, settings: Train | TrainReward, config: TrainingArguments, **options: Any
+    ) -> None:
+        refuse_unsupported(config)
+        self.settings = settings
+        self.budget = open_token_budget(settings, config)
+        self._noted: dict[str, dict[str, list[Any]]] = {"train": defaultdict(list), "eval": defaultdict(list)}
+        super().__init__(
+            **self.prepare_start(start, config),
+            args=config,
+            train_dataset=data.train,
+            eval_dataset=data.evaluation,
+            processing_class=start.tokenizer,
+            **options,
+        )
         self.remove_callback(PrinterCallback)  # the log is a file, and progress is the caller's
+
+    def prepare_start(self, start: Start, config: TrainingArguments) -> dict[str, Any]:
+        """Prepare the model for its first step; return it as arguments of transformers' Trainer."""
+        return {"model": prepare_model(start.model, self.settings, config, task=self.task)}
 
     def compute_losses(self, model: Any, batch: dict[str, Any]) -> Tensor:
         """Compute the losses [N] of the N items of a collated batch (hook)."""
@@ -47,6 +85,72 @@ class UnitTrainer(Trainer):
     def count_items(self, batch: Mapping[str, Any]) -> int:
         """Count the items of a batch over which losses are averaged (hook)."""
         raise NotImplementedError
+
+    def step_within(self, model: Any, batch: Mapping[str, Any], items: Tensor, tokens: int) -> Tensor:
+        """Add up the gradient of an optimiser step, micro-batch by micro-batch (hook, where the trainer ``packs``).
+
+        Args:
+            model: wrapped.
+            batch: collated, all that this device has of the step.
+            items: of the step over all devices, a tensor [].
+            tokens: most tokens of a micro-batch's stream.
+
+        Returns:
+            this device's share of the mean loss [], without gradient.
+        """
+        raise NotImplementedError
+
+    def average_noted(self, numbers: list[Any], mode: str) -> float:
+        """Average what was noted for a metric, over all processes (hook).
+
+        Args:
+            numbers: as noted in `noted`, process after process.
+            mode: train or eval.
+        """
+        mean: float = sum(numbers) / len(numbers)
+        return mean
+
+    @property
+    def noted(self) -> dict[str, list[Any]]:
+        """Numbers to be averaged in the next line of the log, by metric; cleared when they are logged."""
+        return self._noted["train" if self.model.training else "eval"]
+
+    def training_step(
+        self, model: Any, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """Run forward and backward of a batch; packed, in micro-batches within the token budget.
+
+        Raises:
+            RunError: a loss is not finite, or memory is short whatever the budget.
+        """
+        if not self.packs:
+            whole: Tensor = super().training_step(model, inputs, num_items_in_batch)
+            return whole
+        model.train()
+        batch, items = self._prepare_inputs(inputs), torch.as_tensor(num_items_in_batch)
+        return self.budget.within(
+            lambda tokens: self.step_within(model, batch, items, tokens),
+            model.zero_grad,
+            f"step {self.state.global_step + 1}",
+        )
+
+    def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> tuple[Any, None, None]:
+        """Compute the loss of an evaluation batch alone, without gradient."""
+        with torch.no_grad(), self.compute_loss_context_manager():
+            return self.compute_loss(model, self._prepare_inputs(inputs)), None, None
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, with the averages of the noted metrics over all processes."""
+        mode = "train" if self.model.training else "eval"
+        shares = self.gather_objects(dict(self.noted))
+        # In the order of noting, not of a set, so that the keys of every line stand alike in every run.
+        for name in dict.fromkeys(name for share in shares for name in share):
+            # In training the loss is transformers' own.
+            if mode == "eval" or name != "loss":
+                numbers = [number for share in shares for number in share.get(name, [])]
+                logs[f"eval_{name}" if mode == "eval" else name] = self.average_noted(numbers, mode)
+        self.noted.clear()
+        super().log(logs, start_time)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -134,57 +238,3 @@ class UnitTrainer(Trainer):
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
             mark_complete(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
-
-
-def open_token_budget(settings: Train | TrainReward, config: TrainingArguments) -> TokenBudget:
-    """Open the token budget of a run: that of the settings, or one that an earlier call had to lower."""
-    return TokenBudget(
-        budget_of(settings, config.device.type),
-        alone=config.world_size == 1,
-        kept=Path(config.output_dir) / "token_budget.json",
-    )
-
-
-def list_options(settings: Train | TrainReward, plan: Plan, folder: Path, *, evaluates: bool) -> dict[str, Any]:
-    """List the options of transformers' TrainingArguments that our settings decide, whatever is trained.
-
-    Args:
-        settings: of the training.
-        plan: how units are laid out over steps.
-        folder: of the run; checkpoints go below it.
-        evaluates: whether there are units to evaluate on.
-    """
-    # Given as steps, not as epochs: transformers would round a last, smaller step its own way.
-    steps = settings.max_steps or plan.steps
-    return {
-        "output_dir": str(folder / "checkpoints"),
-        "per_device_train_batch_size": plan.micro_batch,
-        "per_device_eval_batch_size": plan.micro_batch,
-        "gradient_accumulation_steps": plan.accumulation,
-        "max_steps": steps,
-        "learning_rate": settings.learning_rate,
-        "lr_scheduler_type": settings.schedule,
-        "warmup_steps": int(settings.warmup_ratio * steps),
-        "optim": settings.optimizer,
-        "weight_decay": settings.weight_decay,
-        "max_grad_norm": settings.max_grad_norm,
-        "bf16": settings.precision == "bf16",
-        "eval_strategy": "steps" if evaluates and settings.eval_every else "no",
-        "eval_steps": settings.eval_every,
-        "save_strategy": "steps",
-        "save_steps": settings.save_every,
-        "save_total_limit": settings.keep_checkpoints,
-        "logging_steps": settings.log_every,
-        # A loss that is not finite stops the training; filtered, it would read as the loss before.
-        "logging_nan_inf_filter": False,
-        "report_to": list(settings.report_to) or "none",
-        "seed": settings.seed,
-        "use_cpu": not torch.cuda.is_available(),
-        "disable_tqdm": True,
-    }
-
-
-def name_recompute_option(config: type[TrainingArguments]) -> str:
-    """Return the name of the option that recomputes activations in the backward pass; transformers 5 renamed it."""
-    names = {field.name for field in dataclasses.fields(config)}
-    return "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"

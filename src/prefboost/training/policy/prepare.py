@@ -76,10 +76,10 @@ def plan_units(trained: Tokenised, evaluated: Tokenised | None, settings: Train)
     devices = int(os.environ.get("WORLD_SIZE", "1"))
     # The packed engine draws the whole batch and cuts it by tokens; only padding needs micro-batches of units.
     at_once = settings.engine == "packed" or settings.loss.whole_batch
-    if settings.loss.whole_batch and devices > 1 and settings.engine == "trl":
+    if settings.loss.whole_batch and devices > 1 and settings.engine != "packed":
         raise SettingsError(
-            f"the loss {kind_of(settings.loss)!r} needs the whole batch, but train.engine: trl has only parts of it on "
-            f"{devices} devices",
+            f"the loss {kind_of(settings.loss)!r} needs the whole batch, but train.engine: {settings.engine} has only "
+            f"parts of it on {devices} devices",
             remedy="write train.engine: packed, use one device, or another loss",
         )
     return lay_out_units(

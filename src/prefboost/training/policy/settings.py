@@ -36,16 +36,16 @@ class Train(Optimisation):
     batch_size: int = Field(
         128, ge=1, description="Goal pairs an optimiser step over all devices (arXiv 2410.08067: 128)."
     )
-    engine: Literal["packed", "trl"] = Field(
+    engine: Literal["packed", "padded", "trl"] = Field(
         "packed",
-        description="packed: no padding, shared beginnings once (models that cannot fall back to trl, and say so); "
-        "trl: padded sequences through TRL's own loop, the slow twin.",
+        description="packed: no padding, shared beginnings once (models that cannot are padded, and say so); padded: "
+        "padded sequences; trl: the same through TRL's own trainer, the slow twin (extra trl).",
     )
     micro_batch: int = Field(
         1,
         ge=1,
-        description="Most units (all views of one pair) that a device holds at once (engine trl); changes memory, not "
-        "values.",
+        description="Most units (all views of one pair) that a device holds at once (padded and trl); changes memory, "
+        "not values.",
     )
     reference_cache: str | None = Field(
         None,
@@ -104,7 +104,15 @@ class Train(Optimisation):
             raise ValueError(
                 "this loss compares with a reference; write reference: start, or take simpo, orpo, cpo, sft"
             )
+        # Each of the two passes of such a loss would draw its own mask, and their gradient would fit neither.
+        if self.lora is not None and self.lora.dropout and getattr(self.loss, "whole_batch", False):
+            raise ValueError("lora.dropout draws another mask in each of the two passes of this loss; write 0")
         return self
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """The extras of prefboost that this training needs besides ``train``."""
+        return ("trl",) if self.engine == "trl" else ()
 
     @property
     def uses_reference(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -71,7 +71,7 @@ def train(
         ModelError: the model or its chat template cannot be used, or the goals do not stand in the prompts.
         DataError: no usable pair is left, or too many rows lose text (``settings.max_loss_share``).
     """
-    with open_session(out, settings.report_to):
+    with open_session(out, settings):
         return _train((pairs, eval_pairs), settings, out, goals, progress)
 
 
@@ -151,9 +151,9 @@ def _choose_engine(settings: Train, policy: Policy) -> tuple[Train, list[str]]:
     support = probe_support(policy.model)
     if support.ok:
         return settings, []
-    reason = f"train.engine: trl is used, since {support.reason}"
+    reason = f"train.engine: padded is used, since {support.reason}"
     logger.warning("%s", reason)
-    return settings.model_copy(update={"engine": "trl"}), [reason]
+    return settings.model_copy(update={"engine": "padded"}), [reason]
 
 
 def _list_goal_columns(pairs: pa.Table) -> list[str]:
@@ -223,9 +223,10 @@ def _build_provenance(
 def _build_trainer(
     policy: Policy, data: Data, settings: Train, plan: Plan, out: Path, progress: Progress | None
 ) -> PreferenceTrainer:
-    from prefboost.training.adapters import adapters_of, explain_targets
+    from prefboost.training.adapters import explain_targets
+    from prefboost.training.engine.configuration import configure_training
     from prefboost.training.policy.model import check_completion_forward
-    from prefboost.training.policy.trainer import PreferenceTrainer, configure_policy
+    from prefboost.training.policy.trainer import PreferenceTrainer
 
     # A few tokens in eval mode, before hours of training on wrong log-probs.
     check_completion_forward(policy.model.eval(), data.train[0]["prompt_ids"][0] + data.train[0]["chosen_ids"][0])
@@ -237,12 +238,15 @@ def _build_trainer(
         plan.units_per_step * views / len(data.train),
         _count_tokens(data.train) / views,
     )
-    options: dict[str, Any] = {"callbacks": callbacks, "progress": progress}
-    if settings.lora is not None:
-        options["peft_config"] = adapters_of(settings)
-    config = configure_policy(settings, plan, out, evaluates=data.evaluation is not None)
+    trainer: type[PreferenceTrainer] = PreferenceTrainer
+    configure: Callable[..., Any] = configure_training
+    if settings.engine == "trl":
+        from prefboost.training.policy.trl_bridge import TrlTrainer, configure_trl
+
+        trainer, configure = TrlTrainer, configure_trl
+    config = configure(settings, plan, out, evaluates=data.evaluation is not None)
     with explain_targets(settings.lora):
-        return PreferenceTrainer(policy, data, settings, config, **options)
+        return trainer(policy, data, settings, config, callbacks=callbacks, progress=progress)
 
 
 def _begin_report(data: Data, tokenised: Tokenised, out: Path) -> TrainReport:

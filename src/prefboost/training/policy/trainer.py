@@ -12,30 +12,30 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch import Tensor
-from trl import DPOConfig
+from transformers import TrainingArguments, set_seed
 
 from prefboost.errors import RunError
 from prefboost.losses import LossOutput, PairLogps
 from prefboost.losses.router_balance import choose_balance_weight
-from prefboost.packing import enable_packing, measure_difference, probe_support
+from prefboost.packing import measure_difference
 from prefboost.progress import Progress
-from prefboost.training.data.units import Data, Plan
+from prefboost.training.data.units import Data
 from prefboost.training.engine.callbacks import OptimizerClock
 from prefboost.training.engine.memory import TokenBudget
 from prefboost.training.engine.micro_batches import split_by_budget
 from prefboost.training.engine.throughput import Meter, cost_of
-from prefboost.training.engine.unit_trainer import list_options, open_token_budget
+from prefboost.training.engine.unit_trainer import Start, UnitTrainer
 from prefboost.training.policy.batches import PaddedCollator, UnitCollator, as_pair_logps, select_views
 from prefboost.training.policy.displacement import DisplacementWatch
-from prefboost.training.policy.model import Policy, add_completion_forward, load_model
+from prefboost.training.policy.model import Policy
 from prefboost.training.policy.settings import Train
-from prefboost.training.policy.trl_bridge import BridgedTrainer, trainer_config, without_hashing
 from prefboost.training.policy.watch import observe
 from prefboost.training.policy.whole_batch import gradients_of_batch
 from prefboost.training.reference.cache import ReferenceCache, find_reference_cache, sequences_of, with_reference
 from prefboost.training.reference.forward import REFERENCE_TOKENS, ReferencePass, hash_of_model, numerics_of
+from prefboost.training.reference.model import Reference, load_reference, place_start
 
-__all__ = ["PreferenceTrainer", "configure_policy"]
+__all__ = ["PreferenceTrainer"]
 
 
 @dataclass(frozen=True)
@@ -47,56 +47,75 @@ class _Observation:
     batch: Mapping[str, Any]
 
 
-class PreferenceTrainer(BridgedTrainer):
+class PreferenceTrainer(UnitTrainer):
     """Trains a policy on units.
 
     Args:
         policy: with `add_completion_forward`, and with `enable_packing` for the packed engine.
         data: units.
         settings: of the training; ``engine`` must be one that the model supports.
-        config: from `configure_policy`.
-        options: further arguments of TRL's trainer (callbacks, peft_config), and ``progress``.
+        config: from `configure_training`.
+        options: further arguments of transformers' Trainer (callbacks), and ``progress``.
     """
 
     settings: Train
 
-    def __init__(self, policy: Policy, data: Data, settings: Train, config: DPOConfig, **options: Any) -> None:
-        self.settings = settings
-        # The two engines differ in the forward alone; losses, steps and the log are the same.
-        self.packed = settings.engine == "packed"
+    def __init__(self, policy: Policy, data: Data, settings: Train, config: TrainingArguments, **options: Any) -> None:
+        # Engines differ in the forward alone; losses, steps and the log are the same.
+        self.packs = settings.engine == "packed"
         self.engine_checked = False
         self.balance = choose_balance_weight(policy.model, settings.router_balance)
         self.notes: list[str] = []
         self.progress: Progress | None = options.pop("progress", None)
-        # Taken before TRL puts adapters on: the cache of log-probs belongs to the weights as they were loaded.
+        # Taken before adapters are put on: the cache of log-probs belongs to the weights as they were loaded.
         self.start_hash = hash_of_model(policy.model) if settings.reference == "start" else None
         self.meter = Meter(config.device, cost_of(policy.model, adapters=settings.lora is not None))
-        self.budget = open_token_budget(settings, config)
-        with without_hashing():
-            super().__init__(
-                model=policy.model,
-                args=config,
-                data_collator=UnitCollator() if self.packed else PaddedCollator(policy.tokenizer.pad_token_id),
-                train_dataset=data.train,
-                eval_dataset=data.evaluation,
-                processing_class=policy.tokenizer,
-                **options,
-            )
-        # Known only once TRL's trainer has made its accelerator.
+        collator = UnitCollator() if self.packs else PaddedCollator(policy.tokenizer.pad_token_id)
+        super().__init__(policy, data, settings, config, data_collator=collator, **options)
+        # Known only once transformers' Trainer has made its accelerator.
         self.meter.processes = self.accelerator.num_processes
         self.add_callback(OptimizerClock(self.meter))
         self.watch = DisplacementWatch(settings)
         self.add_callback(self.watch)
+        if settings.uses_reference:
+            # Gone before the first step: where devices hold parts of it, it takes their memory twice.
+            reference = self._open_reference()
+            self.train_dataset = self.add_reference_logps(reference, data.train, "train")
+            if data.evaluation is not None:
+                self.eval_dataset = self.add_reference_logps(reference, data.evaluation, "eval")
 
-    def read_meter(self) -> dict[str, float]:
-        """Read speed and memory since the last line of the log, and estimate the seconds of the remaining steps."""
-        speed = self.meter.read()
-        seconds = (self.state.max_steps - self.state.global_step) * speed.get("time/step", 0.0)
-        return speed | {"time/left": round(seconds, 3)}
+    def prepare_start(self, start: Start, config: TrainingArguments) -> dict[str, Any]:
+        """Prepare the model for its first step; return it as arguments of transformers' Trainer."""
+        set_seed(self.settings.seed)  # adapters are drawn at random, the same ones in every process and run
+        return super().prepare_start(start, config)
 
-    def time_part(self, part: str) -> Any:
-        """Return a context that counts the seconds of a part of the work for the log."""
-        return self.meter.time_part(part)
+    def count_items(self, batch: Mapping[str, Any]) -> int:
+        """Count the views of a batch."""
+        return len(batch["views"])
+
+    def training_step(
+        self, model: Any, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """Run forward and backward of a batch, and time it.
+
+        Raises:
+            RunError: a loss is not finite, or memory is short whatever the budget.
+        """
+        with self.meter.time_part("forward_backward"):
+            return super().training_step(model, inputs, num_items_in_batch)
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> Any:
+        """Get the batches of an optimiser step, and time it."""
+        with self.meter.time_part("data"):
+            return super().get_batch_samples(epoch_iterator, num_batches, device)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, with the averages of the noted metrics; in training also speed, memory and the seconds that remain."""
+        if "loss" in logs:
+            speed = self.meter.read()
+            seconds = (self.state.max_steps - self.state.global_step) * speed.get("time/step", 0.0)
+            logs |= speed | {"time/left": round(seconds, 3)}
+        super().log(logs, start_time)
 
     def compute_logps(self, model: Any, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
         """Compute the log-probs of a micro-batch of V views, as one stream or as padded sequences.
@@ -106,7 +125,7 @@ class PreferenceTrainer(BridgedTrainer):
             mixture's experts evenly used, which is added to each view's loss (None where there are no experts).
         """
         inputs: dict[str, Any]
-        if self.packed:
+        if self.packs:
             # The stream is built here, on the CPU, and moved whole: it is all that a micro-batch takes on the device.
             inputs = {"packed": batch["tokens"].pack_pairs().to(self.accelerator.device)}
             # Passes without gradient belong to no step: evaluation, and the first pass of whole-batch losses.
@@ -120,7 +139,7 @@ class PreferenceTrainer(BridgedTrainer):
             return model(**inputs), None
         logps, balance = model(**inputs, balance=True)
         # Repeated per view, since the log averages over views.
-        self.pending_metrics["router_balance"] += [balance.item()] * len(batch["views"])
+        self.noted["router_balance"] += [balance.item()] * len(batch["views"])
         return logps, self.balance * balance
 
     def compute_losses(self, model: Any, batch: dict[str, Any]) -> Tensor:
@@ -129,63 +148,51 @@ class PreferenceTrainer(BridgedTrainer):
         Raises:
             RunError: a loss is not finite; names the pairs.
         """
-        logps, balance = self._compute_logps_in_parts(model, batch) if self.packed else self.compute_logps(model, batch)
+        logps, balance = self._compute_logps_in_parts(model, batch) if self.packs else self.compute_logps(model, batch)
         pairs = as_pair_logps(logps, batch)
         output = self.settings.loss(pairs)
         self._log_observation(_Observation(output, pairs, batch))
         return output.losses if balance is None else output.losses + balance
 
-    def step_on_batch(self, model: Any, batch: dict[str, Any], views: Tensor) -> Tensor | None:
-        """Compute the gradient of the whole optimiser batch, in micro-batches within the token budget.
+    def add_reference_logps(self, reference: Reference, units: Dataset, name: str) -> Dataset:
+        """Add the reference's log-probs to units (ref_chosen, ref_rejected), from the cache as far as it has them.
 
         Raises:
-            RunError: a loss is not finite, or memory is short whatever the budget.
+            RunError: memory is short even for one pair at a time.
         """
-        if not self.packed:
-            return None
-        return self.budget.within(
-            lambda tokens: self._step(model, batch, views, tokens),
-            model.zero_grad,
-            f"step {self.state.global_step + 1}",
-        )
-
-    def add_reference_logps(self, units: Dataset, name: str) -> Dataset:
-        """Add the reference's log-probs to units, from the cache as far as it has them.
-
-        Raises:
-            RunError: the engine cannot run the reference.
-        """
-        if not self.settings.uses_reference:
-            return units
-        model, cache = self._open_reference()
+        # Gathered parts of weights are added up in another order, which changes the last bits.
+        engine = ("packed" if self.packs else "padded") + ("-sharded" if reference.parted else "")
+        device = self.accelerator.device
+        numerics = numerics_of(reference.model, engine, self.settings.precision, device)
+        folder = find_reference_cache(self.settings.reference_cache, os.environ)
+        cache = ReferenceCache(folder, reference.weights_hash, numerics)
         # One chunk, so that token ids become views into one buffer.
         table = units.data.table.combine_chunks()
         sequences = sequences_of(table)
-        device = self.accelerator.device
-        reference = ReferencePass(
-            model,
-            packed=self.packed,
+        forward = ReferencePass(
+            reference.model,
+            packed=self.packs,
             pad_id=self.processing_class.pad_token_id,
             autocast=self.accelerator.autocast,
             budget=TokenBudget(
                 REFERENCE_TOKENS.get(device.type, 4096),
                 # With weights in parts every process takes part in every batch: one cannot halve it by itself.
-                alone=self.ref_model is None,
+                alone=not reference.parted,
                 kept=Path(self.args.output_dir) / "reference_budget.json",
             ),
             share=(self.accelerator.process_index, self.accelerator.num_processes),
             progress=self.progress,
-            in_step=self.ref_model is not None,
+            in_step=reference.parted,
         )
         if self.progress is not None:
             self.progress.begin(f"reference log-probs ({name})", len(sequences.prompts))
-        with self.time_part("reference"):
-            logps = cache.fill(sequences, reference.compute, reference.batches, exchange=self.merge_over_processes)
+        with self.meter.time_part("reference"):
+            logps = cache.fill(sequences, forward.compute, forward.batches, exchange=self._merge_over_processes)
         if self.progress is not None:
             self.progress.end()
         return Dataset(with_reference(table, logps))
 
-    def _step(self, model: Any, batch: dict[str, Any], views: Tensor, tokens: int) -> Tensor:
+    def step_within(self, model: Any, batch: Mapping[str, Any], items: Tensor, tokens: int) -> Tensor:
         """Add up the gradient of an optimiser step, micro-batch by micro-batch.
 
         The step minimises L = 1/N sum_i l_i over the N views of D devices. Devices average their gradients, so each
@@ -195,7 +202,7 @@ class PreferenceTrainer(BridgedTrainer):
         Args:
             model: wrapped.
             batch: of this device, V views.
-            views: N, a tensor [].
+            items: N, a tensor [].
             tokens: most tokens of a micro-batch's stream.
 
         Returns:
@@ -207,7 +214,7 @@ class PreferenceTrainer(BridgedTrainer):
         parts = self.equalise_parts(split)
         # Repeated parts have weight 0: they only keep devices in step.
         weights = [float(number < len(split)) for number in range(len(parts))]
-        scale = self.accelerator.num_processes / views  # D/N
+        scale = self.accelerator.num_processes / items  # D/N
         observations: list[_Observation] = []
         if self.settings.loss.whole_batch:
             shares = [(part, weight, float(scale)) for part, weight in zip(parts, weights, strict=True)]
@@ -241,7 +248,7 @@ class PreferenceTrainer(BridgedTrainer):
             raise RunError(
                 f"{type(self.model).__name__} gives other log-probs over a packed stream than over padded sequences "
                 f"on {device}, its weights shared by {self.accelerator.num_processes} devices",
-                remedy="write train.engine: trl, and give another run folder",
+                remedy="write train.engine: padded, and give another run folder",
             )
         self.engine_checked = True
 
@@ -259,7 +266,7 @@ class PreferenceTrainer(BridgedTrainer):
     def _plan_whole_batch(
         self,
         model: Any,
-        batch: dict[str, Any],
+        batch: Mapping[str, Any],
         parts: list[tuple[list[int], float, float]],
         observations: list[_Observation],
     ) -> list[Any]:
@@ -317,48 +324,17 @@ class PreferenceTrainer(BridgedTrainer):
             self.refuse_losses(losses, f" for the pair(s) {', '.join(sorted(ids)[:8])}", "pairs")
         metrics = observe(observation.output, observation.pairs, batch, self.settings.score_buckets)
         for name, numbers in metrics.items():
-            self.pending_metrics[name].extend(numbers)
+            self.noted[name].extend(numbers)
 
-    def _open_reference(self) -> tuple[Any, ReferenceCache]:
-        """Return the reference model, and the cache of its log-probs under these numerics."""
-        model, weights_hash = self._place_start(), self.start_hash
-        if weights_hash is None:
-            model = load_model(self.settings, self.settings.reference)
-            weights_hash = hash_of_model(model)
-            model = self._place_reference(model)
-        # Gathered parts of weights are added up in another order, which changes the last bits.
-        engine = self.settings.engine if self.ref_model is None else f"{self.settings.engine}-sharded"
-        numerics = numerics_of(model, engine, self.settings.precision, self.accelerator.device)
-        folder = find_reference_cache(self.settings.reference_cache, os.environ)
-        return model, ReferenceCache(folder, weights_hash, numerics)
+    def _open_reference(self) -> Reference:
+        """Place the reference model on the device: the policy as it is now, or another one."""
+        if self.start_hash is None:
+            return load_reference(self.settings, self.accelerator)
+        return place_start(self.model, self.start_hash, self.settings, self.accelerator)
 
-    def _place_start(self) -> Any:
-        """Return the policy before training, on the device.
-
-        Where devices will hold parts of it (FSDP), TRL has loaded it a second time and divided it among them.
-        """
-        if self.ref_model is None:
-            return self.model.to(self.accelerator.device)
-        if self.packed:
-            enable_packing(self.ref_model)
-        else:
-            add_completion_forward(self.ref_model)
-        return self.ref_model
-
-    def _place_reference(self, model: Any) -> Any:
-        """Move another model to the device as reference, ready for the engine.
-
-        Raises:
-            RunError: the engine cannot run it.
-        """
-        model = model.to(self.accelerator.device).eval()
-        support = probe_support(model) if self.packed else None
-        if support is not None and not support.ok:
-            raise RunError(
-                f"the reference {self.settings.reference!r} cannot be packed: {support.reason}",
-                remedy="write train.engine: trl, or use another reference",
-            )
-        return model
+    def _merge_over_processes(self, logps: dict[bytes, float]) -> dict[bytes, float]:
+        """Merge the entries of every process into one mapping, the same in each of them."""
+        return {key: value for share in self.gather_objects(logps) for key, value in share.items()}
 
 
 def _index_pairs(rows: Sequence[int], views: int, device: torch.device) -> Tensor:
@@ -370,12 +346,3 @@ def _detach_tensors(record: Any) -> Any:
     """Copy a record with its tensors cut from the graph, so that a micro-batch's activations can be freed."""
     tensors = {name: value.detach() for name, value in vars(record).items() if isinstance(value, Tensor)}
     return replace(record, **tensors)
-
-
-def configure_policy(settings: Train, plan: Plan, folder: Path, *, evaluates: bool) -> DPOConfig:
-    """Build TRL's configuration for our settings."""
-    return trainer_config(
-        recompute=settings.gradient_checkpointing,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        **list_options(settings, plan, folder, evaluates=evaluates),
-    )

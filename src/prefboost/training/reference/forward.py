@@ -16,7 +16,6 @@ from prefboost.losses.rope_by_length import group_by_frequencies
 from prefboost.packing import evaluation_mode, pack
 from prefboost.training.engine.memory import TokenBudget
 from prefboost.training.engine.micro_batches import split_by_prompt_order
-from prefboost.training.policy.trl_bridge import hash_of_weights
 from prefboost.training.reference.cache import Sequences
 
 if TYPE_CHECKING:
@@ -38,7 +37,13 @@ def hash_of_model(model: Any) -> str:
     # Entries that change with versions and places, and do not change what the model computes.
     ignored = {"transformers_version", "_name_or_path", "torch_dtype", "dtype", "use_cache", "architectures"}
     plain = json.dumps({key: value for key, value in config.items() if key not in ignored}, sort_keys=True, default=str)
-    return hashlib.sha256(f"{plain}/{hash_of_weights(model)}".encode()).hexdigest()
+    weights = hashlib.sha256()
+    for _, weight in sorted(model.state_dict().items()):
+        weights.update(str(weight.dtype).encode())
+        # NumPy has neither bfloat16 nor float8.
+        narrow = weight.dtype in (torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
+        weights.update((weight.float() if narrow else weight).cpu().numpy().tobytes())
+    return hashlib.sha256(f"{plain}/{weights.hexdigest()}".encode()).hexdigest()
 
 
 def numerics_of(model: Any, engine: str, precision: str, device: torch.device) -> str:

@@ -88,7 +88,7 @@ def train_reward(
         MissingScores: the loss uses scores and there are none.
         DataError: no usable row is left.
     """
-    with open_session(out, settings.report_to):
+    with open_session(out, settings):
         return _train((rows, eval_rows), settings, out, origin, progress)
 
 
@@ -215,10 +215,8 @@ def _build_trainer(
     out: Path,
     progress: Progress | None,
 ) -> RewardTrainer:
-    import torch
-
-    from prefboost.training.adapters import add_adapters
-    from prefboost.training.reward.trainer import RewardTrainer, configure_reward
+    from prefboost.training.engine.configuration import configure_training
+    from prefboost.training.reward.trainer import RewardTrainer
 
     items = sum(data.train["items"])
     callbacks = build_callbacks(
@@ -228,15 +226,8 @@ def _build_trainer(
         plan.units_per_step * items / len(data.train),
         _count_tokens(data.train) / max(1, items),
     )
-    trained = (
-        reward_model.model if settings.lora is None else add_adapters(reward_model.model, settings, task="SEQ_CLS")
-    )
-    # Dropout is off, as in TRL: rewards of a pair are compared, and noise would be compared with them.
-    for name, module in trained.named_modules():
-        if isinstance(module, torch.nn.Dropout) and "lora_dropout" not in name:
-            module.p = 0.0
-    args = configure_reward(settings, plan, out, evaluates=data.evaluation is not None)
-    return RewardTrainer(reward_model, trained, data, settings, args=args, callbacks=callbacks)
+    config = configure_training(settings, plan, out, evaluates=data.evaluation is not None)
+    return RewardTrainer(reward_model, data, settings, config, callbacks=callbacks)
 
 
 def _build_report(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,12 +13,12 @@ from transformers import TrainingArguments
 
 from prefboost.engines.models.reward_model import RewardModel, rewards_of, text_tensors
 from prefboost.losses.reward import RewardBatch
-from prefboost.training.data.units import Data, Plan
+from prefboost.training.data.units import Data
 from prefboost.training.engine.micro_batches import split_texts_by_budget
-from prefboost.training.engine.unit_trainer import UnitTrainer, list_options, name_recompute_option, open_token_budget
+from prefboost.training.engine.unit_trainer import UnitTrainer
 from prefboost.training.reward.settings import TrainReward
 
-__all__ = ["RewardCollator", "RewardTrainer", "UnitList", "configure_reward"]
+__all__ = ["RewardCollator", "RewardTrainer", "UnitList"]
 
 
 PAIR_NUMBERS = ("gap", "wins", "weight", "length_delta")
@@ -97,38 +95,24 @@ class RewardTrainer(UnitTrainer):
 
     Args:
         reward_model: the model and how it is run.
-        trained: the model as it is trained: the same, or with adapters around it.
         data: units to train on, and to evaluate on.
         settings: of the training.
-        options: further arguments of transformers' Trainer (args, callbacks).
+        config: from `configure_training`.
+        options: further arguments of transformers' Trainer (callbacks).
     """
 
     settings: TrainReward
+    task = "SEQ_CLS"
 
     def __init__(
-        self,
-        reward_model: RewardModel,
-        trained: Any,
-        data: Data,
-        settings: TrainReward,
-        **options: Any,
+        self, reward_model: RewardModel, data: Data, settings: TrainReward, config: TrainingArguments, **options: Any
     ) -> None:
         self.reward_model = reward_model
-        self.settings = settings
-        self._metrics: dict[str, dict[str, list[tuple[str, float]]]] = {
-            "train": defaultdict(list),
-            "eval": defaultdict(list),
-        }
-        self.collate = RewardCollator(reward_model, compares=settings.loss.compares)
-        self.budget = open_token_budget(settings, options["args"])
-        super().__init__(
-            model=trained,
-            data_collator=UnitList(compares=settings.loss.compares) if reward_model.packs else self.collate,
-            train_dataset=data.train,
-            eval_dataset=data.evaluation,
-            processing_class=reward_model.tokenizer,
-            **options,
-        )
+        self.packs = reward_model.packs
+        compares = settings.loss.compares
+        self.collate = RewardCollator(reward_model, compares=compares)
+        collator = UnitList(compares=compares) if self.packs else self.collate
+        super().__init__(reward_model, data, settings, config, data_collator=collator, **options)
 
     def compute_losses(self, model: Any, batch: dict[str, Any]) -> torch.Tensor:
         """Compute the losses of a collated batch: [P] of pairs, or [T] of texts where scores are fitted.
@@ -147,29 +131,11 @@ class RewardTrainer(UnitTrainer):
         """Count the pairs of a batch, or its texts where scores are fitted."""
         return int(batch["items"])
 
-    def training_step(
-        self, model: Any, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
-    ) -> torch.Tensor:
-        """Run forward and backward of a batch; packed, in micro-batches within the token budget.
-
-        Raises:
-            RunError: a loss is not finite, or memory is short whatever the budget.
-        """
-        if not self.reward_model.packs:
-            whole: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
-            return whole
-        model.train()
-        return self.budget.within(
-            lambda tokens: self._step(model, inputs["units"].rows, tokens, num_items_in_batch),
-            model.zero_grad,
-            f"step {self.state.global_step + 1}",
-        )
-
     def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> tuple[Any, None, None]:
         """Compute the loss alone, without gradient: the mean over the items of a batch."""
+        if not self.packs:
+            return super().prediction_step(model, inputs, *args, **kwargs)
         with torch.no_grad(), self.compute_loss_context_manager():
-            if not self.reward_model.packs:
-                return self.compute_loss(model, self._prepare_inputs(inputs)), None, None
             # Weighted by items, so that the mean does not depend on how units are cut into parts.
             sums = [
                 self.compute_loss(model, batch) * batch["items"] * counts
@@ -185,28 +151,28 @@ class RewardTrainer(UnitTrainer):
             for number, part in enumerate(self.equalise_parts(parts))
         ]
 
-    def _step(self, model: Any, units: list[Mapping[str, Any]], tokens: int, items: Any) -> torch.Tensor:
+    def step_within(self, model: Any, batch: Mapping[str, Any], items: torch.Tensor, tokens: int) -> torch.Tensor:
         """Add up the gradient of an optimiser step, micro-batch by micro-batch.
 
         Args:
             model: wrapped.
-            units: of this device.
-            tokens: most tokens of a micro-batch's stream.
+            batch: units of this device.
             items: pairs (or texts) of the step over all devices, a tensor [].
+            tokens: most tokens of a micro-batch's stream.
 
         Returns:
             this device's share of the mean loss [], without gradient.
         """
-        lengths = {name: len(numbers) for name, numbers in self._metrics["train"].items()}
+        lengths = {name: len(numbers) for name, numbers in self.noted.items()}
         losses = [
-            partial(self._compute_share, model, batch, items, counts)
-            for batch, counts in self._collate_parts(units, tokens)
+            partial(self._compute_share, model, part, items, counts)
+            for part, counts in self._collate_parts(batch["units"].rows, tokens)
         ]
         try:
             return self.accumulate(model, losses)
         except (RuntimeError, MemoryError):
             # The step is repeated with a smaller budget: forget what the interrupted attempt has noted.
-            for name, numbers in self._metrics["train"].items():
+            for name, numbers in self.noted.items():
                 del numbers[lengths.get(name, 0) :]
             raise
 
@@ -215,23 +181,14 @@ class RewardTrainer(UnitTrainer):
         loss: torch.Tensor = self.compute_loss(model, batch, num_items_in_batch=items)
         return loss if counts else loss * 0.0
 
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log, with the averages of the noted metrics over all processes.
+    def average_noted(self, numbers: list[tuple[str, float]], mode: str) -> float:
+        """Average named numbers.
 
         Processes fill up the last round of an evaluation with units of the first; these count once.
         """
-        mode = "train" if self.model.training else "eval"
-        metrics = self._metrics[mode]
-        shares = self.gather_objects(dict(metrics))
-        # In the order of noting, not of a set, so that the keys of every line stand alike in every run.
-        for name in dict.fromkeys(name for share in shares for name in share):
-            named = [pair for share in shares for pair in share.get(name, [])]
-            # A dict of names drops the second note of a unit that two processes evaluated.
-            numbers = list(dict(named).values()) if mode == "eval" else [number for _, number in named]
-            if mode == "eval" or name != "loss":  # in training the loss is transformers' own
-                logs[f"eval_{name}" if mode == "eval" else name] = sum(numbers) / len(numbers)
-        metrics.clear()
-        super().log(logs, start_time)
+        # A dict of names drops the second note of a unit that two processes evaluated.
+        values = list(dict(numbers).values()) if mode == "eval" else [number for _, number in numbers]
+        return sum(values) / len(values)
 
     def _compute_rewards(self, model: Any, inputs: Mapping[str, Any]) -> RewardBatch:
         """Compute rewards [T, H] of the T texts of a batch, and put them beside the numbers that a loss needs."""
@@ -261,18 +218,7 @@ class RewardTrainer(UnitTrainer):
         # A text without a score for a head has no distance: it is left out of the mean, not counted as zero.
         noted = [(name, number) for name, number in zip(names, numbers.tolist(), strict=True) if not math.isnan(number)]
         if noted:
-            self._metrics["train" if self.model.training else "eval"][metric] += noted
-
-
-def configure_reward(settings: TrainReward, plan: Plan, folder: Path, *, evaluates: bool) -> TrainingArguments:
-    """Build transformers' configuration for our settings."""
-    return TrainingArguments(
-        dataloader_pin_memory=False,
-        remove_unused_columns=False,
-        prediction_loss_only=True,
-        **{name_recompute_option(TrainingArguments): settings.gradient_checkpointing},
-        **list_options(settings, plan, folder, evaluates=evaluates),
-    )
+            self.noted[metric] += noted
 
 
 def _as_floats(values: Sequence[float | None]) -> torch.Tensor:
