@@ -66,7 +66,10 @@ def _holds_arguments(squeezed: str, arguments: Any) -> bool:
             arguments = json.loads(arguments)
         except ValueError:
             return False
-    return all(_holds_value(squeezed, leaf) for leaf in _walk_leaves(arguments))
+    return all(
+        _holds(squeezed, leaf) if isinstance(leaf, str) else json.dumps(leaf) in squeezed or str(leaf) in squeezed
+        for leaf in _walk_leaves(arguments)
+    )
 
 
 def _walk_leaves(value: Any) -> Iterator[Any]:
@@ -79,12 +82,6 @@ def _walk_leaves(value: Any) -> Iterator[Any]:
             yield from _walk_leaves(item)
     else:
         yield value
-
-
-def _holds_value(squeezed: str, value: Any) -> bool:
-    if isinstance(value, str):
-        return _holds(squeezed, value)
-    return any(form in squeezed for form in (json.dumps(value), str(value)))
 
 
 def _holds(squeezed: str, text: str) -> bool:

@@ -74,15 +74,11 @@ def carries_extra(message: Mapping[str, Any]) -> bool:
 def dump_extra(extra: Mapping[str, Any]) -> str:
     """Write ``extra`` as JSON: order, types and nulls stay; lone surrogates, which no file can hold, are escaped."""
     text = json.dumps(extra, ensure_ascii=False)
-    return text if text.isascii() or _can_be_encoded(text) else json.dumps(extra)
-
-
-def _can_be_encoded(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return False
-    return True
+        return json.dumps(extra)
+    return text
 
 
 def to_record(message: Mapping[str, Any], *, parts: bool = True) -> dict[str, Any]:

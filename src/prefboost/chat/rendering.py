@@ -132,13 +132,18 @@ class ChatEncoder:
                 remedy="merge a system message into the user turn (system_messages: merge), or give a chat template "
                 "whose generation prompt begins every assistant turn: chat_template: FILE.jinja",
             )
-        whole_text = self._cut_after_turn(whole_text)
+        closing, end_of_turn = self._end
+        if end_of_turn and whole_text.endswith(closing):
+            whole_text = whole_text.removesuffix(closing) + end_of_turn
         whole_ids = self.encode([whole_text])[0]
         if whole_ids[: len(prompt_ids)] == list(prompt_ids):
             ids = whole_ids[len(prompt_ids) :]
         else:
             ids = self.encode([whole_text[len(prompt_text) :]])[0]
-        return self._cut_at_end_of_turn(ids)
+        end = len(ids)
+        while end and ids[end - 1] not in self._special and not self.tokenizer.decode(ids[end - 1 : end]).strip():
+            end -= 1
+        return ids[:end] if self.ends_turn(ids[:end]) else ids
 
     def ends_turn(self, ids: Sequence[int]) -> bool:
         """Return whether the last token is one that can end a turn, so that a model may learn to stop there."""
@@ -198,19 +203,6 @@ class ChatEncoder:
             run = list(takewhile(special.fullmatch, pieces[first:]))
             common = pieces[:first] + run if run else []
         return last, "".join(common)
-
-    def _cut_after_turn(self, whole_text: str) -> str:
-        """Cut a text behind the token that ends its last turn."""
-        closing, end = self._end
-        if not end or not whole_text.endswith(closing):
-            return whole_text
-        return whole_text[: len(whole_text) - len(closing)] + end
-
-    def _cut_at_end_of_turn(self, ids: list[int]) -> list[int]:
-        end = len(ids)
-        while end and ids[end - 1] not in self._special and not self.tokenizer.decode(ids[end - 1 : end]).strip():
-            end -= 1
-        return ids[:end] if end and ids[end - 1] in self._special else ids
 
 
 _REMEDY = "leave such rows out, or give another template: chat_template: FILE.jinja"

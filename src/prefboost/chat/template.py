@@ -46,25 +46,18 @@ def probe_template(render: Render) -> TemplateProbe:
     Returns:
         the treatment of a system message, and whether both sides of a pair get the same prompt.
     """
-    role = _probe_system_role(render)
-    prompt = [{"role": "user", "content": _USER}]
-    if role == "kept":
-        prompt = [{"role": "system", "content": _SYSTEM}, *prompt]
+    system, user = {"role": "system", "content": _SYSTEM}, {"role": "user", "content": _USER}
+    role: SystemRole = "dropped"
+    try:
+        _, sign, behind = render([system, user]).partition(_SYSTEM)
+    except Exception:  # a template is foreign code, so any error is a refusal
+        role = "refused"
+    else:
+        between, asked, _ = behind.partition(_USER)
+        # A template with a true system role ends the turn and begins another: more than white space is between.
+        if sign:
+            role = "kept" if asked and between.strip() else "merged"
+    prompt = [system, user] if role == "kept" else [user]
     sides = [render([*prompt, {"role": "assistant", "content": answer}]) for answer in _ANSWERS]
     starts = [side[: side.rindex(answer)] for side, answer in zip(sides, _ANSWERS, strict=True) if answer in side]
     return TemplateProbe(role, len(starts) == len(_ANSWERS) and len(set(starts)) == 1)
-
-
-def _probe_system_role(render: Render) -> SystemRole:
-    user = {"role": "user", "content": _USER}
-    try:
-        text = render([{"role": "system", "content": _SYSTEM}, user])
-    except Exception:  # a template is foreign code, so any error is a refusal
-        return "refused"
-    if _SYSTEM not in text:
-        return "dropped"
-    between = text[text.index(_SYSTEM) + len(_SYSTEM) :]
-    in_front = _USER in between
-    # A template with a true system role ends the turn and begins another, so there is more than white space between.
-    closed = in_front and bool(between[: between.index(_USER)].strip())
-    return "kept" if closed else "merged"

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-__all__ = ["Settings", "choice", "kind_of", "load_class"]
+__all__ = ["Settings", "choice", "dump_with_kind", "kind_of", "load_class"]
 
 
 class Settings(BaseModel):
@@ -39,6 +39,11 @@ def load_class(reference: str) -> type[Any]:
 def kind_of(settings: object) -> str:
     """Return the name of a settings object in recipes: its ``kind``, or ``module:Class`` for foreign ones."""
     return str(getattr(settings, "kind", f"{type(settings).__module__}:{type(settings).__qualname__}"))
+
+
+def dump_with_kind(settings: object) -> dict[str, Any]:
+    """Return a settings object as a mapping with its kind; of an object that is none, the kind alone."""
+    return {"kind": kind_of(settings), **(settings.model_dump() if isinstance(settings, BaseModel) else {})}
 
 
 class choice:  # noqa: N801 - reads as a verb where it stands: Annotated[PairStrategy, choice(PAIR_STRATEGIES)]
@@ -94,6 +99,4 @@ class choice:  # noqa: N801 - reads as a verb where it stands: Annotated[PairStr
 
 
 def _dump(value: Any) -> Any:
-    if not isinstance(value, BaseModel):
-        return value
-    return {"kind": kind_of(value), **value.model_dump()}
+    return dump_with_kind(value) if isinstance(value, BaseModel) else value

@@ -23,6 +23,8 @@ from prefboost.tables.table import (
     aspects_of,
     check_fact,
     conform,
+    count_reasons,
+    refuse_other_tables,
     reject_faulty,
     reject_where,
 )
@@ -48,6 +50,8 @@ __all__ = [
     "aspects_of",
     "check_fact",
     "conform",
+    "count_reasons",
+    "refuse_other_tables",
     "reject_faulty",
     "reject_where",
 ]

@@ -177,19 +177,13 @@ GOAL_PAIRS = TableSpec(
 )
 
 
-def _has_one_winner(_: Mapping[str, pl.DataType]) -> pl.Expr:
-    return pl.col("flipped").n_unique().over(pl.col("pair_id").hash(0), pl.col("prompt").hash(0)) == 1
-
-
-ONE_WINNER = Fact("under one prompt, as it reads, one completion of a pair wins", _has_one_winner)
+ONE_WINNER = Fact(
+    "under one prompt, as it reads, one completion of a pair wins",
+    lambda _: pl.col("flipped").n_unique().over(pl.col("pair_id").hash(0), pl.col("prompt").hash(0)) == 1,
+)
 """A fact of goal pairs once their goals stand in the prompts (`condition`): goals are printed rounded, so that two
 different ones can read alike. Before, the views of a pair share one prompt and differ in the goal alone.
 """
-
-
-def _for_the_likelier(_: Mapping[str, pl.DataType]) -> pl.Expr:
-    ahead, verdict = pl.col("first_wins") - 0.5, pl.col("verdict")
-    return (verdict == "tie") | ((verdict == "first") & (ahead > 0)) | ((verdict == "second") & (ahead < 0))
 
 
 VERDICTS = TableSpec(
@@ -233,7 +227,14 @@ VERDICTS = TableSpec(
             ),
         ),
         Fact("probabilities lie between 0 and 1", lambda _: pl.col("first_wins").is_between(0.0, 1.0)),
-        Fact("no verdict is for the less likely side", _for_the_likelier),
+        Fact(
+            "no verdict is for the less likely side",
+            lambda _: (
+                (pl.col("verdict") == "tie")
+                | ((pl.col("verdict") == "first") & (pl.col("first_wins") > 0.5))
+                | ((pl.col("verdict") == "second") & (pl.col("first_wins") < 0.5))
+            ),
+        ),
     ),
     key="verdict_id",
 )

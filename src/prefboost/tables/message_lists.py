@@ -7,6 +7,7 @@ and gives equal columns.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,18 @@ def compare_messages(column: str, other: str) -> pl.Expr:
 
     Last texts are compared first, and whole conversations only where those are equal.
     """
-    return pl.map_batches([column, other], lambda both: _compare_fields(*both), return_dtype=pl.Boolean)
+
+    def compare(both: Sequence[pl.Series]) -> pl.Series:
+        frame = pl.DataFrame({"first": both[0], "second": both[1]})
+        last = [pl.col(name).list.last().struct.field("content") for name in frame.columns]
+        alike = frame.select(last[0].eq_missing(last[1])).to_series()
+        present = frame.select(pl.when(pl.all_horizontal(pl.all().is_not_null())).then(False)).to_series()
+        if not alike.any():
+            return present
+        among = frame.filter(alike).select(pl.col("first") == pl.col("second")).to_series()
+        return present.scatter(alike.arg_true(), among)
+
+    return pl.map_batches([column, other], compare, return_dtype=pl.Boolean)
 
 
 def replace_contents(column: pl.Series, mask: pl.Series, at: pl.Series, contents: pl.Series) -> pl.Series:
@@ -70,17 +82,6 @@ def insert_first(column: pl.Series, mask: pl.Series, messages: pl.Series) -> pl.
     order[np.arange(flat.offsets[-1]) + np.repeat(np.cumsum(added), lengths)] = np.arange(flat.offsets[-1])
     inner = pl.concat([flat.inner, messages.gather(rows)]).gather(order)
     return _build_lists(inner, offsets).alias(column.name)
-
-
-def _compare_fields(column: pl.Series, other: pl.Series) -> pl.Series:
-    frame = pl.DataFrame({"one": column, "other": other})
-    last = [pl.col(name).list.last().struct.field("content") for name in frame.columns]
-    alike = frame.select(last[0].eq_missing(last[1])).to_series()
-    present = frame.select(pl.when(pl.all_horizontal(pl.all().is_not_null())).then(False)).to_series()
-    if not alike.any():
-        return present
-    among = frame.filter(alike).select(pl.col("one") == pl.col("other")).to_series()
-    return present.scatter(alike.arg_true(), among)
 
 
 class _Flat:

@@ -22,6 +22,8 @@ __all__ = [
     "aspects_of",
     "check_fact",
     "conform",
+    "count_reasons",
+    "refuse_other_tables",
     "reject_faulty",
     "reject_where",
 ]
@@ -148,7 +150,25 @@ def conform(frame: pl.DataFrame, spec: TableSpec, *, path: str | None = None) ->
         else:
             names = [column.name] if column.required or column.name in frame.columns else []
         for name in names:
-            _check_column(frame, spec, column, name, path)
+            place = Place(path=path, column=name)
+            if name not in frame.columns:
+                raise DataError(
+                    f"{spec.name} needs a column {name!r} ({column.doc}); found {', '.join(frame.columns) or 'none'}",
+                    remedy="read the data with prefboost.read, or name the column in columns.*",
+                    place=place,
+                )
+            if frame.schema[name] != column.dtype:
+                raise DataError(
+                    f"{spec.name}.{name} must be {column.dtype}, found {frame.schema[name]}",
+                    remedy="read the data with prefboost.read, which casts and rejects bad rows",
+                    place=place,
+                )
+            if not column.nullable and frame[name].null_count():
+                raise DataError(
+                    f"{spec.name}.{name} has {frame[name].null_count():,} nulls",
+                    remedy="reject such rows with a reason before they become a table",
+                    place=replace(place, row=int(frame[name].is_null().arg_true()[0])),
+                )
         ordered += names
     declared = frame.select(ordered)
     for fact in spec.facts:
@@ -175,26 +195,29 @@ def check_fact(frame: pl.DataFrame, fact: Fact, spec: TableSpec, *, path: str | 
     )
 
 
-def _check_column(frame: pl.DataFrame, spec: TableSpec, column: Column, name: str, path: str | None) -> None:
-    if name not in frame.columns:
+def refuse_other_tables(table: Table, *specs: TableSpec, task: str, remedy: str) -> None:
+    """Refuse a table of a kind that a task does not take.
+
+    Args:
+        table: any table.
+        specs: the kinds that the task takes.
+        task: the beginning of the message, e.g. ``relabel``.
+        remedy: what to do instead.
+
+    Raises:
+        DataError: the table is none of these.
+    """
+    if table.spec not in specs:
         raise DataError(
-            f"{spec.name} needs a column {name!r} ({column.doc}); found {', '.join(frame.columns) or 'none'}",
-            remedy="read the data with prefboost.read, or name the column in columns.*",
-            place=Place(path=path, column=name),
+            f"{task} needs {' or '.join(spec.name for spec in specs)}, found {table.spec.name}",
+            remedy=remedy,
+            place=Place(path=table.path),
         )
-    if frame.schema[name] != column.dtype:
-        raise DataError(
-            f"{spec.name}.{name} must be {column.dtype}, found {frame.schema[name]}",
-            remedy="read the data with prefboost.read, which casts and rejects bad rows",
-            place=Place(path=path, column=name),
-        )
-    if not column.nullable and frame[name].null_count():
-        first = frame[name].is_null().arg_true()[0]
-        raise DataError(
-            f"{spec.name}.{name} has {frame[name].null_count():,} nulls",
-            remedy="reject such rows with a reason before they become a table",
-            place=Place(path=path, row=int(first), column=name),
-        )
+
+
+def count_reasons(rejects: pl.DataFrame) -> dict[str, int]:
+    """Count rejects by their reason, in the order of the alphabet."""
+    return dict(rejects["reason"].value_counts().sort("reason").iter_rows())
 
 
 def reject_where(
