@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,8 +115,12 @@ def test_best_of_n_may_ask_for_a_least_score_and_says_how_many_prompts_are_left(
 def test_pairs_and_completions_without_scores_are_refused() -> None:
     with pytest.raises(DataError, match="found PreferencePairs"):
         select(pair_table([(2.0, 1.0)]), BestOfN())
-    with pytest.raises(MissingScores):
+    with pytest.raises(MissingScores, match=r"none can be selected by it\n  -> name the score's column"):
         select(scored_table([("a", [None])]), BestOfN())
+    bare = scored_table([("a", [None])])
+    rated = replace(bare, frame=bare.frame.with_columns(pl.lit(2.0).alias("score.style")))
+    with pytest.raises(MissingScores, match=r"the aspects style are scored: take one of them \(data\.score=style\)"):
+        select(rated, BestOfN())
 
 
 def test_every_strategy_stands_under_its_kind() -> None:

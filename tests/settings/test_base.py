@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
-from prefboost.settings import Settings, choice, kind_of, load_class
+from prefboost.settings import Settings, choice, dump_with_kind, kind_of, load_class
 
 
 class Circle(Settings):
@@ -57,6 +57,8 @@ def test_anyones_class_plugs_in_by_its_name_and_dumps_to_it() -> None:
     drawing = Drawing.model_validate({"shape": {"kind": reference, "corners": 7}})
     assert kind_of(drawing.shape) == reference
     assert drawing.model_dump()["shape"] == {"kind": reference, "corners": 7}
+    assert dump_with_kind(drawing.shape) == drawing.model_dump()["shape"]
+    assert dump_with_kind(3) == {"kind": "builtins:int"}
 
 
 @pytest.mark.parametrize(

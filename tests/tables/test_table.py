@@ -17,6 +17,8 @@ from prefboost.tables.table import (
     TableSpec,
     aspects_of,
     conform,
+    count_reasons,
+    refuse_other_tables,
     reject_faulty,
     reject_where,
 )
@@ -96,3 +98,16 @@ def test_rows_with_faults_are_rejected_reason_by_reason() -> None:
         (12, "c", "too long", "9 tokens"), (13, "d", "too long", "8 tokens"), (10, "a", "too short", "0 tokens"),
     ]  # fmt: skip
     assert reject_faulty(frame, {}, stage="score", path=None)[0].equals(frame)
+
+
+def test_a_table_of_another_kind_is_refused_with_the_kinds_that_are_taken() -> None:
+    other = TableSpec("Letters", "Letters.", (Column("row", pl.Int64, "row"),), ())
+    table = Table(SPEC, frame([1.0]), path="FILE")
+    refuse_other_tables(table, other, SPEC, task="counting", remedy="count by hand")
+    with pytest.raises(DataError, match="FILE: counting needs Letters, found Numbers\n  -> count by hand"):
+        refuse_other_tables(table, other, task="counting", remedy="count by hand")
+
+
+def test_rejects_are_counted_by_reason_in_order_of_the_alphabet() -> None:
+    reasons = pl.DataFrame({"reason": ["b", "a", "b"]})
+    assert list(count_reasons(reasons).items()) == [("a", 1), ("b", 2)]

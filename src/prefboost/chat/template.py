@@ -53,10 +53,10 @@ def probe_template(render: Render) -> TemplateProbe:
     except Exception:  # a template is foreign code, so any error is a refusal
         role = "refused"
     else:
-        between, asked, _ = behind.partition(_USER)
+        between, question, _ = behind.partition(_USER)
         # A template with a true system role ends the turn and begins another: more than white space is between.
         if sign:
-            role = "kept" if asked and between.strip() else "merged"
+            role = "kept" if question and between.strip() else "merged"
     prompt = [system, user] if role == "kept" else [user]
     sides = [render([*prompt, {"role": "assistant", "content": answer}]) for answer in _ANSWERS]
     starts = [side[: side.rindex(answer)] for side, answer in zip(sides, _ANSWERS, strict=True) if answer in side]

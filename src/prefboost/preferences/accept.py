@@ -10,10 +10,10 @@ from typing import Literal, Protocol, runtime_checkable
 import polars as pl
 from pydantic import Field
 
-from prefboost.errors import DataError, MissingScores, Place
 from prefboost.preferences.draw import draw_rank, draw_share
-from prefboost.settings import Settings, kind_of
-from prefboost.tables import SCORED_COMPLETIONS, Step, Table, reject_where
+from prefboost.preferences.score_hint import refuse_unscored_completions
+from prefboost.settings import Settings, dump_with_kind
+from prefboost.tables import SCORED_COMPLETIONS, Step, Table, count_reasons, refuse_other_tables, reject_where
 
 __all__ = ["SELECT_STRATEGIES", "BestOfN", "RejectionSampling", "ScoreAtLeast", "SelectStrategy", "accept"]
 
@@ -117,18 +117,9 @@ def accept(table: Table, strategy: SelectStrategy) -> Table:
         DataError: the table is of another kind.
         MissingScores: no completion has a score.
     """
-    if table.spec is not SCORED_COMPLETIONS:
-        raise DataError(
-            f"selection by score needs ScoredCompletions, found {table.spec.name}",
-            remedy="score the completions first, and pair them afterwards",
-            place=Place(path=table.path),
-        )
-    if len(table) and table.frame["score"].null_count() == len(table):
-        raise MissingScores(
-            "no completion has a score, so none can be selected by it",
-            remedy="name the score's column (columns.score=NAME), or score the completions first",
-            place=Place(path=table.path, column="score"),
-        )
+    remedy = "score the completions first, and pair them afterwards"
+    refuse_other_tables(table, SCORED_COMPLETIONS, task="selection by score", remedy=remedy)
+    refuse_unscored_completions(table, "selected by it")
     frame, unscored = reject_where(
         table.frame, pl.col("score").is_null(), stage="select", reason="the completion has no score", path=table.path
     )
@@ -140,13 +131,12 @@ def accept(table: Table, strategy: SelectStrategy) -> Table:
     )  # fmt: skip
     rejects = pl.concat([unscored, others])
     prompts = {"prompts in": table.frame["prompt_id"].n_unique(), "prompts out": chosen["prompt_id"].n_unique()}
-    dumped = strategy.model_dump() if isinstance(strategy, Settings) else {}
     step = Step(
         "select",
-        {"kind": kind_of(strategy), **dumped},
+        dump_with_kind(strategy),
         rows_in=len(table),
         rows_out=chosen.height,
-        rejected=dict(rejects["reason"].value_counts().sort("reason").iter_rows()),
+        rejected=count_reasons(rejects),
         notes=prompts,
     )
     return table.derive(SCORED_COMPLETIONS, chosen.drop("at"), step, rejects=rejects)

@@ -11,7 +11,7 @@ import polars as pl
 from prefboost.chat import SayGoal
 from prefboost.chat.goal_text import decimals_for
 from prefboost.chat.template import Render, probe_template
-from prefboost.errors import DataError, ModelError, Place
+from prefboost.errors import ModelError
 from prefboost.preferences.goal_texts import SIDES, find_equal_wordings, name_goal_columns, number_goal_texts
 from prefboost.preferences.scales.fit import choose_goal_scale
 from prefboost.preferences.scales.identity import build_identity_scale, find_goal_scales
@@ -26,6 +26,7 @@ from prefboost.tables import (
     Table,
     aspects_of,
     check_fact,
+    refuse_other_tables,
     reject_where,
 )
 from prefboost.tables.message_lists import insert_first, replace_contents
@@ -110,18 +111,16 @@ def condition(table: Table, say: SayGoal | None = None, *, render: Render | None
     """
     aspects = aspects_of(table.frame.schema, "goal")
     say = say if say is not None else SayGoal()
-    if table.spec is not GOAL_PAIRS:
-        raise DataError(
-            f"condition needs GoalPairs, found {table.spec.name}",
-            remedy="call relabel first",
-            place=Place(path=table.path),
-        )
-    frame, silent = _settle_silent_ties(table, say)
+    refuse_other_tables(table, GOAL_PAIRS, task="condition", remedy="call relabel first")
+    # A relabelling that marks ties keeps one row of a tied pair.
+    relabelling = next((step.settings for step in reversed(table.steps) if step.verb == "relabel"), {})
+    marks_ties = relabelling.get("ties") == "mark"
+    frame, silent = _settle_silent_ties(table, relabelling, say)
     say = fit_wording_to_scales(say, find_goal_scales(table), aspects)
     place, why = resolve_place(say, render)
     frame, rejects = reject_without_user_turn(frame, place, stage="condition", path=table.path)
     texts, numbers = number_goal_texts(frame, say, {name.partition(".")[2]: name for name in _list_goal_columns(frame)})
-    frame, numbers, alike = _settle_two_winners(frame, numbers, texts, _keeps_ties(table), table.path)
+    frame, numbers, alike = _settle_two_winners(frame, numbers, texts, marks_ties, table.path)
     conditioned = frame.with_columns(prompt=_place_texts(frame["prompt"], texts.gather(numbers), place))
     check_fact(conditioned, ONE_WINNER, GOAL_PAIRS, path=table.path)
     rejects = pl.concat([silent, *([] if rejects is None else [rejects]), alike])
@@ -168,26 +167,17 @@ def _list_goal_columns(frame: pl.DataFrame) -> list[str]:
     return ["goal", *[f"goal.{aspect}" for aspect in aspects_of(frame.schema, "goal")]]
 
 
-def _keeps_ties(table: Table) -> bool:
-    """Tell whether the relabelling that made the table keeps one row of a tied pair."""
-    relabelled = [step.settings for step in table.steps if step.verb == "relabel"]
-    return bool(relabelled) and relabelled[-1].get("ties") == "mark"
-
-
-def _read_relabelling(table: Table) -> Mapping[str, Any]:
-    """Return the settings of the relabelling that made the table; of a control, those of the one that it follows."""
-    last = next((step.settings for step in reversed(table.steps) if step.verb == "relabel"), {})
-    return {**last, **(last.get("like") or {}), "kind": last.get("kind")}
-
-
-def _settle_silent_ties(table: Table, say: SayGoal) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _settle_silent_ties(
+    table: Table, relabelling: Mapping[str, Any], say: SayGoal
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Drop or mark pairs of the controls whose two scores are said alike, as reward augmentation drops or marks them.
 
     `relabel` does so where it is given ``say``. A control has one view of a pair, so that nothing in its rows
     contradicts, but it would train on pairs that the method it is compared with leaves out.
     """
     nothing = pl.DataFrame(schema=REJECTS)
-    how = _read_relabelling(table)
+    # Of a control, the settings of the relabelling that it follows count.
+    how = {**relabelling, **(relabelling.get("like") or {}), "kind": relabelling.get("kind")}
     # Under a grid or the top, both completions face the same goal, and their own scores are not printed.
     if how["kind"] not in ("plain", "high_goal_only") or how.get("goals", "own") != "own":
         return table.frame, nothing

@@ -24,8 +24,18 @@ def draw_rank(seed: int, *columns: str) -> pl.Expr:
         seed: another seed gives another order.
         columns: texts (ids) that name the row.
     """
+
+    def hash_texts(texts: pl.Series) -> pl.Series:
+        parts, start, bound = [], 0, np.cumsum(texts.str.len_bytes().fill_null(0).to_numpy().astype(np.int64))
+        while start < texts.len():
+            before = int(bound[start - 1]) if start else 0
+            stop = max(start + 1, int(np.searchsorted(bound, before + _BYTES_AT_ONCE, side="right")))
+            parts.append(_hash_piece(texts[start:stop], seed))
+            start = stop
+        return pl.Series(texts.name, np.concatenate(parts) if parts else np.empty(0, np.uint64), dtype=pl.UInt64)
+
     joined = pl.concat_str([pl.col(name).cast(pl.String) for name in columns], separator="\x1f")
-    return joined.map_batches(lambda texts: _hash(texts, seed), return_dtype=pl.UInt64, is_elementwise=True)
+    return joined.map_batches(hash_texts, return_dtype=pl.UInt64, is_elementwise=True)
 
 
 def draw_share(seed: int, *columns: str) -> pl.Expr:
@@ -33,18 +43,8 @@ def draw_share(seed: int, *columns: str) -> pl.Expr:
     return draw_rank(seed, *columns).cast(pl.Float64) / _MOST
 
 
-def _hash(texts: pl.Series, seed: int) -> pl.Series:
-    """Sum a random number for (byte, position) over a text's bytes, and scramble the sum with the seed."""
-    parts, start, bound = [], 0, np.cumsum(texts.str.len_bytes().fill_null(0).to_numpy().astype(np.int64))
-    while start < texts.len():
-        before = int(bound[start - 1]) if start else 0
-        stop = max(start + 1, int(np.searchsorted(bound, before + _BYTES_AT_ONCE, side="right")))
-        parts.append(_hash_piece(texts[start:stop], seed))
-        start = stop
-    return pl.Series(texts.name, np.concatenate(parts) if parts else np.empty(0, np.uint64), dtype=pl.UInt64)
-
-
 def _hash_piece(texts: pl.Series, seed: int) -> _Numbers:
+    """Sum a random number for (byte, position) over a text's bytes, and scramble the sum with the seed."""
     arrow = texts.fill_null("").rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
     _, bounds, content = arrow.buffers()
     offsets = np.frombuffer(bounds, np.int64)[arrow.offset : arrow.offset + len(arrow) + 1]

@@ -39,9 +39,11 @@ def detect_language(text: str) -> str:
 
 def detect_languages(texts: pl.Series) -> pl.Series:
     """Detect the language of each text; null where it has too few words, or letters where no spaces part them."""
-    languages = [
-        detect_language(text) if text is not None and _is_long_enough(text) else None for text in texts.to_list()
-    ]
+    languages = []
+    for text in texts.to_list():
+        head = (text or "")[:_LOOKED_AT]
+        is_long = len(head.split()) >= FEWEST_WORDS or len(_UNSPACED.findall(head)) >= 2 * FEWEST_WORDS
+        languages.append(detect_language(head) if is_long else None)
     return pl.Series(texts.name, languages, dtype=pl.String)
 
 
@@ -58,8 +60,3 @@ def check_languages(languages: Sequence[str]) -> None:
         raise SettingsError(
             f"{wrong[0]!r} is not a language that can be detected", remedy=f"one of {', '.join(sorted(codes))}"
         )
-
-
-def _is_long_enough(text: str) -> bool:
-    head = text[:_LOOKED_AT]
-    return len(head.split()) >= FEWEST_WORDS or len(_UNSPACED.findall(head)) >= 2 * FEWEST_WORDS

@@ -14,7 +14,7 @@ from prefboost.preferences.draw import draw_rank
 from prefboost.preferences.gather import gather_frame
 from prefboost.preferences.likeness import build_question_key
 from prefboost.settings import Settings
-from prefboost.tables import EVALUATION_SPLITS, PREFERENCE_PAIRS, Step, Table
+from prefboost.tables import EVALUATION_SPLITS, PREFERENCE_PAIRS, Step, Table, refuse_other_tables
 
 __all__ = ["Mix", "Part", "mix"]
 
@@ -55,9 +55,17 @@ def mix(tables: Mapping[str, Table], settings: Mix, *, evaluated: Table | None =
     Raises:
         DataError: a part is no table of pairs, or has fewer pairs than its share of ``size``.
     """
-    frame = pl.concat(
-        [_name_part(tables[name], name, part) for name, part in settings.parts.items()], how="diagonal_relaxed"
-    )
+    frames = []
+    for name, part in settings.parts.items():
+        task = f"the part {name} of a mixture"
+        refuse_other_tables(tables[name], PREFERENCE_PAIRS, task=task, remedy="pair its completions first")
+        frame = tables[name].frame
+        for column, kind in (("split", pl.String), ("pair_weight", pl.Float64)):
+            if column not in frame.columns:
+                frame = frame.with_columns(pl.lit(None, dtype=kind).alias(column))
+        pair_id, weight = pl.concat_str(pl.lit(f"{name}/"), "pair_id"), pl.col("pair_weight").fill_null(1.0)
+        frames.append(frame.with_columns(pair_id=pair_id, source=pl.lit(name), pair_weight=weight * part.weight))
+    frame = pl.concat(frames, how="diagonal_relaxed")
     questions = None if evaluated is None else evaluated.frame.select(build_question_key())["prompt"]
     frame, rejects = gather_frame(frame, stage="mix", questions=questions)
     evaluation = pl.col("split").is_in(EVALUATION_SPLITS).fill_null(False)
@@ -81,24 +89,6 @@ def mix(tables: Mapping[str, Table], settings: Mix, *, evaluated: Table | None =
     return Table(first.spec, first.frame.clear()).derive(PREFERENCE_PAIRS, mixture, step, rejects=rejects)
 
 
-def _name_part(table: Table, name: str, part: Part) -> pl.DataFrame:
-    if table.spec is not PREFERENCE_PAIRS:
-        raise DataError(
-            f"the part {name} holds {table.spec.name}, but a mixture needs PreferencePairs",
-            remedy="pair its completions first",
-            place=Place(path=table.path),
-        )
-    frame = table.frame
-    for column, kind in (("split", pl.String), ("pair_weight", pl.Float64)):
-        if column not in frame.columns:
-            frame = frame.with_columns(pl.lit(None, dtype=kind).alias(column))
-    return frame.with_columns(
-        pair_id=pl.concat_str(pl.lit(f"{name}/"), "pair_id"),
-        source=pl.lit(name),
-        pair_weight=pl.col("pair_weight").fill_null(1.0) * part.weight,
-    )
-
-
 def _count_part_pairs(train: pl.DataFrame, settings: Mix) -> dict[str, int]:
     """Count the training pairs to draw from every part."""
     there = dict(train["source"].value_counts().iter_rows())
@@ -109,7 +99,12 @@ def _count_part_pairs(train: pl.DataFrame, settings: Mix) -> dict[str, int]:
         size = min(
             (math.floor(there.get(name, 0) / share + 1e-9) for name, share in shares.items() if share), default=0
         )
-    counts = _apportion(shares, size)
+    # Whole numbers nearest to the shares, by largest remainders; 1e-9, since 0.29 * 100 is 28.999... in floating point.
+    counts = {name: math.floor(share * size + 1e-9) for name, share in shares.items()}
+    by_remainder = sorted(shares, key=lambda name: counts[name] - shares[name] * size)
+    left = size - sum(counts.values()) if any(shares.values()) else 0
+    for name in by_remainder[:left]:
+        counts[name] += 1
     for name, count in counts.items():
         if count > there.get(name, 0):
             raise DataError(
@@ -117,15 +112,4 @@ def _count_part_pairs(train: pl.DataFrame, settings: Mix) -> dict[str, int]:
                 remedy="set size or its share lower, or leave size out",
                 place=Place(path=settings.parts[name].data),
             )
-    return counts
-
-
-def _apportion(shares: Mapping[str, float], size: int) -> dict[str, int]:
-    """Apportion the size to whole numbers nearest to the shares (largest remainders first)."""
-    # 1e-9: 0.29 * 100 is 28.999... in floating point, and would lose a row.
-    counts = {name: math.floor(share * size + 1e-9) for name, share in shares.items()}
-    by_remainder = sorted(shares, key=lambda name: counts[name] - shares[name] * size)
-    left = size - sum(counts.values()) if any(shares.values()) else 0
-    for name in by_remainder[:left]:
-        counts[name] += 1
     return counts

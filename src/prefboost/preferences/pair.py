@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, Literal, Protocol
 
 import polars as pl
 from pydantic import Field
 
-from prefboost.errors import DataError, MissingScores, Place
+from prefboost.errors import MissingScores, Place
 from prefboost.preferences.draw import draw_rank
-from prefboost.preferences.score_hint import suggest_score_column
+from prefboost.preferences.score_hint import refuse_unscored_completions, suggest_score_column
 from prefboost.preferences.verdict_pairs import pairs_of_verdicts
-from prefboost.settings import Settings, choice, kind_of
-from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, VERDICTS, Step, Table, aspects_of, reject_where
-from prefboost.tables.groups import group_numbers, has_consistent_prompts
+from prefboost.settings import Settings, choice, dump_with_kind
+from prefboost.tables import (
+    PREFERENCE_PAIRS,
+    REJECTS,
+    SCORED_COMPLETIONS,
+    VERDICTS,
+    Step,
+    Table,
+    aspects_of,
+    count_reasons,
+    refuse_other_tables,
+    reject_where,
+)
+from prefboost.tables.groups import group_numbers, refuse_shared_ids
 from prefboost.tables.message_lists import compare_messages, take_rows
 
 __all__ = [
@@ -134,13 +145,11 @@ class MarginAtLeast(_Pairing):
         )
 
 
-def _best_vs_others(ranked: pl.DataFrame) -> pl.DataFrame:
-    return _join(_select_best(ranked), ranked.filter(pl.col("place") > 0).select("prompt_id", worse="at"))
-
-
 AMONG: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
     "all": AllPairs().edges,
-    "best": _best_vs_others,
+    "best": lambda ranked: _join(
+        _select_best(ranked), ranked.filter(pl.col("place") > 0).select("prompt_id", worse="at")
+    ),
     "best_vs_worst": BestVsWorst().edges,
     "adjacent": Adjacent().edges,
 }
@@ -180,20 +189,17 @@ def pair(table: Table, strategy: PairStrategy | None = None) -> Table:
         return _cap_pairs(table, strategy)
     if table.spec is VERDICTS:
         return _cap_pairs(pairs_of_verdicts(table), strategy)
-    if table.spec is not SCORED_COMPLETIONS:
-        raise DataError(
-            f"pair needs ScoredCompletions or PreferencePairs, found {table.spec.name}",
-            remedy=f"{suggest_score_column(table)}score the completions first",
-            place=Place(path=table.path),
-        )
-    if len(table) and table.frame["score"].null_count() == len(table):
-        raise MissingScores(
-            "no completion has a score, so none can be preferred",
-            remedy=_suggest_score(aspects_of(table.frame.schema, "score")),
-            place=Place(path=table.path, column="score"),
-        )
-    _refuse_shared_ids(table)
-    frame, rejects = _drop_unusable(table)
+    remedy = f"{suggest_score_column(table)}score the completions first"
+    refuse_other_tables(table, SCORED_COMPLETIONS, PREFERENCE_PAIRS, task="pair", remedy=remedy)
+    refuse_unscored_completions(table, "preferred")
+    refuse_shared_ids(table)
+    frame, unscored = reject_where(
+        table.frame, pl.col("score").is_null(), stage="pair", reason="the completion has no score", path=table.path
+    )
+    lonely = pl.len().over("prompt_id") < 2
+    frame, alone = reject_where(
+        frame, lonely, stage="pair", reason="the prompt has fewer than two scored completions", path=table.path
+    )
     ranked = _rank(frame)
     edges = strategy.edges(ranked)
     pairs = _gather(frame, edges)
@@ -205,50 +211,25 @@ def pair(table: Table, strategy: PairStrategy | None = None) -> Table:
     )  # fmt: skip
     pairs, same = _reject_equal_texts(pairs, table.path)
     pairs, capped = _cap(pairs, strategy.cap)
-    rejects = pl.concat(
-        [rejects, *_reject_unpaired(frame, edges, int((ranked["place"] == 0).sum()), strategy, table.path), ties, same]
-    )
+    unpaired = _reject_unpaired(frame, ranked, edges, strategy, table.path)
+    rejects = pl.concat([unscored, alone, unpaired, ties, same])
     step = Step(
         "pair",
-        _dump_settings(strategy),
+        dump_with_kind(strategy),
         rows_in=len(table),
         rows_out=pairs.height,
-        rejected=_count(rejects),
+        rejected=count_reasons(rejects),
         notes={"rows_in_are": "completions", "rows_out_are": "pairs", "over_the_cap": capped},
     )
     return table.derive(PREFERENCE_PAIRS, pairs, step, rejects=rejects)
 
 
-def _refuse_shared_ids(table: Table) -> None:
-    """Refuse tables in which answers to different questions would be compared, as their ``prompt_id`` is one.
-
-    What `read` gives has passed; tables made in memory have not.
-    """
-    if not has_consistent_prompts(table.frame):
-        other = pl.col("prompt").hash(0) != pl.col("prompt").hash(0).first().over("prompt_id")
-        first = table.frame.filter(other).row(0, named=True)
-        raise DataError(
-            f"different prompts have the prompt_id {first['prompt_id']!r}",
-            remedy="give only equal prompts the same id, e.g. a hash of their messages",
-            place=Place(path=table.path, row=first["row"], column="prompt_id"),
-        )
-
-
-def _suggest_score(aspects: Sequence[str]) -> str:
-    if not aspects:
-        return "name the score's column (columns.score=NAME), or score the completions first"
-    return (
-        f"the aspects {', '.join(aspects)} are scored: take one of them (data.score={aspects[0]}) or their mean "
-        "(data.score=mean) for the score"
-    )
-
-
 def _reject_unpaired(
-    frame: pl.DataFrame, edges: pl.DataFrame, prompts: int, strategy: PairStrategy, path: str | None
-) -> tuple[pl.DataFrame, ...]:
+    frame: pl.DataFrame, ranked: pl.DataFrame, edges: pl.DataFrame, strategy: PairStrategy, path: str | None
+) -> pl.DataFrame:
     """Reject each prompt of which no pair was made, named by its best-scored completion."""
-    if edges["prompt_id"].n_unique() == prompts:
-        return ()
+    if edges["prompt_id"].n_unique() == int((ranked["place"] == 0).sum()):
+        return pl.DataFrame(schema=REJECTS)
     margin = getattr(strategy, "margin", None)
     why = "the strategy pairs no two" if margin is None else f"no scores differ by {margin:g} or more between two"
     best = frame.filter(pl.col("prompt_id").is_in(edges["prompt_id"].unique().implode()).not_())
@@ -258,27 +239,7 @@ def _reject_unpaired(
     _, rejects = reject_where(
         best, pl.lit(True), stage="pair", reason=f"{why} completions of the prompt", path=path, value=pl.col("score")
     )
-    return (rejects,)
-
-
-def _dump_settings(strategy: PairStrategy) -> dict[str, object]:
-    dumped = strategy.model_dump() if isinstance(strategy, Settings) else {}
-    return {"kind": kind_of(strategy), **dumped}
-
-
-def _count(rejects: pl.DataFrame) -> dict[str, int]:
-    return dict(rejects["reason"].value_counts().sort("reason").iter_rows())
-
-
-def _drop_unusable(table: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
-    frame, unscored = reject_where(
-        table.frame, pl.col("score").is_null(), stage="pair", reason="the completion has no score", path=table.path
-    )
-    lonely = pl.len().over("prompt_id") < 2
-    frame, alone = reject_where(
-        frame, lonely, stage="pair", reason="the prompt has fewer than two scored completions", path=table.path
-    )
-    return frame, pl.concat([unscored, alone])
+    return rejects
 
 
 def _rank(frame: pl.DataFrame) -> pl.DataFrame:
@@ -358,7 +319,20 @@ def _cap_pairs(table: Table, strategy: PairStrategy) -> Table:
     pairs, rejects = _reject_equal_texts(table.frame, table.path)
     margin = getattr(strategy, "margin", None)
     if margin is not None:
-        pairs, narrow = _require_margin(pairs, margin, table.path)
+        sides = [pl.col("score_chosen"), pl.col("score_rejected")]
+        if pairs.height and pairs["score_chosen"].null_count() == pairs.height:
+            raise MissingScores(
+                f"the {pairs.height:,} pairs have no scores, so no margin can be asked of them",
+                remedy="name the score columns (columns.score_chosen, columns.score_rejected), or choose another "
+                "strategy",
+                place=Place(path=table.path, column="score_chosen"),
+            )
+        # A label against the scores is left to relabel.
+        pairs, narrow = reject_where(
+            pairs, ((sides[0] - sides[1]).abs() < margin).fill_null(False), stage="pair",
+            reason=f"the two scores differ by less than {margin:g}", path=table.path,
+            value=pl.format("{} and {}", *sides),
+        )  # fmt: skip
         rejects = pl.concat([rejects, narrow])
     pairs, capped = _cap(pairs, strategy.cap)
     step = Step(
@@ -366,26 +340,7 @@ def _cap_pairs(table: Table, strategy: PairStrategy) -> Table:
         {"cap": strategy.cap} if margin is None else {"cap": strategy.cap, "margin": margin},
         rows_in=len(table),
         rows_out=pairs.height,
-        rejected=_count(rejects),
+        rejected=count_reasons(rejects),
         notes={"over_the_cap": capped, "read_as_pairs": True},
     )
     return table.derive(PREFERENCE_PAIRS, pairs, step, rejects=rejects)
-
-
-def _require_margin(pairs: pl.DataFrame, margin: float, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Reject pairs whose scores differ by less than the margin; a label against the scores is left to relabel."""
-    sides = [pl.col("score_chosen"), pl.col("score_rejected")]
-    if pairs.height and pairs["score_chosen"].null_count() == pairs.height:
-        raise MissingScores(
-            f"the {pairs.height:,} pairs have no scores, so no margin can be asked of them",
-            remedy="name the score columns (columns.score_chosen, columns.score_rejected), or choose another strategy",
-            place=Place(path=path, column="score_chosen"),
-        )
-    return reject_where(
-        pairs,
-        ((sides[0] - sides[1]).abs() < margin).fill_null(False),
-        stage="pair",
-        reason=f"the two scores differ by less than {margin:g}",
-        path=path,
-        value=pl.format("{} and {}", *sides),
-    )

@@ -42,8 +42,18 @@ from prefboost.preferences.views import (
     settle_ties,
     swap_sides,
 )
-from prefboost.settings import Settings, kind_of
-from prefboost.tables import GOAL_PAIRS, PREFERENCE_PAIRS, REJECTS, Step, Table, aspects_of, reject_where
+from prefboost.settings import Settings, dump_with_kind
+from prefboost.tables import (
+    GOAL_PAIRS,
+    PREFERENCE_PAIRS,
+    REJECTS,
+    Step,
+    Table,
+    aspects_of,
+    count_reasons,
+    refuse_other_tables,
+    reject_where,
+)
 
 __all__ = ["RELABELLINGS", "HighGoalOnly", "Plain", "Relabelling", "RewardAugmented", "relabel"]
 
@@ -113,7 +123,18 @@ class RewardAugmented(Settings):
             return self._build_aspect_views(pairs, path, say)
         pairs, rejects = require_scores(pairs, path, self.contradictions)
         if self.goals != "own":
-            parts = [build_goal_view(pairs, goal, self.goals, path) for goal in _round_goals(self.fixed_goals, say)]
+            goals = self.fixed_goals
+            if say is not None:
+                # The policy reads the numbers that prompts print, so they decide who is nearer.
+                goals = tuple(round_number(goal, say.digits) for goal in goals)
+                frame = pl.DataFrame({"goal": goals}, schema={"goal": pl.Float64})
+                again = write_goal_texts(frame, say, {"": "goal"}).is_first_distinct().not_().arg_true()
+                if len(again):
+                    raise SettingsError(
+                        f"relabel.grid: the goal {self.fixed_goals[again[0]]:.12g} has the same text as an earlier one",
+                        remedy="leave one of the two out, or print goals with more decimals: condition.decimals=4",
+                    )
+            parts = [build_goal_view(pairs, goal, self.goals, path) for goal in goals]
             skipped = [aside for _, aside in parts if not aside.is_empty()]
             return interleave(pairs, [views for views, _ in parts]), pl.concat([rejects, *skipped])
         views, ties = _settle_equal_scores(build_own_views(pairs), pairs, self.ties, path, say)
@@ -173,25 +194,6 @@ def _settle_equal_scores(
     return settle_ties(views, ties, path, same, alike, shown_scores=pl.col("score_chosen"))
 
 
-def _round_goals(goals: Sequence[float], say: SayGoal | None) -> list[float]:
-    """Round goals to the numbers that prompts print: the policy reads those, so they decide who is nearer.
-
-    Raises:
-        SettingsError: two of the goals are said in the same words.
-    """
-    if say is None:
-        return list(goals)
-    numbers = [round_number(goal, say.digits) for goal in goals]
-    texts = write_goal_texts(pl.DataFrame({"goal": numbers}, schema={"goal": pl.Float64}), say, {"": "goal"})
-    again = next((at for at, text in enumerate(texts) if text in texts[:at].to_list()), None)
-    if again is not None:
-        raise SettingsError(
-            f"relabel.grid: the goal {goals[again]:.12g} has the same text as an earlier one",
-            remedy="leave one of the two out, or print goals with more decimals: condition.decimals=4",
-        )
-    return numbers
-
-
 class _Control(Settings):
     """The part that the controls share: they drop the pairs that reward augmentation drops, to be comparable."""
 
@@ -220,19 +222,14 @@ class _Control(Settings):
         views, rejects = self.like.views(pairs, path, say)
         used = restore_pairs(views, pairs.columns)
         marked = used["pair_id"].is_in(views.filter(pl.col("view") == "tie")["pair_id"].implode())
-        copies = [self._give_own_goal(used, copy) for copy in range(self.repeat)]
+        copies = [build_own_view(used, "chosen", flipped=False, copy=copy) for copy in range(self.repeat)]
+        if self.like.aspects:
+            goals = {f"goal.{aspect}": pl.col(f"score_chosen.{aspect}") for aspect in self.like.aspects}
+            goals |= {"goal": pl.lit(None, dtype=pl.Float64), "distance_chosen": pl.lit(0.0)}
+            apart = distance(self.like.aspects, self.like.weights)
+            copies = [copy.with_columns(**goals, distance_rejected=apart) for copy in copies]
         chosen, _ = settle_ties(copies, "mark", path, marked)
         return chosen, rejects.filter(pl.col("id").is_in(used["pair_id"].implode()).not_())
-
-    def _give_own_goal(self, pairs: pl.DataFrame, copy: int) -> pl.DataFrame:
-        if self.like is None or not self.like.aspects:
-            return build_own_view(pairs, "chosen", flipped=False, copy=copy)
-        goals = {f"goal.{aspect}": pl.col(f"score_chosen.{aspect}") for aspect in self.like.aspects}
-        named = name_view(pairs, "chosen", flipped=False, copy=copy)
-        apart = distance(self.like.aspects, self.like.weights)
-        return named.with_columns(
-            **goals, goal=pl.lit(None, dtype=pl.Float64), distance_chosen=pl.lit(0.0), distance_rejected=apart
-        )
 
 
 class HighGoalOnly(_Control):
@@ -265,7 +262,12 @@ class Plain(_Control):
         nothing = {name: pl.lit(None, dtype=pl.Float64) for name in ("goal", "distance_chosen", "distance_rejected")}
         if self.like is not None:
             chosen, rejects = self._build_chosen_views(pairs, path, say)
-            bare = [_rename_plain(view.drop(cs.starts_with("goal."))).with_columns(**nothing) for view in chosen]
+            # The view chosen becomes plain; a marked tie keeps its name.
+            names = {
+                "view": pl.col("view").str.replace("^chosen$", "plain"),
+                "goal_pair_id": pl.col("goal_pair_id").str.replace(r"/chosen(/\d+)?$", "/plain${1}"),
+            }
+            bare = [view.drop(cs.starts_with("goal.")).with_columns(**names, **nothing) for view in chosen]
             return interleave(bare[0], bare), rejects
         if self.unscored == "drop":
             pairs, rejects = require_scores(pairs, path, self.contradictions)
@@ -276,14 +278,6 @@ class Plain(_Control):
         ]
         chosen, ties = _settle_equal_scores(copies, pairs, self.ties, path, say)
         return interleave(pairs, chosen), pl.concat([rejects, ties])
-
-
-def _rename_plain(view: pl.DataFrame) -> pl.DataFrame:
-    """Rename the view chosen to plain; a marked tie keeps its name."""
-    return view.with_columns(
-        view=pl.col("view").str.replace("^chosen$", "plain"),
-        goal_pair_id=pl.col("goal_pair_id").str.replace(r"/chosen(/\d+)?$", "/plain${1}"),
-    )
 
 
 RELABELLINGS: dict[str, type[Settings]] = {
@@ -314,23 +308,28 @@ def relabel(table: Table, how: Relabelling | None = None, *, say: SayGoal | None
         BrokenFact: a relabelling of someone else's breaks "the chosen completion is at least as near the goal".
     """
     how = how if how is not None else RewardAugmented()
-    if table.spec is not PREFERENCE_PAIRS:
-        raise DataError(
-            f"relabel needs PreferencePairs, found {table.spec.name}",
-            remedy="call pair first",
-            place=Place(path=table.path),
-        )
+    refuse_other_tables(table, PREFERENCE_PAIRS, task="relabel", remedy="call pair first")
     like = how.like if isinstance(how, _Control) else None
-    if len(table) and (like is not None or not isinstance(how, Plain)):
-        _refuse_unscored(table, getattr(like or how, "aspects", ()))
-    rows = len(table)
-    table, marked = _drop_marks(table)
+    aspects = tuple(getattr(like or how, "aspects", ()))
+    rated = {f"score_chosen.{name}" for name in aspects} & set(table.frame.columns)
+    binary = not rated and table.frame["score_chosen"].null_count() == len(table)
+    if len(table) and binary and (like is not None or not isinstance(how, Plain)):
+        raise MissingScores(
+            f"the {len(table):,} pairs have no scores, so they have no goals",
+            remedy=suggest_score_column(table) + NO_SCORES_REMEDY,
+            place=Place(path=table.path, column="score_chosen"),
+        )
+    rows, marked = len(table), pl.DataFrame(schema=REJECTS)
+    # Of a table that went through a scale, the scale has rejected marks in the place of a score.
+    own_scale = None if table.scales else find_goal_scales(table).get("")
+    if own_scale is not None and own_scale.missing:
+        sides = ("score_chosen", "score_rejected")
+        frame, marked = reject_marks(table.frame, sides, own_scale.missing, stage="relabel", path=table.path)
+        table = replace(table, frame=frame)
     if "" in table.scales:
-        how = _fill_top(how, table.scales[""].top)
-        _refuse_goals_outside(how, table.scales[""])
+        how = _fit_goals(how, table.scales[""])
     scales = dict(table.scales)
     if say is not None and isinstance(how, RewardAugmented | _Control):
-        aspects = tuple(getattr(like or how, "aspects", ()))
         # `condition` has to say goals on this scale: the pairs that are left need not show the same ends.
         scales = find_goal_scales(table) or {"": build_identity_scale(say.low, say.high)}
         views, rejects = how.views(table.frame, table.path, fit_wording_to_scales(say, scales, aspects))
@@ -340,59 +339,38 @@ def relabel(table: Table, how: Relabelling | None = None, *, say: SayGoal | None
     rejects = pl.concat([marked, rejects])
     if (left_out := rows - rejects["id"].n_unique() - views["pair_id"].n_unique()) > 0:
         notes["pairs_left_out_by_fraction"] = left_out
-    settings = how.model_dump() if isinstance(how, Settings) else {}
     step = Step(
         "relabel",
-        {"kind": kind_of(how), **settings},
+        dump_with_kind(how),
         rows_in=rows,
         rows_out=views.height,
-        rejected=dict(rejects["reason"].value_counts().sort("reason").iter_rows()),
+        rejected=count_reasons(rejects),
         notes=notes,
     )
     return table.derive(GOAL_PAIRS, views, step, rejects=rejects, scales=scales)
 
 
-def _refuse_unscored(table: Table, aspects: Sequence[str]) -> None:
-    """Refuse pairs of which none has a score that goals could be made of."""
-    scored = table.frame["score_chosen"].null_count() < len(table)
-    if scored or any(f"score_chosen.{name}" in table.frame.columns for name in aspects):
-        return
-    raise MissingScores(
-        f"the {len(table):,} pairs have no scores, so they have no goals",
-        remedy=suggest_score_column(table) + NO_SCORES_REMEDY,
-        place=Place(path=table.path, column="score_chosen"),
-    )
+def _fit_goals(how: Relabelling, scale: FittedScale) -> Relabelling:
+    """Fill in the scale's top where the top is asked for without a number, and refuse goals outside the scale.
 
-
-def _drop_marks(table: Table) -> tuple[Table, pl.DataFrame]:
-    """Reject pairs with a mark in the place of a score; of a table that went through a scale, the scale did."""
-    scale = None if table.scales else find_goal_scales(table).get("")
-    if scale is None or not scale.missing:
-        return table, pl.DataFrame(schema=REJECTS)
-    sides = ("score_chosen", "score_rejected")
-    frame, rejects = reject_marks(table.frame, sides, scale.missing, stage="relabel", path=table.path)
-    return replace(table, frame=frame), rejects
-
-
-def _fill_top(how: Relabelling, top: float) -> Relabelling:
-    """Fill in the scale's top where the top is asked for without a number."""
+    Raises:
+        SettingsError: no completion can reach a goal, so that every pair would only learn which of its two is nearer to
+            an end.
+    """
     if isinstance(how, _Control) and how.like is not None:
-        return how.model_copy(update={"like": _fill_top(how.like, top)})
-    if isinstance(how, RewardAugmented) and how.goals == "top" and how.top is None:
-        return how.model_copy(update={"top": top})
-    return how
-
-
-def _refuse_goals_outside(how: Relabelling, scale: FittedScale) -> None:
-    """Refuse a goal that no completion can reach: every pair would only learn which of its two is nearer to an end."""
-    how = how.like if isinstance(how, _Control) and how.like is not None else how
+        return how.model_copy(update={"like": _fit_goals(how.like, scale)})
+    if not isinstance(how, RewardAugmented):
+        return how
+    if how.goals == "top" and how.top is None:
+        how = how.model_copy(update={"top": scale.top})
     low, high = scale.values[0], scale.values[-1]
-    outside = [goal for goal in how.fixed_goals if not low <= goal <= high] if isinstance(how, RewardAugmented) else []
+    outside = [goal for goal in how.fixed_goals if not low <= goal <= high]
     if outside:
-        word = "top" if isinstance(how, RewardAugmented) and how.goals == "top" else "grid"
+        word = "top" if how.goals == "top" else "grid"
         raise SettingsError(
             f"relabel.{word} asks for {', '.join(f'{goal:g}' for goal in outside)}, but the scale of these scores goes "
             f"from {low:g} to {high:g}",
             remedy=f"choose goals between {low:g} and {high:g}, or map the scores to another scale: "
             "scale={kind: min_max, low: 1, high: 10}",
         )
+    return how

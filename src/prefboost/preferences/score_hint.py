@@ -1,10 +1,11 @@
-"""Suggest a remedy for tables without scores: columns of their source that hold numbers and may be the score."""
+"""Tables without scores: refuse them, and suggest columns of their source that hold numbers and may be the score."""
 
 from __future__ import annotations
 
-from prefboost.tables import PREFERENCE_PAIRS, Table
+from prefboost.errors import MissingScores, Place
+from prefboost.tables import PREFERENCE_PAIRS, Table, aspects_of
 
-__all__ = ["NUMBERS", "suggest_score_column"]
+__all__ = ["NUMBERS", "refuse_unscored_completions", "suggest_score_column"]
 
 NUMBERS = "columns of numbers"
 """Note of the step ``read`` of a table without scores: columns that nothing was read from and that hold numbers."""
@@ -25,3 +26,27 @@ def suggest_score_column(table: Table) -> str:
         )
     which = "the column" if len(names) == 1 else "one of the columns"
     return f"if {which} {listed} holds the score, name it: columns.score={names[0]}; or "
+
+
+def refuse_unscored_completions(table: Table, use: str) -> None:
+    """Refuse completions of which none has a score.
+
+    Args:
+        table: ScoredCompletions.
+        use: what the scores are needed for, as a participle for the message, e.g. ``preferred``.
+
+    Raises:
+        MissingScores: names the aspects that have scores, where there are any.
+    """
+    if not len(table) or table.frame["score"].null_count() < len(table):
+        return
+    aspects = aspects_of(table.frame.schema, "score")
+    remedy = "name the score's column (columns.score=NAME), or score the completions first"
+    if aspects:
+        remedy = (
+            f"the aspects {', '.join(aspects)} are scored: take one of them (data.score={aspects[0]}) or their mean "
+            "(data.score=mean) for the score"
+        )
+    raise MissingScores(
+        f"no completion has a score, so none can be {use}", remedy=remedy, place=Place(path=table.path, column="score")
+    )

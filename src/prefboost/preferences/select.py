@@ -19,7 +19,7 @@ from prefboost.preferences.languages import check_languages, detect_languages
 from prefboost.preferences.likeness import build_exact_key, build_question_key, join_contents
 from prefboost.preferences.ngrams import find_rows_with_grams, hash_ngrams
 from prefboost.settings import Settings
-from prefboost.tables import GOAL_PAIRS, REJECTS, Step, Table, reject_where
+from prefboost.tables import GOAL_PAIRS, REJECTS, Step, Table, count_reasons, reject_where
 
 __all__ = [
     "CountTokens",
@@ -175,11 +175,12 @@ def _list_limits(table: Table, how: Select, count_tokens: CountTokens | None) ->
         "prompt": [join_contents("prompt")],
         "completion": [join_contents(side) for side in _list_completion_columns(table)],
     }
-    lengths = {
-        (part, unit): [length(text) for text in texts[part]]
-        for part in texts
-        for unit, length in _build_length_counters(count_tokens).items()
+    counters: dict[str, Callable[[pl.Expr], pl.Expr]] = {
+        "chars": lambda text: text.str.len_chars(),
+        "words": lambda text: text.str.count_matches(r"\S+"),
+        "tokens": lambda text: _count_tokens(text, count_tokens),
     }
+    lengths = {(part, unit): list(map(count, texts[part])) for part in texts for unit, count in counters.items()}
     most = [
         ("the prompt is too long", how.max_prompt_chars, lengths["prompt", "chars"]),
         ("the prompt has too many words", how.max_prompt_words, lengths["prompt", "words"]),
@@ -208,15 +209,6 @@ def _list_limits(table: Table, how: Select, count_tokens: CountTokens | None) ->
     return limits
 
 
-def _build_length_counters(count_tokens: CountTokens | None) -> dict[str, Callable[[pl.Expr], pl.Expr]]:
-    """Build an expression for the length of a text, per unit."""
-    return {
-        "chars": lambda text: text.str.len_chars(),
-        "words": lambda text: text.str.count_matches(r"\S+"),
-        "tokens": lambda text: _count_tokens(text, count_tokens),
-    }
-
-
 def _count_tokens(text: pl.Expr, count_tokens: CountTokens | None) -> pl.Expr:
     def count_series(texts: pl.Series) -> pl.Series:
         return pl.Series(texts.name, count_tokens(texts.to_list()) if count_tokens else [], dtype=pl.Int64)
@@ -233,7 +225,7 @@ def _build_result(
         settings,
         rows_in=len(table),
         rows_out=frame.height,
-        rejected=dict(rejects["reason"].value_counts().sort("reason").iter_rows()),
+        rejected=count_reasons(rejects),
     )
     return table.derive(table.spec, frame, step, rejects=rejects)
 

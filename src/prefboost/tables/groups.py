@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-__all__ = ["group_numbers", "has_consistent_prompts"]
+from prefboost.errors import DataError, Place
+from prefboost.tables.table import Table
+
+__all__ = ["group_numbers", "refuse_shared_ids"]
 
 
 def group_numbers(labels: pl.Series) -> pl.Series:
@@ -17,12 +20,27 @@ def group_numbers(labels: pl.Series) -> pl.Series:
     return runs if together else labels.rank("dense")
 
 
-def has_consistent_prompts(frame: pl.DataFrame) -> bool:
-    """Tell whether all rows of a ``prompt_id`` have the same ``prompt``; costs 0.2 microseconds per row."""
+def refuse_shared_ids(table: Table) -> None:
+    """Refuse a table in which answers to different questions would be compared, as their ``prompt_id`` is one.
+
+    What `prefboost.read` gives has passed; tables made in memory have not. Costs 0.2 microseconds per row.
+
+    Raises:
+        DataError: names the id, and the first row whose prompt is another than the first of that id.
+    """
+    frame = table.frame
     content = frame["prompt"].hash(0)
     again = frame["prompt_id"] == frame["prompt_id"].shift(1)
-    if (again & (content != content.shift(1))).any():
-        return False
-    # Rows of a prompt nearly always stand together, so that few are left to be compared by their names.
-    firsts = pl.DataFrame({"id": frame["prompt_id"], "content": content}).filter(~again.fill_null(value=False))
-    return firsts["id"].n_unique() == firsts.height or firsts.n_unique() == firsts["id"].n_unique()
+    if not (again & (content != content.shift(1))).any():
+        # Rows of a prompt nearly always stand together, so that few are left to be compared by their names.
+        firsts = pl.DataFrame({"id": frame["prompt_id"], "content": content}).filter(~again.fill_null(value=False))
+        ids = firsts["id"].n_unique()
+        if ids == firsts.height or ids == firsts.n_unique():
+            return
+    other = pl.col("prompt").hash(0) != pl.col("prompt").hash(0).first().over("prompt_id")
+    first = frame.filter(other).row(0, named=True)
+    raise DataError(
+        f"different prompts have the prompt_id {first['prompt_id']!r}",
+        remedy="give only equal prompts the same id, e.g. a hash of their messages",
+        place=Place(path=table.path, row=first["row"], column="prompt_id"),
+    )

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from prefboost.errors import DataError, Place
 from prefboost.preferences.scales.fit import find_score_columns
 from prefboost.preferences.scales.kinds import FittedScale
 from prefboost.preferences.scales.missing_marks import is_mark, reject_marks
-from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Step, Table, reject_where
+from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Step, Table, refuse_other_tables, reject_where
 
 __all__ = ["apply_scale"]
 
@@ -30,23 +29,22 @@ def apply_scale(table: Table, fitted: FittedScale | Mapping[str, FittedScale]) -
     Raises:
         DataError: the table is of another kind.
     """
-    if table.spec not in (SCORED_COMPLETIONS, PREFERENCE_PAIRS):
-        raise DataError(
-            f"a scale needs ScoredCompletions or PreferencePairs, found {table.spec.name}",
-            remedy="apply it before relabel",
-            place=Place(path=table.path),
-        )
+    refuse_other_tables(table, SCORED_COMPLETIONS, PREFERENCE_PAIRS, task="a scale", remedy="apply it before relabel")
     by_aspect = {"": fitted} if isinstance(fitted, FittedScale) else dict(fitted)
     fitted = by_aspect[""]
     overall = [name for name in find_score_columns(table) if "." not in name]
     frame, rejects = reject_marks(table.frame, overall, fitted.missing, stage="scale", path=table.path)
     if fitted.strict:
         outside = pl.any_horizontal(~pl.col(name).is_between(fitted.knots[0], fitted.knots[-1]) for name in overall)
+        ends = f"{fitted.knots[0]:g} to {fitted.knots[-1]:g}"
+        reason = f"a score lies outside the declared range {ends}"
+        if fitted.because:
+            reason = f"a score lies outside the range {ends}, assumed since none is declared (data.score_range, scale)"
         frame, beyond = reject_where(
             frame,
             outside,
             stage="scale",
-            reason=_word_outside(fitted),
+            reason=reason,
             path=table.path,
             value=pl.concat_str([pl.col(name) for name in overall], separator=" and ", ignore_nulls=True),
         )
@@ -70,10 +68,3 @@ def apply_scale(table: Table, fitted: FittedScale | Mapping[str, FittedScale]) -
         rejected=dict(rejects["reason"].value_counts().iter_rows()),
     )
     return table.derive(table.spec, frame, step, rejects=rejects, scales={**table.scales, **by_aspect})
-
-
-def _word_outside(fitted: FittedScale) -> str:
-    ends = f"{fitted.knots[0]:g} to {fitted.knots[-1]:g}"
-    if not fitted.because:
-        return f"a score lies outside the declared range {ends}"
-    return f"a score lies outside the range {ends}, assumed since none is declared (data.score_range, scale)"

@@ -133,7 +133,16 @@ class DeclaredRange(Settings):
             DataError: the end that is set lies on the wrong side of the source's own other end.
         """
         if self.needs_scores:
-            return self._fit_inferred_range(scores)
+            inferred = infer_score_range(scores)
+            # Only an assumed range can turn out wrong; a fitted one has every score within or clips it.
+            strict = inferred.kind == "declared"
+            if not strict:
+                find_ends(scores)  # for its error: a constant score fits nothing
+            low, high = inferred.ends if strict else PUBLISHED
+            values = (low if self.to_low is None else self.to_low, high if self.to_high is None else self.to_high)
+            return FittedScale(
+                kind=inferred.kind, knots=inferred.ends, values=values, strict=strict, because=inferred.because
+            )
         ends = (PUBLISHED[0] if self.low is None else self.low, PUBLISHED[1] if self.high is None else self.high)
         if ends[0] >= ends[1]:
             raise DataError(
@@ -143,18 +152,6 @@ class DeclaredRange(Settings):
         low = ends[0] if self.to_low is None else self.to_low
         high = ends[1] if self.to_high is None else self.to_high
         return FittedScale(kind=self.kind, knots=ends, values=(low, high), strict=True)
-
-    def _fit_inferred_range(self, scores: Scores) -> FittedScale:
-        inferred = infer_score_range(scores)
-        # Only an assumed range can turn out wrong; a fitted one has every score within or clips it.
-        strict = inferred.kind == "declared"
-        if not strict:
-            find_ends(scores)  # for its error: a constant score fits nothing
-        low, high = inferred.ends if strict else PUBLISHED
-        values = (low if self.to_low is None else self.to_low, high if self.to_high is None else self.to_high)
-        return FittedScale(
-            kind=inferred.kind, knots=inferred.ends, values=values, strict=strict, because=inferred.because
-        )
 
 
 class MinMax(Settings):

@@ -42,20 +42,17 @@ def find_marks(scores: NDArray[np.float64]) -> tuple[float, ...]:
             break
         value = float(pick(scores))
         others = scores[scores != value]
-        if len(scores) - len(others) >= _LEAST_TIMES and len(others) and _is_apart(value, others):
+        if len(scores) - len(others) < _LEAST_TIMES or not len(others):
+            continue
+        low, high = float(others.min()), float(others.max())
+        apart = value in _FAR and max(low - value, value - high) > high - low
+        if value == -1.0:
+            # Scores of -1, 0 and 1 are a scale of their own, on which -1 means bad.
+            apart = low >= 0 and (high > 1 or bool(np.any(others != np.round(others))))
+        if apart and low < high:
             marks.append(value)
             scores = others
     return tuple(marks)
-
-
-def _is_apart(value: float, others: NDArray[np.float64]) -> bool:
-    low, high = float(others.min()), float(others.max())
-    if low == high:
-        return False
-    if value == -1.0:
-        # Scores of -1, 0 and 1 are a scale of their own, on which -1 means bad.
-        return low >= 0 and (high > 1 or bool(np.any(others != np.round(others))))
-    return value in _FAR and max(low - value, value - high) > high - low
 
 
 def describe_marks(scores: NDArray[np.float64], marks: Sequence[float]) -> str:

@@ -57,8 +57,13 @@ def infer_score_range(scores: NDArray[np.float64]) -> ScoreRange:
         return ScoreRange("declared", PUBLISHED, "")
     low, high = float(scores.min()), float(scores.max())
     seen = f"no range is declared, and the scores reach from {low:.6g} to {high:.6g}"
-    assumed = _match_usual_range(scores)
-    if assumed is not None:
+    inside = scores[(scores >= PUBLISHED[0]) & (scores <= PUBLISHED[1])]
+    outside = len(scores) - len(inside)
+    # The tail of a distribution such as a reward model's logits is no slip; slips stand among printed marks, which have
+    # two decimals at most.
+    printed = not outside or np.allclose(inside * 100, np.round(inside * 100), rtol=0, atol=1e-6)
+    if outside <= _FEW * len(scores) and printed:
+        assumed = STARS if inside.max() <= STARS[1] else PUBLISHED
         return ScoreRange("declared", assumed, f"{seen}{_suggest_likert(scores, assumed)}")
     marks = bool(np.all(scores * 2 == np.round(scores * 2)))
     if low < high and marks and low >= 0 and high <= _MOST_MARK:
@@ -82,18 +87,3 @@ def _suggest_likert(scores: NDArray[np.float64], assumed: tuple[float, float]) -
     return (
         f": every whole mark from 1 to {len(marks)}; if that is their scale, say so: data.score_range=[1,{len(marks)}]"
     )
-
-
-def _match_usual_range(scores: NDArray[np.float64]) -> tuple[float, float] | None:
-    """Return `PUBLISHED` or `STARS` where the scores fit; None where they do not.
-
-    A few scores may lie outside, if those inside are printed marks (two decimals at most): the tail of a distribution
-    such as a reward model's logits is no slip.
-    """
-    inside = scores[(scores >= PUBLISHED[0]) & (scores <= PUBLISHED[1])]
-    outside = len(scores) - len(inside)
-    if outside > _FEW * len(scores):
-        return None
-    if outside and not np.allclose(inside * 100, np.round(inside * 100), rtol=0, atol=1e-6):
-        return None
-    return STARS if inside.max() <= STARS[1] else PUBLISHED
