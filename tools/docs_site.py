@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import notebooks
+
 import prefboost
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,9 +45,9 @@ NOTICES = re.compile(r"\b(WARNING|Warning|ERROR|Error)\b")
 
 def place_page(file: Path) -> Path | None:
     """Return the place of a page of the project inside the site's sources, None for a file that is no page there."""
-    if file.suffix != ".md" or not file.is_relative_to(ROOT):
+    if file.suffix not in {".md", ".ipynb"} or not file.is_relative_to(ROOT):
         return None
-    name = file.relative_to(ROOT)
+    name = file.relative_to(ROOT).with_suffix(".md")
     if name.parts[0] == "docs":
         return Path("pages.md") if name == Path("docs/README.md") else name.relative_to("docs")
     if name == Path("README.md"):
@@ -70,7 +72,11 @@ def convert_link(target: str, page: Path) -> str:
 
 def convert_page(page: Path) -> str:
     """Return a page's text for the site: links rewritten outside of code, `run` marks of code blocks removed."""
-    parts = FENCE.split(page.read_text(encoding="utf-8"))
+    text = notebooks.convert(page) if page.suffix == ".ipynb" else page.read_text(encoding="utf-8")
+    if page.suffix == ".ipynb":
+        title, _, rest = text.partition("\n")
+        text = f"{title}\n\n*[Download this notebook]({REPOSITORY}/blob/main/{page.relative_to(ROOT)})*\n{rest}"
+    parts = FENCE.split(text)
     # Odd parts are fenced blocks.
     return "".join(
         RUN.sub(r"```\1", part)
@@ -144,7 +150,8 @@ def write_config() -> list[str]:
 def stage() -> int:
     """Write the site's sources anew; returns the number of pages."""
     shutil.rmtree(SOURCE, ignore_errors=True)
-    pages = [*sorted((ROOT / "docs").rglob("*.md")), *(ROOT / name for name in ("README.md", *PROJECT_PAGES))]
+    documents = sorted(file for file in (ROOT / "docs").rglob("*") if file.suffix in {".md", ".ipynb"})
+    pages = [*documents, *(ROOT / name for name in ("README.md", *PROJECT_PAGES))]
     for page in pages:
         place = place_page(page)
         assert place is not None, page
