@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from prefboost.cli.options import AskAgain, Quiet, add_retry
-from prefboost.cli.printing import print_report
+from prefboost.cli.printing import print_forecast, print_report
 from prefboost.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from prefboost.evaluation.results import Results
     from prefboost.progress import Tell, WorkProgress
-    from prefboost.runs.evaluate.forecast import ForecastLine
     from prefboost.runs.evaluate.settings import Evaluate
 
 __all__ = ["compare_command", "evaluate_command", "refuse_selfcheck", "show_benchmarks"]
@@ -121,8 +120,7 @@ def _run(settings: Evaluate, out: Path, *, dry_run: bool, quiet: bool, as_json: 
     from prefboost.runs.evaluate.forecast import forecast_evaluation
 
     if dry_run:
-        lines = forecast_evaluation(settings, out)
-        print_report([asdict(line) for line in lines], _list_forecast(lines), as_json=as_json)
+        print_forecast(forecast_evaluation(settings, out), as_json=as_json)
         return
     with show_benchmarks(hidden=quiet) as tell:
         results = evaluate(settings, out, tell=tell)
@@ -156,30 +154,3 @@ def _list_results(results: Mapping[str, Results]) -> Iterator[str]:
         if len(results) > 1:
             yield name
         yield each.markdown()
-
-
-def _list_forecast(lines: Sequence[ForecastLine]) -> Iterator[str]:
-    yield from map(_describe_forecast, lines)
-    dollars = [line.dollars for line in lines if line.dollars is not None]
-    calls, tokens = sum(line.calls for line in lines), sum(line.prompt_tokens + line.tokens for line in lines)
-    cost = f", about ${sum(dollars):,.2f}" if any(dollars) else ""
-    yield f"in all {calls:,} calls, about {tokens:,} tokens{cost}"
-
-
-def _describe_forecast(line: ForecastLine) -> str:
-    """Describe the calls of one contestant or judge.
-
-    Calls are exact. So are tokens to read, where a tokenizer counts them and the whole prompt is known.
-    """
-    about = "about " if line.estimated else ""
-    parts = [
-        f"{line.calls:,} calls",
-        f"{about}{line.prompt_tokens:,} tokens to read",
-        f"about {line.tokens:,} to write, at most {line.most_tokens:,}",
-    ]
-    parts += [f"{line.stored:,} more are in the store"] if line.stored else []
-    parts += [f"{line.again:,} of the calls failed or were refused before"] if line.again else []
-    parts += [f"about ${line.dollars:,.2f}, at most ${line.most_dollars:,.2f}"] if line.most_dollars else []
-    note = f" ({line.note})" if line.note else ""
-    counts = line.note if line.note and not line.calls else ", ".join(parts) + note
-    return f"{line.benchmark}, {line.who}: {counts}"

@@ -10,10 +10,10 @@ import typer
 
 from prefboost.cli.bars import show_wait, show_work
 from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFolder, add_retry
-from prefboost.cli.printing import list_changes, list_costs, list_rejected, list_stored, print_report
+from prefboost.cli.printing import list_changes, list_rejected, print_forecast, print_report
 
 if TYPE_CHECKING:
-    from prefboost.runs.generate.generate import Generate, GenerationPlan
+    from prefboost.runs.generate.generate import Generate
     from prefboost.tables import Table
 
 __all__ = ["generate_command", "read_generate"]
@@ -43,9 +43,7 @@ def generate_command(
     OUT.store keeps every completion as it finishes: the same command resumes after an interruption, asks only for what
     changed after a change, and shares the work with a second process.
     """
-    from dataclasses import asdict
-
-    from prefboost.runs.generate.generate import generate, plan_generation, write_finished_completions
+    from prefboost.runs.generate.generate import forecast_generation, generate, write_finished_completions
     from prefboost.runs.generate.prompt_files import read_prompts
     from prefboost.sources.writers.file_types import find_file_type
 
@@ -54,8 +52,7 @@ def generate_command(
     with show_wait(f"reading {prompts}", hidden=quiet):
         table = read_prompts(prompts)
     if dry_run:
-        plan = plan_generation(table, settings, out, store=store)
-        print_report(asdict(plan), _list_plan(plan), as_json=as_json)
+        print_forecast(forecast_generation(table, settings, out, store=store), as_json=as_json)
         return
     if partial:
         completions = write_finished_completions(table, settings, out, store=store)
@@ -84,13 +81,6 @@ def read_generate(model: str, overrides: list[str]) -> Generate:
         **dict.fromkeys(Generate.model_fields, ""),
     }
     return read_overrides(Generate, overrides, names, {"engine": engine})
-
-
-def _list_plan(plan: GenerationPlan) -> Iterator[str]:
-    yield f"{plan.rows:,} completions of {plan.prompts:,} prompts"
-    yield from list_stored(plan, "are in the store already")
-    yield from list_costs(plan)
-    yield from list_rejected(plan.rejected)
 
 
 def _count(completions: Table, out: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import typer
 
 from prefboost.cli.bars import show_wait
 from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFolder, add_retry
-from prefboost.cli.printing import list_changes, list_rejected, print_report
+from prefboost.cli.printing import list_changes, list_rejected, print_forecast, print_report
 
 __all__ = ["judge_command"]
 
@@ -39,10 +39,10 @@ def judge_command(
     OUT.rejects.parquet lists pairs that could not be judged; OUT.judge.json holds history and figures.
     """
     from prefboost.cli.overrides import read_kind
-    from prefboost.cli.score import print_questions, show_stages
+    from prefboost.cli.score import show_stages
     from prefboost.runs.generate.generate import MODEL_CHANGES
     from prefboost.runs.score.judge import Judging, judge, write_finished_verdicts
-    from prefboost.runs.score.questions import plan_questions
+    from prefboost.runs.score.questions import forecast_questions
     from prefboost.scoring.judges.judge import JUDGES
     from prefboost.sources import read
     from prefboost.sources.writers.file_types import find_file_type
@@ -52,7 +52,7 @@ def judge_command(
     with show_wait(f"reading {source}", hidden=quiet):
         table = read(source, columns=settings.columns)
     if dry_run:
-        print_questions(plan_questions(table, settings.judge, settings, out, store), as_json=as_json)
+        print_forecast(forecast_questions(table, settings.judge, settings, out, store), as_json=as_json)
         return
     if partial:
         verdicts, figures = write_finished_verdicts(table, settings.judge, out, store=store)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prefboost.forecast import Forecast
 
 __all__ = [
-    "AskingPlan",
     "format_columns",
     "list_changes",
-    "list_costs",
     "list_rejected",
-    "list_stored",
+    "print_forecast",
     "print_json",
     "print_report",
 ]
@@ -33,64 +34,14 @@ def print_report(record: Any, lines: Iterable[str], *, as_json: bool) -> None:
         print(line)
 
 
+def print_forecast(forecast: Forecast, *, as_json: bool) -> None:
+    """Print what a dry run forecasts."""
+    print_report(forecast.record(), forecast.lines(), as_json=as_json)
+
+
 def print_json(record: Any) -> None:
     """Print JSON values as one indented document."""
     print(json.dumps(record, indent=2, ensure_ascii=False, default=str))
-
-
-class AskingPlan(Protocol):
-    """Counts of a dry run: what a model would be asked."""
-
-    @property
-    def prompt_tokens(self) -> int:
-        """Tokens that the model reads."""
-
-    @property
-    def most_tokens(self) -> int:
-        """Most tokens that it writes."""
-
-    @property
-    def most_dollars(self) -> float | None:
-        """Most that this costs; None without a price table."""
-
-    @property
-    def stored(self) -> int:
-        """Answers that the store holds already."""
-
-    @property
-    def again(self) -> int:
-        """Calls that failed before and are repeated."""
-
-    @property
-    def refused(self) -> int:
-        """Calls that failed before and are not repeated."""
-
-    @property
-    def estimated(self) -> bool:
-        """True where prompt tokens are a guess, since no tokenizer is at hand."""
-
-
-def list_costs(plan: AskingPlan) -> Iterator[str]:
-    """List tokens to read and to write, and their cost."""
-    about = "about " if plan.estimated else ""
-    yield f"{about}{plan.prompt_tokens:,} tokens to read, at most {plan.most_tokens:,} to write"
-    if plan.most_dollars is not None:
-        yield f"{about}${plan.most_dollars:,.2f} at most"
-
-
-def list_stored(plan: AskingPlan, predicate: str) -> Iterator[str]:
-    """List what the store holds, and which calls that failed before are repeated.
-
-    Args:
-        plan: counts of the dry run.
-        predicate: of the answers in the store, e.g. "are answered in the store already".
-    """
-    if plan.stored:
-        yield f"{plan.stored:,} more {predicate}"
-    if plan.refused:
-        yield f"    {plan.refused:,} of them without an answer, and not asked again (--retry refused asks them)"
-    if plan.again:
-        yield f"{plan.again:,} of those to be asked failed or were refused before (--retry none leaves them)"
 
 
 def list_changes(notes: Mapping[str, Any]) -> Iterator[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,14 +11,13 @@ import typer
 
 from prefboost.cli.bars import show_wait, show_work
 from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFolder, add_retry
-from prefboost.cli.printing import list_costs, list_rejected, list_stored, print_report
+from prefboost.cli.printing import list_rejected, print_forecast, print_report
 
 if TYPE_CHECKING:
     from prefboost.progress import Tell
-    from prefboost.runs.score.questions import QuestionPlan
     from prefboost.runs.score.score import Score
 
-__all__ = ["print_questions", "read_score", "score_command", "show_stages"]
+__all__ = ["read_score", "score_command", "show_stages"]
 
 
 def score_command(
@@ -44,7 +42,7 @@ def score_command(
     OUT.store keeps every score: the same command resumes after an interruption, and shares the work with a second
     process. OUT.rejects.parquet lists rows that cannot be scored; OUT.score.json holds history and fitted scale.
     """
-    from prefboost.runs.score.questions import plan_questions
+    from prefboost.runs.score.questions import forecast_questions
     from prefboost.runs.score.score import count_scores, score, write_finished_scores
     from prefboost.sources import read
     from prefboost.sources.writers.file_types import find_file_type
@@ -54,7 +52,7 @@ def score_command(
     with show_wait(f"reading {source}", hidden=quiet):
         table = read(source, columns=settings.columns)
     if dry_run:
-        print_questions(plan_questions(table, settings.scorer, settings, out, store), as_json=as_json)
+        print_forecast(forecast_questions(table, settings.scorer, settings, out, store), as_json=as_json)
         return
     if partial:
         scored = write_finished_scores(table, settings.scorer, out, store=store)
@@ -81,20 +79,6 @@ def read_score(overrides: list[str]) -> Score:
 def show_stages(*, hidden: bool) -> AbstractContextManager[Tell]:
     """Show a bar per stage of scoring, judging or measuring."""
     return show_work(hidden=hidden)
-
-
-def print_questions(plan: QuestionPlan, *, as_json: bool) -> None:
-    """Print what a dry run of `score` or `judge` counted."""
-    print_report(asdict(plan), _list_questions(plan), as_json=as_json)
-
-
-def _list_questions(plan: QuestionPlan) -> Iterator[str]:
-    if not plan.questions and not plan.stored:
-        yield f"{plan.rows:,} rows, computed on this machine: nothing is asked"
-        return
-    yield f"{plan.questions:,} questions about {plan.rows:,} rows"
-    yield from list_stored(plan, "are answered in the store already")
-    yield from list_costs(plan)
 
 
 def _list_counts(counts: dict[str, Any]) -> Iterator[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,10 +12,10 @@ import typer
 
 from prefboost.cli.bars import show_wait, show_work
 from prefboost.cli.options import AskAgain, Quiet, add_retry
-from prefboost.cli.printing import list_rejected, print_report
+from prefboost.cli.printing import list_rejected, print_forecast, print_report
 
 if TYPE_CHECKING:
-    from prefboost.runs.synthesize.synthesize import SynthesisForecast, Synthesize
+    from prefboost.runs.synthesize.synthesize import Synthesize
     from prefboost.tables import Table
 
 __all__ = ["read_synthesize", "synthesize_command"]
@@ -58,8 +57,7 @@ def synthesize_command(
     with show_wait(f"reading {prompts}", hidden=quiet):
         table = read(prompts, columns=settings.columns) if named else read_prompts(prompts)
     if dry_run:
-        plan = forecast_synthesis(table, settings, out)
-        print_report(asdict(plan), _list_plan(plan), as_json=as_json)
+        print_forecast(forecast_synthesis(table, settings, out), as_json=as_json)
         return
     with show_work(hidden=quiet, begin="prompts") as tell:
         pairs = synthesize(table, settings, out, progress=tell)
@@ -98,25 +96,6 @@ def read_synthesize(method: str, overrides: list[str]) -> Synthesize:
     unnamed = [part for part in parts if not any(text.startswith(f"method.{part}.kind") for text in placed)]
     placed = [*(f"method.{part}.kind=llm" for part in unnamed), *placed]
     return read_overrides(Synthesize, placed, base={"method": {"kind": method}})
-
-
-def _list_plan(plan: SynthesisForecast) -> Iterator[str]:
-    yield f"{plan.pairs:,} pairs of {plan.prompts:,} prompts, before filters"
-    for stage, count in plan.stages.items():
-        about = "about " if count.estimated else ""
-        dollars = "" if count.dollars is None else f", ${count.dollars:,.2f}"
-        yield (
-            f"{stage}: {count.calls:,} calls, {about}{count.prompt_tokens:,} tokens to read, "
-            f"at most {count.most_tokens:,} to write{dollars}"
-        )
-    if plan.texts_scored:
-        yield f"{plan.texts_scored:,} completions to score"
-    if plan.spent.requests:
-        yield f"{plan.spent.requests:,} calls were made before with this output; its store keeps the answers"
-    if plan.again:
-        yield f"{plan.again:,} calls failed or were refused before, and are asked again (--retry none leaves them)"
-    if plan.refused:
-        yield f"{plan.refused:,} calls were refused before, and are not asked again (--retry refused asks them)"
 
 
 def _count(pairs: Table, out: Path) -> dict[str, Any]:

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from prefboost.runs.folder.schedule import StageOutcome
     from prefboost.runs.pipelines.goal_pairs import PairCounts
     from prefboost.training import TrainReport
-    from prefboost.training.forecast import Forecast
 
-__all__ = ["list_forecast", "list_lost_texts", "list_metrics", "train_command"]
+__all__ = ["list_lost_texts", "list_metrics", "train_command"]
 
 
 def train_command(
@@ -49,8 +48,8 @@ def train_command(
     loaded = load(recipe, overrides or [])
     if dry_run:
         prepared, forecast = forecast_recipe(loaded, None if as_json else _print_steps)
-        record = {**asdict(prepared), "training": asdict(forecast)}
-        print_report(record, list_forecast(forecast, "goal pairs"), as_json=as_json)
+        record = {**asdict(prepared), "training": forecast.record()}
+        print_report(record, forecast.lines(), as_json=as_json)
         return
     executor = choose_executor(os.environ)
     with open_progress(hidden=quiet or not executor.leads) as progress:
@@ -74,30 +73,6 @@ def _print_steps(prepared: PairCounts) -> None:
         print(f"{step['verb']:<10} {step['rows_in']:>10,} -> {step['rows_out']:>10,}")
         for line in _list_counts(step["rejected"]):
             print(line)
-
-
-def list_forecast(forecast: Forecast, what: str) -> Iterator[str]:
-    """List what a training will take.
-
-    Args:
-        forecast: of the training.
-        what: it trains on, in the plural.
-    """
-    from prefboost.progress import duration
-
-    yield from _list_counts(forecast.dropped)
-    yield from list_lost_texts(forecast.losses)
-    yield f"{forecast.pairs:,} {what} to train on: {forecast.units:,} units, {forecast.steps:,} steps"
-    tokens = forecast.tokens
-    yield f"tokens: {tokens['packed']:,} computed, {tokens['real']:,} real, {tokens['padded']:,} if they were padded"
-    if forecast.seconds:
-        parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in forecast.seconds.items())
-        yield f"time:   about {duration(sum(forecast.seconds.values()))} on {forecast.device} ({parts})"
-    if forecast.memory:
-        parts = ", ".join(f"{name} {size / 2**30:.2f}" for name, size in forecast.memory.items())
-        yield f"memory: about {sum(forecast.memory.values()) / 2**30:.2f} GiB ({parts})"
-    for sentence in forecast.guesses:
-        yield f"guess:  {sentence}"
 
 
 def _list_counts(counts: Mapping[str, int]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import typer
 
 from prefboost.cli.bars import open_progress, show_wait
 from prefboost.cli.options import Quiet
-from prefboost.cli.printing import list_rejected, print_report
+from prefboost.cli.printing import list_rejected, print_forecast, print_report
 
 if TYPE_CHECKING:
     from prefboost.runs.pipelines.train_reward import RewardRun
@@ -43,7 +43,6 @@ def train_reward_command(
     """
     from dataclasses import asdict
 
-    from prefboost.cli.train import list_forecast
     from prefboost.runs.pipelines.train_reward import (
         forecast_reward_run,
         load_reward_run,
@@ -66,9 +65,7 @@ def train_reward_command(
             else read_mixture(settings.mix, settings.columns)
         )
     if dry_run:
-        forecast = forecast_reward_run(table, settings.train, strategy=settings.pair)
-        what = "pairs" if settings.train.loss.compares else "texts"
-        print_report(asdict(forecast), list_forecast(forecast, what), as_json=as_json)
+        print_forecast(forecast_reward_run(table, settings.train, strategy=settings.pair), as_json=as_json)
         return
     refuse_inputs([out], [source], [settings])
     with open_progress(hidden=quiet) as progress:

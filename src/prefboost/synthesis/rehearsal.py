@@ -11,31 +11,12 @@ import polars as pl
 from prefboost.engines.budget import Price
 from prefboost.engines.engine import Engine, Outcome, Request, Result, Sampling
 from prefboost.engines.kinds import EngineSettings
+from prefboost.forecast import CallForecast
 from prefboost.scoring.scorer import Scorer
 from prefboost.synthesis.calls import Choices, model_name
 from prefboost.tables import SCORED_COMPLETIONS, Step, Table
 
-__all__ = ["Count", "CallRehearsal"]
-
-
-@dataclass
-class Count:
-    """The requests of one stage.
-
-    Args:
-        calls: rows that would be asked for.
-        prompt_tokens: tokens that would be read; where a prompt holds a completion that is not written yet, it counts
-            as ``max_tokens`` long.
-        most_tokens: tokens that are written if no completion ends before ``max_tokens``.
-        dollars: at most; None: the price table does not name the model.
-        estimated: the model's server counts tokens, so that these are estimates.
-    """
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    most_tokens: int = 0
-    dollars: float | None = 0.0
-    estimated: bool = False
+__all__ = ["CallRehearsal"]
 
 
 @dataclass
@@ -49,7 +30,7 @@ class CallRehearsal:
     """
 
     prices: Mapping[str, Price] = field(default_factory=dict)
-    counts: dict[str, Count] = field(default_factory=dict)
+    counts: dict[str, CallForecast] = field(default_factory=dict)
     texts_scored: int = 0
     _engines: dict[str, Engine] = field(default_factory=dict)
 
@@ -83,11 +64,14 @@ class CallRehearsal:
     def _count(self, stage: str, settings: EngineSettings, requests: Sequence[Request], most: int) -> None:
         engine = self._engines.setdefault(repr(settings), settings.open())
         price: Any = self.prices.get(model_name(settings))
-        count = self.counts.setdefault(stage, Count(dollars=None if price is None else 0.0))
+        # Where a prompt holds a completion that is not written yet, that counts as ``max_tokens`` long.
         read, written = sum(engine.prompt_tokens(requests)), most * len(requests)
-        count.calls += len(requests)
-        count.prompt_tokens += read
-        count.most_tokens += written
-        count.estimated = count.estimated or engine.remote
-        if price is not None and count.dollars is not None:
-            count.dollars += price.dollars(read, written)
+        asked = CallForecast(
+            stage,
+            len(requests),
+            prompt_tokens=read,
+            most_tokens=written,
+            most_dollars=None if price is None else price.dollars(read, written),
+            estimated=engine.remote,
+        )
+        self.counts[stage] = self.counts.get(stage, CallForecast(stage)) + asked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from prefboost.devices import resolve_device
 from prefboost.engines.models.packaged import model_folder
 from prefboost.engines.models.weights import context_of
 from prefboost.errors import ModelError
+from prefboost.forecast import Forecast
 from prefboost.packing import Packed, pack, probe_support
 from prefboost.training.adapters import adapter_chain, add_adapters, base_config, check_targets
 from prefboost.training.data.text_loss import encoder_of, settle_losses
@@ -33,42 +34,10 @@ from prefboost.training.policy.settings import Train
 from prefboost.training.preflight import check_fit, check_request, check_weights, range_of_texts, range_of_units
 from prefboost.training.reward.settings import TrainReward
 
-__all__ = ["Forecast", "forecast_policy", "forecast_reward"]
+__all__ = ["forecast_policy", "forecast_reward"]
 
 _SAMPLED_STEPS = 16
 """Optimiser steps whose micro-batches are laid out to count tokens."""
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """Steps, tokens, time and memory that a training will take.
-
-    Args:
-        engine: packed, padded or trl.
-        device: on which the sample was timed.
-        units: units to train on.
-        pairs: goal pairs (views) in them.
-        steps: optimiser steps.
-        tokens: of the whole training: ``real`` (as if every sequence stood alone), ``packed`` (computed by the packed
-            engine), ``padded`` (the same micro-batches padded to their longest sequence).
-        seconds: ``reference`` (as if none of it were in the cache), ``training``; empty where nothing could be timed.
-        memory: bytes a device: ``weights``, ``gradients``, ``optimizer``, ``activations``.
-        guesses: what of this is not measured or counted, in sentences.
-        dropped: reason -> rows left out.
-        losses: what was cut or left out of the others, in sentences.
-    """
-
-    engine: str
-    device: str
-    units: int
-    pairs: int
-    steps: int
-    tokens: Mapping[str, int]
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    memory: Mapping[str, int] = field(default_factory=dict)
-    guesses: Sequence[str] = ()
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    losses: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -115,15 +84,15 @@ def forecast_policy(
     steps = settings.max_steps or plan.steps
     repeats = steps / len(sampled)
     counts = {"real": "unshared_tokens", "packed": "tokens", "padded": "padded_tokens"}
+    goal_pairs = pc.sum(pc.list_value_length(data.train.data.table["view"])).as_py() or 0
     estimate = Forecast(
-        settings.engine,
-        device.type,
-        units=len(data.train),
-        pairs=pc.sum(pc.list_value_length(data.train.data.table["view"])).as_py() or 0,
-        steps=steps,
+        f"{goal_pairs:,} goal pairs to train on: {len(data.train):,} units, {steps:,} steps",
+        {"units": len(data.train), "pairs": goal_pairs, "steps": steps},
+        engine=settings.engine,
+        device=device.type,
         tokens={name: round(repeats * sum(getattr(s, where) for s in streams)) for name, where in counts.items()},
         guesses=[f"tokens: counted on {len(sampled):,} of {steps:,} steps"] if len(sampled) < steps else [],
-        dropped=tokenised.dropped,
+        rejected=tokenised.dropped,
         losses=tokenised.loss.sentences,
     )
     largest = max(streams, key=lambda stream: stream.tokens)
@@ -232,19 +201,19 @@ def forecast_reward(rows: pa.Table, settings: TrainReward, *, eval_rows: pa.Tabl
             streams.append(pack(whole, [()] * len(whole)))
     total = settings.max_steps or plan.steps
     counts = {"real": "unshared_tokens", "packed": "tokens", "padded": "padded_tokens"}
+    items, what = sum(data["items"]), "pairs" if settings.loss.compares else "texts"
     estimate = Forecast(
-        "packed" if model.packs else "padded",
-        device.type,
-        units=len(data),
-        pairs=sum(data["items"]),
-        steps=total,
+        f"{items:,} {what} to train on: {len(data):,} units, {total:,} steps",
+        {"units": len(data), "pairs": items, "steps": total},
+        engine="packed" if model.packs else "padded",
+        device=device.type,
         tokens={name: round(total / len(steps) * sum(getattr(s, of) for s in streams)) for name, of in counts.items()},
         memory=_count_memory(model.model, settings),
         guesses=[
             *([f"tokens: counted on {len(steps):,} of {total:,} steps"] if len(steps) < total else []),
             *remarks,
         ],
-        dropped=units.dropped,
+        rejected=units.dropped,
         losses=units.loss.sentences,
     )
     if not model.packs or settings.lora is not None:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from prefboost.engines.ask import InWords
 from prefboost.engines.engine import Engine, Failure, Request, Sampling
@@ -22,51 +21,19 @@ from prefboost.errors import DataError
 from prefboost.evaluation.benchmark import BenchmarkPrompt
 from prefboost.evaluation.kinds import BenchmarkSettings
 from prefboost.evaluation.protocols import Completions, Contestant, JudgedBenchmark, PreparedBenchmark
+from prefboost.forecast import CallForecast, Forecast
 from prefboost.runs.evaluate.answering import Speaker, choose_sampling, open_speaker
 from prefboost.runs.evaluate.evaluate import Engines, check_judge, locate_answers, price_for, read_files
 from prefboost.runs.evaluate.judge_forecast import estimate_prompt_tokens, forecast_judging
 from prefboost.runs.evaluate.settings import Evaluate, list_contestants
 
-__all__ = ["ForecastLine", "forecast_evaluation"]
+__all__ = ["forecast_evaluation"]
 
 _LIKELY = 300
 """Words of an unknown completion; AlpacaEval's completions have about 300."""
 
 
-@dataclass(frozen=True)
-class ForecastLine:
-    """Forecast for one contestant, or for the judge of one benchmark.
-
-    Args:
-        benchmark: kind of the benchmark.
-        who: name of the contestant, or ``judge``.
-        calls: answers to ask for; failed attempts come on top.
-        stored: answers that the store holds.
-        prompt_tokens: tokens to read, over all calls.
-        tokens: tokens that are likely written.
-        most_tokens: tokens written if no answer ends before its limit.
-        dollars: price of ``prompt_tokens`` and ``tokens``; None: the price table does not name the model.
-        most_dollars: price of ``prompt_tokens`` and ``most_tokens``.
-        estimated: no tokenizer counts the prompts, or they contain completions that do not exist yet.
-        note: reason why no calls are forecast, or what the forecast rests on.
-        again: calls that failed or were refused in an earlier run.
-    """
-
-    benchmark: str
-    who: str
-    calls: int = 0
-    stored: int = 0
-    prompt_tokens: int = 0
-    tokens: int = 0
-    most_tokens: int = 0
-    dollars: float | None = None
-    most_dollars: float | None = None
-    estimated: bool = False
-    note: str = ""
-    again: int = 0
-
-
-def forecast_evaluation(settings: Evaluate, out: str | Path) -> list[ForecastLine]:
+def forecast_evaluation(settings: Evaluate, out: str | Path) -> Forecast:
     """Count what `evaluate` would ask; it loads tokenizers, and models only where there is a store.
 
     Args:
@@ -81,12 +48,15 @@ def forecast_evaluation(settings: Evaluate, out: str | Path) -> list[ForecastLin
     place = locate_answers(Path(out))
     with ExitStack() as stack:
         store = stack.enter_context(Store(place, retry=settings.retry, read_only=True)) if place.exists() else None
-        plan = _Plan(settings, contestants, Engines(settings, None), store)
-        return [line for benchmark in settings.benchmarks for line in plan.lines(benchmark)]
+        counter = _Counter(settings, contestants, Engines(settings, None), store)
+        parts = [part for benchmark in settings.benchmarks for part in counter.count_benchmark(benchmark)]
+    return Forecast(asked=sum(parts, CallForecast()), parts=parts)
 
 
 @dataclass
-class _Plan:
+class _Counter:
+    """Counts calls; what several benchmarks or contestants would ask alike counts once."""
+
     settings: Evaluate
     contestants: Sequence[Contestant]
     engines: Engines
@@ -94,31 +64,47 @@ class _Plan:
     counted: set[str] = field(default_factory=set)
     judged: set[str] = field(default_factory=set)
 
-    def lines(self, benchmark: BenchmarkSettings) -> list[ForecastLine]:
+    def count_benchmark(self, benchmark: BenchmarkSettings) -> Iterator[CallForecast]:
+        """Yield a forecast per contestant, and one for the judge."""
         if not isinstance(benchmark, JudgedBenchmark):
-            return [ForecastLine(benchmark.kind, "no judge", note="measured on this machine: no calls are counted")]
+            note = "measured on this machine: no calls are counted"
+            yield CallForecast(f"{benchmark.kind}, no judge", note=note)
+            return
         names = [*(contestant.name for contestant in self.contestants), *self.settings.file_names]
         prepared = benchmark.prepare(self.settings.assets, names)
         prompts = list(prepared.prompts[: self.settings.limit])
         completions = {**prepared.given, **read_files(self.settings.file_names, prompts)}
-        lines = []
         stand_in = _StandIn(list(completions.values()))
         guessed = False
         for contestant in self.contestants:
-            line, answers = self._forecast_contestant(benchmark.kind, contestant, prepared, prompts, stand_in)
-            completions[contestant.name] = answers
-            lines.append(line)
-            guessed = guessed or line.calls > 0
-        return [*lines, self._forecast_judge(benchmark.kind, prepared, prompts, completions, guessed)]
+            calls, completions[contestant.name] = self._count_answers(contestant, prepared, prompts, stand_in)
+            guessed = guessed or calls.calls > 0
+            yield replace(calls, name=f"{benchmark.kind}, {contestant.name}")
+        assert self.settings.judge is not None
+        judge = self.engines.open(self.settings.judge)
+        judging = forecast_judging(prepared.benchmark.build(prompts, completions), judge, self.store, self.judged)
+        price = price_for(judge, self.settings.judge, self.settings)
+        dollars = price.dollars(judging.prompt_tokens, judging.most_tokens) if price else None
+        note = "completions nobody has said yet are taken to be as long as others" if guessed and judging.calls else ""
+        yield replace(
+            judging,
+            name=f"{benchmark.kind}, judge",
+            # A judge's answer is as long as its form demands.
+            likely_tokens=judging.most_tokens,
+            likely_dollars=dollars,
+            most_dollars=dollars,
+            estimated=bool(judging.calls) and (guessed or _has_no_tokenizer(judge, self.settings.judge)),
+            note=note,
+        )
 
-    def _forecast_contestant(
+    def _count_answers(
         self,
-        kind: str,
         contestant: Contestant,
         prepared: PreparedBenchmark,
         prompts: Sequence[BenchmarkPrompt],
         stand_in: _StandIn,
-    ) -> tuple[ForecastLine, Completions]:
+    ) -> tuple[CallForecast, Completions]:
+        """Count a contestant's calls; a stand-in takes the place of every completion that does not exist yet."""
         engine = self.engines.open(contestant.engine)
         speaker = open_speaker(contestant, engine)
         sampling = choose_sampling(speaker, prepared.sampling, self.settings.answering, look=self.store is not None)
@@ -127,18 +113,23 @@ class _Plan:
             self._walk_turns(speaker, prompt, sampling(prompt), stand_in, rows)
         price = price_for(engine, contestant.engine, self.settings)
         read = estimate_prompt_tokens(engine, [request for request, _ in rows.left])
-        mean = rows.mean_tokens(stand_in)
-        tokens = sum(min(mean, limit) for _, limit in rows.left)
+        mean = round(sum(rows.tokens) / len(rows.tokens)) if rows.tokens else stand_in.tokens
+        likely = sum(min(mean, limit) for _, limit in rows.left)
         most = sum(limit for _, limit in rows.left)
         # Later turns contain the model's own answers, which do not exist yet.
         has_turns = any(len(prompt.turns) > 1 for prompt in prompts)
-        line = ForecastLine(
-            kind, contestant.name, len(rows.left), rows.stored, read, tokens, most,
-            price.dollars(read, tokens) if price else None, price.dollars(read, most) if price else None,
-            bool(rows.left) and (_has_no_tokenizer(engine, contestant.engine) or has_turns),
+        calls = CallForecast(
+            calls=len(rows.left),
+            stored=rows.stored,
             again=rows.again,
-        )  # fmt: skip
-        return line, rows.answers
+            prompt_tokens=read,
+            likely_tokens=likely,
+            most_tokens=most,
+            likely_dollars=price.dollars(read, likely) if price else None,
+            most_dollars=price.dollars(read, most) if price else None,
+            estimated=bool(rows.left) and (_has_no_tokenizer(engine, contestant.engine) or has_turns),
+        )
+        return calls, rows.answers
 
     def _walk_turns(
         self, speaker: Speaker, prompt: BenchmarkPrompt, sampling: Sampling, stand_in: _StandIn, rows: _Rows
@@ -150,7 +141,10 @@ class _Plan:
                 request = speaker.build_request(prompt, answers)
             except DataError:
                 return
-            stored = self._find_stored(speaker.engine, request, sampling)
+            stored, failed = None, False
+            if self.store is not None:
+                key = InWords(sampling).describe(speaker.engine, request).key
+                stored, failed = self.store.find_answers([key]).get(key), bool(self.store.failures([key]))
             if isinstance(stored, Failure):
                 return
             if stored is not None:
@@ -158,47 +152,18 @@ class _Plan:
                 rows.tokens.append(int(stored["tokens"]))
                 answers.append(str(stored["text"]))
                 continue
-            key = _build_question_key(speaker, request, sampling)
-            if key not in self.counted:
-                self.counted.add(key)
+            if speaker.engine.remote:
+                question = InWords(sampling).describe(speaker.engine, request).key
+            else:
+                # Without a store weights are not loaded: contestants with the same model name count as the same model.
+                names = [model_name(speaker.contestant.engine), speaker.engine.render(request), sampling.model_dump()]
+                question = json.dumps(names)
+            if question not in self.counted:
+                self.counted.add(question)
                 rows.left.append((request, sampling.max_tokens))
-                rows.again += self._has_failed(speaker.engine, request, sampling)
+                rows.again += failed
             answers.append(stand_in.write_text(prompt.uid, len(answers), speaker.contestant.name))
         rows.answers[prompt.uid] = answers
-
-    def _find_stored(self, engine: Engine, request: Request, sampling: Sampling) -> Mapping[str, Any] | Failure | None:
-        if self.store is None:
-            return None
-        key = InWords(sampling).describe(engine, request).key
-        return self.store.find_answers([key]).get(key)
-
-    def _has_failed(self, engine: Engine, request: Request, sampling: Sampling) -> bool:
-        """Tell whether a question failed in an earlier run."""
-        if self.store is None:
-            return False
-        return bool(self.store.failures([InWords(sampling).describe(engine, request).key]))
-
-    def _forecast_judge(
-        self,
-        kind: str,
-        prepared: PreparedBenchmark,
-        prompts: Sequence[BenchmarkPrompt],
-        completions: Mapping[str, Completions],
-        guessed: bool,
-    ) -> ForecastLine:
-        assert self.settings.judge is not None
-        judge = self.engines.open(self.settings.judge)
-        requests = prepared.benchmark.build(prompts, completions)
-        forecast = forecast_judging(requests, judge, self.store, self.judged)
-        price = price_for(judge, self.settings.judge, self.settings)
-        dollars = price.dollars(forecast.prompt_tokens, forecast.most_tokens) if price else None
-        note = "completions nobody has said yet are taken to be as long as others" if guessed and forecast.calls else ""
-        return ForecastLine(
-            kind, "judge", forecast.calls, forecast.stored, forecast.prompt_tokens, forecast.most_tokens,
-            forecast.most_tokens, dollars, dollars,
-            bool(forecast.calls) and (guessed or _has_no_tokenizer(judge, self.settings.judge)), note,
-            again=forecast.again,
-        )  # fmt: skip
 
 
 @dataclass
@@ -210,10 +175,6 @@ class _Rows:
     tokens: list[int] = field(default_factory=list)
     stored: int = 0
     again: int = 0
-
-    def mean_tokens(self, stand_in: _StandIn) -> int:
-        """Return the mean length of stored answers; without any, that of other models' completions."""
-        return round(sum(self.tokens) / len(self.tokens)) if self.tokens else stand_in.tokens
 
 
 class _StandIn:
@@ -234,16 +195,6 @@ class _StandIn:
     def tokens(self) -> int:
         texts = [text for answers in self.completions for turns in answers.values() for text in turns]
         return round(sum(map(len, texts)) / len(texts) / 4.35) if texts else _LIKELY
-
-
-def _build_question_key(speaker: Speaker, request: Request, sampling: Sampling) -> str:
-    """Return a key under which equal questions count once.
-
-    Without a store weights are not loaded, so two contestants with the same model name count as the same model.
-    """
-    if speaker.engine.remote:
-        return InWords(sampling).describe(speaker.engine, request).key
-    return json.dumps([model_name(speaker.contestant.engine), speaker.engine.render(request), sampling.model_dump()])
 
 
 def _has_no_tokenizer(engine: Engine, settings: EngineSettings) -> bool:

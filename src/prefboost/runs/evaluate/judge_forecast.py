@@ -3,41 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from prefboost.engines.engine import Engine, Request
 from prefboost.engines.store.store import Store
 from prefboost.evaluation.benchmark import JudgeRequest
+from prefboost.forecast import CallForecast
 from prefboost.runs.evaluate.judge_probe import build_request, choose_reading, read_fallback
 
-__all__ = ["JudgeForecast", "estimate_prompt_tokens", "forecast_judging"]
+__all__ = ["estimate_prompt_tokens", "forecast_judging"]
 
 _BYTES_PER_TOKEN, _TOKENS_PER_MESSAGE = 4.35, 4
 """Measured with SmolLM2's tokenizer on AlpacaEval's questions to the judge; the latter are tokens around a message."""
 
 
-@dataclass(frozen=True)
-class JudgeForecast:
-    """Cost of judging.
-
-    Args:
-        calls: questions to ask; equal ones count once.
-        prompt_tokens: tokens to read, over all calls.
-        most_tokens: tokens written if no answer ends before its limit.
-        stored: questions whose replies are in the store.
-        again: calls that failed or were refused in an earlier run.
-    """
-
-    calls: int
-    prompt_tokens: int
-    most_tokens: int
-    stored: int = 0
-    again: int = 0
-
-
 def forecast_judging(
     requests: Sequence[JudgeRequest], engine: Engine, store: Store | None = None, counted: set[str] | None = None
-) -> JudgeForecast:
+) -> CallForecast:
     """Count what `judge_requests` would ask.
 
     Args:
@@ -67,7 +48,8 @@ def forecast_judging(
         failed = {text for text, key in keys.items() if key in failures} - stored
     left = [question for text, question in fresh.items() if text not in stored]
     read = estimate_prompt_tokens(engine, [build_request(question) for question in left])
-    return JudgeForecast(len(left), read, sum(question.max_tokens for question in left), len(stored), len(failed))
+    most = sum(question.max_tokens for question in left)
+    return CallForecast("judge", len(left), len(stored), len(failed), prompt_tokens=read, most_tokens=most)
 
 
 def estimate_prompt_tokens(engine: Engine, requests: Sequence[Request]) -> int:

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from prefboost.engines.ask import Inquiry, InWords, Reply
-from prefboost.engines.budget import Spending, describe_spent_budget, find_price
+from prefboost.engines.budget import UNLIMITED, describe_spent_budget, find_price
 from prefboost.engines.desk import Desk
 from prefboost.engines.engine import Engine, Failure, Outcome, Result
 from prefboost.engines.patience import check_answered
-from prefboost.engines.store.reuse import query_completion
 from prefboost.engines.store.sightings import Watch
-from prefboost.engines.store.store import Store, Stored
 from prefboost.errors import RunError
+from prefboost.forecast import Forecast
 from prefboost.progress import Tell, WorkProgress
 from prefboost.runs.generate.completions import build_completions
 from prefboost.runs.generate.requests import CompletionRequest, list_requests, prepare_prompts, split_renderable
 from prefboost.runs.generate.settings import Generate
 from prefboost.runs.outputs import locate_store, write_output
+from prefboost.runs.score.questions import forecast_calls, open_desk
+from prefboost.scoring.answers import Questions
 from prefboost.sources.writers.outputs import guard_file
 from prefboost.tables import Table
 
 __all__ = [
     "MODEL_CHANGES",
     "Generate",
-    "GenerationPlan",
     "write_finished_completions",
     "generate",
-    "plan_generation",
+    "forecast_generation",
     "note_changes",
 ]
 
@@ -39,44 +39,15 @@ MODEL_CHANGES = "answered as different models"
 """Note of a step: what a server's replies notes of who answered."""
 
 
-@dataclass(frozen=True)
-class GenerationPlan:
-    """Plan of a generation.
-
-    Args:
-        prompts: prompts that can be completed.
-        rows: completions.
-        prompt_tokens: tokens of all their prompts.
-        most_tokens: tokens that they have if none ends before ``max_tokens``.
-        rejected: prompts set aside by whichever step, by reason.
-        stored: completions that an earlier call has left in the store; all else here counts the others.
-        most_dollars: what the others cost at most; None: the price table does not name the model.
-        estimated: the tokens of prompts are estimates, since no tokenizer is at hand.
-        again: of the rows, those that failed in an earlier call.
-        refused: of those stored, such as are not asked again although they have no completion.
-    """
-
-    prompts: int
-    rows: int
-    prompt_tokens: int
-    most_tokens: int
-    rejected: dict[str, int]
-    stored: int = 0
-    most_dollars: float | None = None
-    estimated: bool = False
-    again: int = 0
-    refused: int = 0
-
-
-def plan_generation(
+def forecast_generation(
     prompts: Table,
     settings: Generate,
     out: str | Path | None = None,
     *,
     engine: Engine | None = None,
     store: str | Path | None = None,
-) -> GenerationPlan:
-    """Plan what `generate` would do. It loads a tokenizer, and a model only to look into a store.
+) -> Forecast:
+    """Forecast what `generate` would do. It loads a tokenizer, and a model only to look into a store.
 
     Args:
         prompts: any table with prompts.
@@ -88,33 +59,16 @@ def plan_generation(
     Raises:
         SettingsError: the budget is in dollars, and the price table does not name the model.
     """
-    price = find_price(settings.model, settings.prices, settings.budget)
     engine = engine or settings.engine.open()
     frame, rejects = split_renderable(prompts, settings, engine)
     rows = list_requests(frame, settings, engine)
-    keys: list[str] = []
-    answers: dict[str, Stored] = {}
-    failed: dict[str, Failure] = {}
-    place = store or (out and locate_store(out))
-    left = rows
-    if place is not None and Path(place).exists():
-        with Store(place, retry=settings.retry, read_only=True) as held:
-            keys = [query_completion(engine, row.request, settings.sampling).key for row in rows]
-            answers, failed = held.find_answers(keys), held.failures(keys)
-        left = [row for row, key in zip(rows, keys, strict=True) if key not in answers]
-    read = sum(engine.prompt_tokens([row.request for row in left]))
-    most = len(left) * settings.sampling.max_tokens
-    return GenerationPlan(
-        prompts=frame.height,
-        rows=len(left),
-        prompt_tokens=read,
-        most_tokens=most,
+    questions = Questions(settings.engine, [row.request for row in rows], settings.sampling)
+    asked = forecast_calls(engine, questions, settings, out, store)
+    return Forecast(
+        f"{asked.calls:,} completions of {frame.height:,} prompts",
+        {"prompts": frame.height, "rows": asked.calls},
+        asked,
         rejected=dict(Counter([*prompts.rejects["reason"], *rejects["reason"]])),
-        stored=len(rows) - len(left),
-        most_dollars=None if price is None else price.dollars(read, most),
-        estimated=engine.remote,
-        again=sum(key in failed and key not in answers for key in keys),
-        refused=sum(key in failed and key in answers for key in keys),
     )
 
 
@@ -158,20 +112,16 @@ def generate(
     engine = engine or settings.engine.open()
     frame, rejects = prepare_prompts(prompts, settings, engine)
     rows = list_requests(frame, settings, engine)
-    spending = Spending(budget=settings.budget, prices=settings.prices)
-    if out is None:
-        results = _complete(rows, Desk(None, spending, progress), settings, engine)
-        table = build_completions(prompts, frame, rejects, settings, results)
-        _check_answers(results, settings)
-        return table
-    with Store(store or locate_store(out), retry=settings.retry) as held:
-        desk = Desk(held, spending, progress)
+    with open_desk(out, store, settings, progress) as desk:
         results = _complete(rows, desk, settings, engine)
-        if len(results) < len(rows):
+        if desk.store is not None and len(results) < len(rows):
             raise describe_spent_budget(engine.ledger, len(results), len(rows))
         completed = build_completions(prompts, frame, rejects, settings, results)
-        table = write_output(note_changes(completed, *desk.changes), Path(out), store=held)
-    _check_answers(results, settings)
+        table = note_changes(completed, *desk.changes)
+        if out is not None:
+            table = write_output(table, Path(out), store=desk.store)
+    reasons = [outcome.reason for _, outcome in results if isinstance(outcome, Failure)]
+    check_answered(len(results) - len(reasons), len(results), settings, reasons)
     return table
 
 
@@ -195,17 +145,13 @@ def write_finished_completions(
     Raises:
         RunError: there is no store. Or the output is an input, or a file that `generate` did not write.
     """
-    place = Path(store or locate_store(out))
-    guard_file(out, "generate", [prompts], [settings], store=place)
-    if not place.exists():
-        raise RunError(f"the store {place} does not exist", remedy="first run the same command without --partial")
-    engine = engine or settings.engine.open()
-    frame, rejects = prepare_prompts(prompts, settings, engine)
-    rows = list_requests(frame, settings, engine)
-    with Store(place, retry="none", read_only=True) as held:
-        desk = Desk(held, partial=True)
+    guard_file(out, "generate", [prompts], [settings], store=store or locate_store(out))
+    with open_desk(out, store, UNLIMITED, lambda _: None, partial=True) as desk:
+        engine = engine or settings.engine.open()
+        frame, rejects = prepare_prompts(prompts, settings, engine)
+        rows = list_requests(frame, settings, engine)
         completed = build_completions(prompts, frame, rejects, settings, _complete(rows, desk, settings, engine))
-        return write_output(note_changes(completed, *desk.changes), Path(out), store=held)
+        return write_output(note_changes(completed, *desk.changes), Path(out), store=desk.store)
 
 
 def _complete(
@@ -234,9 +180,3 @@ def note_changes(table: Table, *changes: str | None) -> Table:
         return table
     last = table.steps[-1]
     return replace(table, steps=(*table.steps[:-1], replace(last, notes={**last.notes, MODEL_CHANGES: notes})))
-
-
-def _check_answers(results: Sequence[tuple[CompletionRequest, Outcome]], settings: Generate) -> None:
-    """See that enough was answered."""
-    reasons = [outcome.reason for _, outcome in results if isinstance(outcome, Failure)]
-    check_answered(len(results) - len(reasons), len(results), settings, reasons)

@@ -7,16 +7,15 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from prefboost.chat import SayGoal
-from prefboost.engines.budget import Budget, Price
+from prefboost.engines.budget import Spending
 from prefboost.engines.engine import Sampling
 from prefboost.engines.kinds import ENGINES, EngineSettings
-from prefboost.engines.patience import Patience
 from prefboost.settings import choice
 
 __all__ = ["Generate"]
 
 
-class Generate(Patience):
+class Generate(Spending):
     """Settings of `generate`: engine, sampling, goals, budget."""
 
     engine: Annotated[EngineSettings, choice(ENGINES)] = Field(description="What completes the prompts.")
@@ -29,8 +28,6 @@ class Generate(Patience):
     condition: SayGoal = Field(
         SayGoal(), description="How a goal is said to a model whose chat template does not say it by itself."
     )
-    budget: Budget = Field(Budget(), description="What may be spent, over all calls that share the store.")
-    prices: dict[str, Price] = Field({}, description="Price table: the model's name to dollars a million tokens.")
 
     @field_validator("goals")
     @classmethod

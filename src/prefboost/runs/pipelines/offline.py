@@ -33,8 +33,8 @@ from prefboost.tables import Table
 
 if TYPE_CHECKING:
     from prefboost.chat.template import Render
+    from prefboost.forecast import Forecast
     from prefboost.progress import Progress
-    from prefboost.training.forecast import Forecast
 
 __all__ = ["build_offline_stages", "forecast_recipe", "prepare"]
 

@@ -28,8 +28,8 @@ from prefboost.training import TrainReport, TrainReward, train_reward
 from prefboost.training.reward.train import Origin
 
 if TYPE_CHECKING:
+    from prefboost.forecast import Forecast
     from prefboost.progress import Progress
-    from prefboost.training.forecast import Forecast
 
 __all__ = [
     "RewardRun",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,17 +12,19 @@ import polars as pl
 
 from prefboost.engines.budget import Spending, find_price
 from prefboost.engines.desk import Desk
+from prefboost.engines.engine import Engine
 from prefboost.engines.kinds import model_name
 from prefboost.engines.patience import Patience, check_answered
 from prefboost.engines.store.store import Store
 from prefboost.errors import RunError
+from prefboost.forecast import CallForecast, Forecast
 from prefboost.progress import Tell
 from prefboost.runs.outputs import locate_store
 from prefboost.scoring.answers import Questions
 from prefboost.scoring.judges.from_scorer import ScorerJudge
 from prefboost.tables import Table
 
-__all__ = ["QuestionAsker", "QuestionPlan", "check_rejects", "open_desk", "plan_questions"]
+__all__ = ["QuestionAsker", "check_rejects", "forecast_calls", "forecast_questions", "open_desk"]
 
 
 @runtime_checkable
@@ -31,33 +33,6 @@ class QuestionAsker(Protocol):
 
     def asks(self, table: Table) -> Questions:
         """Return the questions that it would ask."""
-
-
-@dataclass(frozen=True)
-class QuestionPlan:
-    """Plan of a scorer or judge.
-
-    Args:
-        rows: of the table: completions or pairs.
-        questions: that would be asked; 0 where this machine computes the scores.
-        stored: questions that a store holds the answers of; all else here counts the others.
-        again: of the questions, those that failed in an earlier call.
-        refused: of those stored, such as are not asked again although they have no answer.
-        prompt_tokens: tokens of all their prompts.
-        most_tokens: tokens of the longest answers that are allowed.
-        most_dollars: what they cost at most; None: the price table does not name the model.
-        estimated: the tokens of prompts are estimates, since no tokenizer is at hand.
-    """
-
-    rows: int
-    questions: int = 0
-    stored: int = 0
-    prompt_tokens: int = 0
-    most_tokens: int = 0
-    most_dollars: float | None = None
-    estimated: bool = False
-    again: int = 0
-    refused: int = 0
 
 
 def check_rejects(table: Table, rows: int, unanswered: Collection[str], patience: Patience) -> None:
@@ -98,10 +73,42 @@ def open_desk(
         yield Desk(held, spending, tell, partial=partial)
 
 
-def plan_questions(
+def forecast_calls(
+    engine: Engine, questions: Questions, spending: Spending, out: str | Path | None, store: str | Path | None
+) -> CallForecast:
+    """Forecast the calls for questions that no store answers: that which is named, or the one beside an output.
+
+    Raises:
+        SettingsError: the budget is in dollars, and the price table does not name the model.
+    """
+    price = find_price(model_name(questions.engine), spending.prices, spending.budget)
+    requests = questions.requests
+    answers, failed, keys = set[str](), set[str](), [""] * len(requests)
+    place = store or (out and locate_store(out))
+    # A local model's keys hold the fingerprint of its weights, which are read only where there is a store to look into.
+    if place is not None and Path(place).exists():
+        keys = [query.key for query in questions.list_queries(engine)]
+        with Store(place, retry=spending.retry, read_only=True) as held:
+            answers, failed = set(held.find_answers(keys)), set(held.failures(keys))
+    left = [request for request, key in zip(requests, keys, strict=True) if key not in answers]
+    final = failed & answers
+    read, most = sum(engine.prompt_tokens(left)), len(left) * questions.most_tokens
+    return CallForecast(
+        calls=len(left),
+        stored=len(requests) - len(left),
+        again=sum(key in failed and key not in final for key in keys),
+        refused=sum(key in final for key in keys),
+        prompt_tokens=read,
+        most_tokens=most,
+        most_dollars=None if price is None else price.dollars(read, most),
+        estimated=engine.remote,
+    )
+
+
+def forecast_questions(
     table: Table, asker: Any, spending: Spending, out: str | Path | None = None, store: str | Path | None = None
-) -> QuestionPlan:
-    """Plan what `score` or `judge` would ask. It asks nothing, and loads a model only to look into a store.
+) -> Forecast:
+    """Forecast what `score` or `judge` would ask. It asks nothing, and loads a model only to look into a store.
 
     Args:
         table: completions or pairs.
@@ -115,28 +122,13 @@ def plan_questions(
     """
     asker = asker.scorer if isinstance(asker, ScorerJudge) else asker
     if not isinstance(asker, QuestionAsker):
-        return QuestionPlan(len(table))
+        headline = f"{len(table):,} rows, computed on this machine: nothing is asked"
+        return Forecast(headline, {"rows": len(table), "questions": 0})
     questions = asker.asks(table)
-    price = find_price(model_name(questions.engine), spending.prices, spending.budget)
     engine = questions.engine.open()
-    places = {question.key: index for index, question in enumerate(questions.list_queries(engine))}
-    answers: dict[str, Any] = {}
-    failed: set[str] = set()
-    place = store or (out and locate_store(out))
-    if place is not None and Path(place).exists():
-        with Store(place, retry=spending.retry, read_only=True) as held:
-            answers, failed = held.find_answers(places), set(held.failures(places))
-    left = [questions.requests[index] for key, index in places.items() if key not in answers]
-    read = sum(engine.prompt_tokens(left))
-    most = len(left) * questions.most_tokens
-    return QuestionPlan(
-        rows=len(table),
-        questions=len(left),
-        stored=len(answers),
-        prompt_tokens=read,
-        most_tokens=most,
-        most_dollars=None if price is None else price.dollars(read, most),
-        estimated=engine.remote,
-        again=len(failed - answers.keys()),
-        refused=len(failed & answers.keys()),
-    )
+    # Equal questions are asked once.
+    keyed = zip(questions.list_queries(engine), questions.requests, strict=True)
+    unique = replace(questions, requests=list({query.key: request for query, request in keyed}.values()))
+    asked = forecast_calls(engine, unique, spending, out, store)
+    headline = f"{asked.calls:,} questions about {len(table):,} rows"
+    return Forecast(headline, {"rows": len(table), "questions": asked.calls}, asked)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from prefboost.engines.budget import Budget, Price, Spend, Spending
-from prefboost.engines.desk import Desk
+from prefboost.engines.budget import Spending
 from prefboost.engines.engine import Failure
-from prefboost.engines.patience import Patience
 from prefboost.engines.store.store import Store
 from prefboost.errors import DataError, Place
+from prefboost.forecast import CallForecast, Forecast
 from prefboost.progress import Tell, WorkProgress
 from prefboost.runs.outputs import locate_store, write_output
-from prefboost.runs.score.questions import check_rejects
+from prefboost.runs.score.questions import check_rejects, open_desk
 from prefboost.settings import choice
 from prefboost.sources import Columns
 from prefboost.sources.writers.file_types import find_file_type
@@ -29,48 +27,21 @@ from prefboost.synthesis.labels import NO_ANSWER
 from prefboost.synthesis.method import Method
 from prefboost.synthesis.pairs import build_pairs_table
 from prefboost.synthesis.proposal import BUDGET_SPENT, NO_COMPLETION, Draft, PromptItem, Proposal, list_prompt_items
-from prefboost.synthesis.rehearsal import CallRehearsal, Count
+from prefboost.synthesis.rehearsal import CallRehearsal
 from prefboost.synthesis.review import review_proposals
 from prefboost.tables import Table
 
-__all__ = ["SynthesisForecast", "Synthesize", "forecast_synthesis", "synthesize"]
+__all__ = ["Synthesize", "forecast_synthesis", "synthesize"]
 
 
-class Synthesize(Patience):
-    """Settings of `synthesize`: method, budget and prices."""
+class Synthesize(Spending):
+    """Settings of `synthesize`: the method, and the budget of all models together; what is unfinished then is rejected."""
 
     method: Annotated[Method, choice(METHODS)] = Field(description="How pairs are made.")
-    budget: Budget = Field(
-        Budget(), description="What may be spent by all models together; what is not finished then is rejected."
-    )
-    prices: dict[str, Price] = Field({}, description="Price table: a model's name to dollars a million tokens.")
     prompts_at_once: int = Field(
         64, ge=1, description="Prompts that are taken through all steps before the next ones; no pair depends on it."
     )
     columns: Columns = Field(Columns(), description="Columns of the prompts' file, where they are not guessed right.")
-
-
-@dataclass(frozen=True)
-class SynthesisForecast:
-    """Forecast of `synthesize`: what it asks for at most.
-
-    Args:
-        prompts: that there are.
-        pairs: that would be proposed.
-        stages: stage -> calls, tokens and dollars.
-        texts_scored: completions that a scorer would see.
-        spent: what earlier calls with this output have spent; what is in its store is not asked again.
-        again: calls that failed or were refused before, and are asked again.
-        refused: such as are not.
-    """
-
-    prompts: int
-    pairs: int
-    stages: Mapping[str, Count]
-    texts_scored: int
-    spent: Spend
-    again: int = 0
-    refused: int = 0
 
 
 def synthesize(
@@ -103,40 +74,48 @@ def synthesize(
     """
     guard_file(out, "synthesize", [prompts], [settings])
     items = _list_items(prompts)
-    with _open_calls(settings, out) as calls:
+    if out is not None:
+        find_file_type(Path(out))
+    with open_desk(out, None, settings, progress) as desk:
+        calls = Calls(desk)
         proposals = _propose_all(items, settings, calls, progress)
-        total = calls.desk.book.total()
-        table = build_pairs_table(
-            prompts, settings.method, settings.method.decide(proposals), _note_costs(items, calls, total)
-        )
+        # The cost is that of all calls that share the store.
+        notes = {"prompts": len(items), "budget_spent": calls.exhausted, "spent": asdict(desk.book.total())}
+        table = build_pairs_table(prompts, settings.method, settings.method.decide(proposals), notes)
         if out is not None:
-            assert calls.desk.store is not None
-            table = write_output(table, Path(out), store=calls.desk.store, history={"synthesize": _count_pairs})
+            table = write_output(table, Path(out), store=desk.store, history={"synthesize": _count_pairs})
     check_rejects(table, len(proposals), (NO_COMPLETION, NO_ANSWER), settings)
     return table
 
 
-def forecast_synthesis(prompts: Table, settings: Synthesize, out: str | Path | None = None) -> SynthesisForecast:
+def forecast_synthesis(prompts: Table, settings: Synthesize, out: str | Path | None = None) -> Forecast:
     """Forecast what `synthesize` would ask for if nothing were in its store; loads tokenizers, but no model.
 
     Args:
         prompts: see `synthesize`.
         settings: see there.
-        out: the file that would be written.
+        out: the file that would be written; its store tells how many calls were made, and which failed.
     """
     items = _list_items(prompts)
     rehearsal = CallRehearsal(settings.prices)
     proposals = [each for some in _split_items(items, settings) for each in settings.method.propose(some, rehearsal)]
     review_proposals(settings.method.filters, proposals, rehearsal, rehearsal=True)
-    spent, refused = Spend(), 0
-    failed: list[str] = []
+    counts = {"prompts": len(items), "pairs": len(proposals), "texts_scored": rehearsal.texts_scored}
+    remarks = [f"{rehearsal.texts_scored:,} completions to score"] if rehearsal.texts_scored else []
     if out is not None and locate_store(out).exists():
         with Store(locate_store(out), retry=settings.retry, read_only=True) as store:
-            spent = store.book().total()
             failed = [row.key for row in store.rows() if isinstance(row.stored, Failure)]
             refused = len(store.find_answers(failed))
-    counts = rehearsal.counts, rehearsal.texts_scored
-    return SynthesisForecast(len(items), len(proposals), *counts, spent, len(failed) - refused, refused)
+            counts |= {"calls_before": store.book().total().requests, "again": len(failed) - refused, "refused": refused}
+        sentences = {
+            "calls_before": "calls were made before with this output; its store keeps the answers",
+            "again": "calls failed or were refused before, and are asked again (--retry none leaves them)",
+            "refused": "calls were refused before, and are not asked again (--retry refused asks them)",
+        }
+        remarks += [f"{counts[name]:,} {sentence}" for name, sentence in sentences.items() if counts[name]]
+    headline = f"{len(proposals):,} pairs of {len(items):,} prompts, before filters"
+    parts = tuple(rehearsal.counts.values())
+    return Forecast(headline, counts, sum(parts, CallForecast()), parts, remarks=remarks)
 
 
 def _list_items(prompts: Table) -> list[PromptItem]:
@@ -149,16 +128,6 @@ def _list_items(prompts: Table) -> list[PromptItem]:
 def _split_items(items: list[PromptItem], settings: Synthesize) -> Iterator[list[PromptItem]]:
     for start in range(0, len(items), settings.prompts_at_once):
         yield items[start : start + settings.prompts_at_once]
-
-
-@contextmanager
-def _open_calls(settings: Synthesize, out: str | Path | None) -> Iterator[Calls]:
-    with ExitStack() as stack:
-        store = None
-        if out is not None:
-            find_file_type(Path(out))
-            store = stack.enter_context(Store(locate_store(out), retry=settings.retry))
-        yield Calls(Desk(store, Spending(budget=settings.budget, prices=settings.prices)))
 
 
 def _propose_all(items: list[PromptItem], settings: Synthesize, calls: Calls, progress: Tell) -> list[Proposal]:
@@ -181,11 +150,6 @@ def _propose_all(items: list[PromptItem], settings: Synthesize, calls: Calls, pr
         done += len(some)
         progress(WorkProgress("prompts", len(items), done, spent=calls.desk.book.total(), unit="prompts"))
     return proposals
-
-
-def _note_costs(items: list[PromptItem], calls: Calls, total: Spend) -> dict[str, Any]:
-    """Note the cost, over all calls that share the store."""
-    return {"prompts": len(items), "budget_spent": calls.exhausted, "spent": asdict(total)}
 
 
 def _count_pairs(table: Table) -> dict[str, Any]:
