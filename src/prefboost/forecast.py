@@ -45,8 +45,8 @@ class CallForecast:
 
     def __add__(self, other: CallForecast) -> CallForecast:
         def add(name: str) -> Any:
-            known = [value for each in (self, other) if (value := getattr(each, name)) is not None]
-            return sum(known) if known else None
+            amounts = [value for each in (self, other) if (value := getattr(each, name)) is not None]
+            return sum(amounts) if amounts else None
 
         counts = {name: add(name) for name in _SUMMED}
         return CallForecast(self.name, **counts, estimated=self.estimated or other.estimated)
@@ -59,12 +59,12 @@ class CallForecast:
             yield f"{self.stored:,} more are in the store already"
         if self.refused:
             yield f"{self.refused:,} of them without an answer, and not asked again (--retry refused asks them)"
+        if self.again:
+            yield f"{self.again:,} of the calls failed or were refused before (--retry none leaves them)"
         yield f"{about}{self.prompt_tokens:,} tokens to read, {likely}at most {self.most_tokens:,} to write"
         if self.most_dollars:
             likely = "" if self.likely_dollars is None else f"about ${self.likely_dollars:,.2f}, "
             yield f"{likely}at most ${self.most_dollars:,.2f}"
-        if self.again:
-            yield f"{self.again:,} of the calls failed or were refused before (--retry none leaves them)"
 
     def describe(self) -> str:
         """Describe the calls in one line, without the name."""
@@ -84,7 +84,7 @@ class Forecast:
     Args:
         headline: what the verb will make, in one line.
         counts: unit -> number of what it reads and makes, e.g. prompts and rows, or pairs and steps.
-        asked: calls of all models together.
+        total: calls of all models together.
         parts: the same by stage, or by contestant and judge; empty where there is but one.
         engine: of a training: packed, padded or trl.
         device: on which a training was timed.
@@ -100,7 +100,7 @@ class Forecast:
 
     headline: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
-    asked: CallForecast = CallForecast()
+    total: CallForecast = CallForecast()
     parts: Sequence[CallForecast] = ()
     engine: str = ""
     device: str = ""
@@ -115,8 +115,11 @@ class Forecast:
     def record(self) -> dict[str, Any]:
         """Return JSON values: counts and the sum of calls stand beside the other fields."""
         fields = asdict(self)
-        counts, asked, _ = fields.pop("counts"), fields.pop("asked"), fields.pop("headline")
-        return {**asked, **counts, **fields}
+        # The sum has no name of its own, and the headline is made of the counts.
+        for name in ("headline", "counts", "total"):
+            del fields[name]
+        total = {name: getattr(self.total, name) for name in (*_SUMMED, "estimated")}
+        return {**total, **self.counts, **fields}
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of a dry run."""
@@ -125,10 +128,10 @@ class Forecast:
         for part in self.parts:
             yield f"{part.name}: {part.describe()}"
         if len(self.parts) > 1:
-            yield f"in all {self.asked.describe()}"
-        elif not self.parts and (self.asked.calls or self.asked.stored):
+            yield f"in all {self.total.describe()}"
+        elif not self.parts and (self.total.calls or self.total.stored):
             # The headline has named the number of calls.
-            yield from self.asked.phrases()
+            yield from self.total.phrases()
         if self.tokens:
             computed, real, padded = (self.tokens[name] for name in ("packed", "real", "padded"))
             yield f"tokens: {computed:,} computed, {real:,} real, {padded:,} if they were padded"

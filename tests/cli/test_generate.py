@@ -177,7 +177,7 @@ def test_a_dry_run_names_the_cost_and_a_budget_is_one_message(
         command = on_server(server, tmp_path, "out.jsonl", "prices={m: {prompt: 10, completion: 100}}")[3:]
         assert main([*command, "max_tokens=100", "--dry-run"]) == 0
         assert capsys.readouterr().out == (
-            "240 completions of 60 prompts\nabout 1,640 tokens to read, at most 24,000 to write\nabout $2.42 at most\n"
+            "240 completions of 60 prompts\nabout 1,640 tokens to read, at most 24,000 to write\nat most $2.42\n"
         )
         assert server.calls == 0
         assert main([*command, "budget.requests=50"]) == 2
@@ -214,7 +214,7 @@ def test_too_few_answers_are_written_and_the_command_fails_until_the_cause_is_me
         assert "23 of 30 rows were answered, less than least_answered (0.9); 7 times" in capsys.readouterr().err
         assert main([*command, "--dry-run"]) == 0
         shown = capsys.readouterr().out
-        assert "7 completions of 30 prompts\n23 more are in the store already\n7 of those to be asked failed" in shown
+        assert "7 completions of 30 prompts\n23 more are in the store already\n7 of the calls failed" in shown
         server.script = None
         before = server.calls
         assert main([*command, "--retry", "none", "least_answered=0"]) == 0

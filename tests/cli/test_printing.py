@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,22 +11,11 @@ import pytest
 from prefboost.cli.printing import (
     format_columns,
     list_changes,
-    list_costs,
     list_rejected,
-    list_stored,
+    print_forecast,
     print_report,
 )
-
-
-@dataclass(frozen=True)
-class Plan:
-    prompt_tokens: int = 12_345
-    most_tokens: int = 678
-    most_dollars: float | None = None
-    estimated: bool = False
-    stored: int = 0
-    again: int = 0
-    refused: int = 0
+from prefboost.forecast import Forecast
 
 
 def test_a_report_is_printed_as_lines_or_as_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,18 +30,12 @@ def test_a_report_is_printed_as_lines_or_as_json(capsys: pytest.CaptureFixture[s
     assert json.loads(shown) == {"é": "x"} and "é" in shown
 
 
-def test_tokens_are_a_guess_only_where_no_tokenizer_counts_them() -> None:
-    assert list(list_costs(Plan())) == ["12,345 tokens to read, at most 678 to write"]
-    about = list(list_costs(Plan(most_dollars=1.5, estimated=True)))
-    assert about == ["about 12,345 tokens to read, at most 678 to write", "about $1.50 at most"]
-
-
-def test_the_store_and_earlier_failures_are_told_where_there_are_any() -> None:
-    assert list(list_stored(Plan(), "are there")) == []
-    lines = list(list_stored(Plan(stored=1_200, refused=2, again=3), "are there"))
-    assert lines[0] == "1,200 more are there"
-    assert "2 of them" in lines[1] and "--retry refused" in lines[1]
-    assert lines[2].startswith("3 of those to be asked") and "--retry none" in lines[2]
+def test_a_forecast_is_printed_as_lines_or_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    forecast = Forecast("3 calls", {"rows": 3})
+    print_forecast(forecast, as_json=False)
+    assert capsys.readouterr().out == "3 calls\n"
+    print_forecast(forecast, as_json=True)
+    assert json.loads(capsys.readouterr().out)["rows"] == 3
 
 
 def test_every_reason_has_its_line_its_count_and_its_share() -> None:

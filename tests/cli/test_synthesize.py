@@ -53,7 +53,7 @@ def test_a_dry_run_shows_calls_and_writes_nothing(prompts: Path, capsys: pytest.
     assert call(prompts, "prices={writer: {prompt: 0, completion: 1000000}}", "-o", str(out), "--dry-run") == 0
     told = capsys.readouterr().out.splitlines()
     assert told[0] == "3 pairs of 3 prompts, before filters"
-    assert told[1].startswith("completions: 3 calls, ") and told[1].endswith("at most 48 to write, $48.00")
+    assert told[1].startswith("completions: 3 calls, ") and told[1].endswith("at most 48 to write, at most $48.00")
     assert [path.name for path in prompts.parent.iterdir()] == ["prompts.txt"]
 
 

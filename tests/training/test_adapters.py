@@ -160,7 +160,8 @@ policy = load_policy(Train(model="org/adapter", revision="main", precision="fp32
 shares = {name: float(weight.double().sum()) for name, weight in policy.model.named_parameters() if "q_proj" in name}
 pairs = build_pairs(4)
 small = {"model": "org/adapter", "precision": "fp32", "batch_size": 4}
-steps = forecast_policy(pairs, Train(**small), say=SAY).steps, forecast_reward(pairs, TrainReward(**small)).steps
+forecasts = forecast_policy(pairs, Train(**small), say=SAY), forecast_reward(pairs, TrainReward(**small))
+steps = [forecast.counts["steps"] for forecast in forecasts]
 chain = adapter_chain("org/adapter")
 print(json.dumps([chain, tokenizer_home(*chain), policy.tokenizer.chat_template, shares, steps]))
 """
@@ -206,7 +207,7 @@ def test_an_adapter_of_the_hub_is_found_with_its_base_and_tokenizer_in_the_cache
 def test_a_dry_run_reads_an_adapters_base(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
     adapted(tiny).save_pretrained(tmp_path / "adapter")
     predicted = forecast_policy(pairs, settings_of(tmp_path / "adapter"), say=SAY)
-    assert predicted.steps == forecast_policy(pairs, settings_of(tiny), say=SAY).steps and predicted.seconds
+    assert predicted.counts == forecast_policy(pairs, settings_of(tiny), say=SAY).counts and predicted.seconds
 
 
 ENCODER_DECODERS = {

@@ -22,7 +22,7 @@ def settings_of(folder: Path, **changes: Any) -> Train:
 def test_steps_and_tokens_are_those_of_the_training(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
     said = forecast_policy(pairs, settings_of(tiny), say=SAY)
     report = train(pairs, settings_of(tiny), tmp_path, goals=GOALS)
-    assert (said.steps, said.units, said.pairs) == (report.steps, report.units, report.pairs)
+    assert said.counts == {"steps": report.steps, "units": report.units, "pairs": report.pairs}
     assert said.tokens["packed"] == report.speed["computed"]
     assert said.tokens["real"] == report.speed["real"] and said.tokens["padded"] == report.speed["padded"]
     assert said.tokens["packed"] < said.tokens["real"] < said.tokens["padded"]
@@ -44,7 +44,7 @@ def test_longer_trainings_are_extrapolated_and_say_so(
     tiny: Path, pairs: pa.Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = forecast_policy(pairs, settings_of(tiny, epochs=4), say=SAY)
-    assert whole.steps == 12 and "counted on 3 of 12 steps" in whole.guesses[0]
+    assert whole.counts["steps"] == 12 and "counted on 3 of 12 steps" in whole.guesses[0]
     monkeypatch.setattr("prefboost.training.forecast._SAMPLED_STEPS", 1)
     one = forecast_policy(pairs, settings_of(tiny, epochs=4), say=SAY)
     assert one.tokens["real"] == pytest.approx(whole.tokens["real"], rel=0.2)

@@ -66,7 +66,7 @@ class CallRehearsal:
         price: Any = self.prices.get(model_name(settings))
         # Where a prompt holds a completion that is not written yet, that counts as ``max_tokens`` long.
         read, written = sum(engine.prompt_tokens(requests)), most * len(requests)
-        asked = CallForecast(
+        calls = CallForecast(
             stage,
             len(requests),
             prompt_tokens=read,
@@ -74,4 +74,4 @@ class CallRehearsal:
             most_dollars=None if price is None else price.dollars(read, written),
             estimated=engine.remote,
         )
-        self.counts[stage] = self.counts.get(stage, CallForecast(stage)) + asked
+        self.counts[stage] = self.counts.get(stage, CallForecast(stage)) + calls

@@ -23,11 +23,13 @@ def settings(tmp_path, server=None, **changes):
 
 
 def test_calls_are_forecast_exactly_before_anybody_has_said_a_word(tmp_path):
-    lines = {line.who: line for line in forecast_evaluation(settings(tmp_path), tmp_path / "out")}
+    lines = {
+        line.name.partition(", ")[2]: line for line in forecast_evaluation(settings(tmp_path), tmp_path / "out").parts
+    }
     assert [(who, line.calls) for who, line in lines.items()] == [("m@1", 10), ("m@10", 10), ("judge", 20)]
     assert lines["judge"].estimated and "nobody has said yet" in lines["judge"].note
     judging = lines["judge"]
-    assert judging.dollars == pytest.approx((10 * judging.prompt_tokens + 30 * judging.tokens) / 1e6)
+    assert judging.likely_dollars == pytest.approx((10 * judging.prompt_tokens + 30 * judging.likely_tokens) / 1e6)
     assert not (tmp_path / "out").exists(), "a forecast writes nothing"
 
 
@@ -40,9 +42,9 @@ def test_the_forecast_is_what_then_happens_and_nothing_is_left_of_it(tmp_path):
         plan = forecast_evaluation(asked, tmp_path / "out")
         assert server.calls == 0
         evaluate(asked, tmp_path / "out", tell=lambda _: lambda progress: None)
-        assert server.calls == sum(line.calls for line in plan) == 40
+        assert server.calls == plan.total.calls == 40
         after = forecast_evaluation(asked, tmp_path / "out")
-        assert [(line.calls, line.stored) for line in after] == [(0, 10), (0, 10), (0, 20)]
+        assert [(line.calls, line.stored) for line in after.parts] == [(0, 10), (0, 10), (0, 20)]
         assert server.calls == 40
 
 
@@ -57,10 +59,10 @@ def test_the_forecast_names_what_failed_and_is_asked_again_and_too_few_answers_a
         with pytest.raises(RunError, match="m@1: 8 of 10 rows were answered, less than least_answered"):
             evaluate(asked, tmp_path / "out", tell=lambda _: lambda progress: None)
         assert (tmp_path / "out" / "results.json").exists(), "the answered rows are written"
-        first = forecast_evaluation(asked, tmp_path / "out")[0]
+        first = forecast_evaluation(asked, tmp_path / "out").parts[0]
         assert (first.calls, first.again, first.stored) == (2, 2, 8)
         none = asked.model_copy(update={"retry": "none"})
-        assert forecast_evaluation(none, tmp_path / "out")[0].calls == 0
+        assert forecast_evaluation(none, tmp_path / "out").parts[0].calls == 0
 
 
 def test_another_models_completions_stand_in_for_those_nobody_has_said(tmp_path):
@@ -68,7 +70,7 @@ def test_another_models_completions_stand_in_for_those_nobody_has_said(tmp_path)
         rows = [{"instruction": f"What is {at}?", "output": "word " * words} for at in range(10)]
         (tmp_path / "base.json").write_text(json.dumps(rows))
         pairwise = {"kind": "pairwise", "prompts": tmp_path / "p.txt", "baseline": str(tmp_path / "base.json")}
-        return forecast_evaluation(settings(tmp_path, benchmarks=[pairwise], goals=[]), tmp_path / "out")
+        return forecast_evaluation(settings(tmp_path, benchmarks=[pairwise], goals=[]), tmp_path / "out").parts
 
     short, long = with_baseline(10), with_baseline(1000)
     assert [line.calls for line in short] == [line.calls for line in long] == [10, 20]
@@ -81,8 +83,8 @@ def test_another_models_completions_stand_in_for_those_nobody_has_said(tmp_path)
 def test_what_two_benchmarks_both_ask_is_counted_once(tmp_path):
     pairwise = settings(tmp_path).benchmarks[0].model_dump()
     both = settings(tmp_path, benchmarks=[pairwise, {**pairwise, "kind": "alpaca_eval"}])
-    lines = forecast_evaluation(both, tmp_path / "out")
-    assert [(line.benchmark, line.calls) for line in lines] == [
+    lines = forecast_evaluation(both, tmp_path / "out").parts
+    assert [(line.name.partition(", ")[0], line.calls) for line in lines] == [
         ("pairwise", 10), ("pairwise", 10), ("pairwise", 20), ("alpaca_eval", 0), ("alpaca_eval", 0), ("alpaca_eval", 0)
     ]  # fmt: skip
 

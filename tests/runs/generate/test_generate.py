@@ -23,12 +23,12 @@ from prefboost.engines.engine import Failure, Outcome, Request, Result, Sampling
 from prefboost.engines.local.engine import Local
 from prefboost.engines.replay import Replay
 from prefboost.errors import ModelError, RunError, SettingsError
+from prefboost.forecast import CallForecast
 from prefboost.progress import WorkProgress
 from prefboost.runs.generate.generate import (
     Generate,
-    GenerationPlan,
+    forecast_generation,
     generate,
-    plan_generation,
     write_finished_completions,
 )
 from prefboost.runs.generate.prompt_files import read_prompts
@@ -146,7 +146,7 @@ def test_a_prompt_that_the_template_refuses_stops_nobody_else(planning: bool, tm
     asked, out = with_roles("user", "user tool", "system user"), tmp_path / "out.parquet"
     rejected = {"the chat template refuses the prompt": 1}
     if planning:
-        assert plan_generation(asked, settings(), engine=Picky()).rejected == rejected  # type: ignore[arg-type]
+        assert forecast_generation(asked, settings(), engine=Picky()).rejected == rejected  # type: ignore[arg-type]
         return
     table = generate(asked, settings(n=1), out, engine=Picky())  # type: ignore[arg-type]
     assert table.frame["row"].unique(maintain_order=True).to_list() == [0, 2]
@@ -170,7 +170,7 @@ def test_rows_that_could_not_be_read_stand_among_the_rejects(tmp_path: Path) -> 
     file, out = tmp_path / "prompts.txt", tmp_path / "out.jsonl"
     file.write_bytes(b"tea\n\xff\nrain\n")
     asked = read_prompts(file)
-    assert plan_generation(asked, settings(), engine=ECHO).rejected == {"the line is not UTF-8": 1}
+    assert forecast_generation(asked, settings(), engine=ECHO).rejected == {"the line is not UTF-8": 1}
     generate(asked, settings(), out, engine=ECHO)
     assert pl.read_parquet(locate_rejects(out))["row"].to_list() == [1]
 
@@ -190,9 +190,10 @@ def test_a_table_of_pairs_names_each_prompt_once() -> None:
 
 
 def test_a_plan_counts_without_generating() -> None:
-    plan = plan_generation(prompts("a fox", "tea", "tea"), settings(), engine=ECHO)
+    plan = forecast_generation(prompts("a fox", "tea", "tea"), settings(), engine=ECHO)
     rejected = {"the prompt stands further up too": 1}
-    assert plan == GenerationPlan(prompts=2, rows=8, prompt_tokens=12, most_tokens=80, rejected=rejected)
+    assert plan.total == CallForecast(calls=8, prompt_tokens=12, most_tokens=80)
+    assert plan.counts == {"prompts": 2, "rows": 8} and plan.rejected == rejected
 
 
 def test_nothing_to_complete_is_an_empty_table(tmp_path: Path) -> None:
@@ -260,10 +261,10 @@ def test_a_run_with_too_few_answers_is_written_and_is_an_error(tmp_path: Path) -
     assert len(generate(prompts("tea", "rain"), settings(goals=()), out, engine=engine)) == 2  # type: ignore[arg-type]
     with pytest.raises(RunError, match="0 of 2 rows were answered;"):
         generate(prompts("rain"), settings(goals=(), least_answered=0.0), engine=engine)  # type: ignore[arg-type]
-    plan = plan_generation(prompts("tea", "rain", "wind"), settings(goals=()), out, engine=engine)  # type: ignore[arg-type]
-    assert (plan.rows, plan.again, plan.stored, plan.refused) == (4, 4, 2, 0)
-    plan = plan_generation(prompts("tea", "rain"), settings(goals=(), retry="none"), out, engine=engine)  # type: ignore[arg-type]
-    assert (plan.rows, plan.again, plan.stored, plan.refused) == (0, 0, 4, 2)
+    plan = forecast_generation(prompts("tea", "rain", "wind"), settings(goals=()), out, engine=engine)  # type: ignore[arg-type]
+    assert (plan.total.calls, plan.total.again, plan.total.stored, plan.total.refused) == (4, 4, 2, 0)
+    plan = forecast_generation(prompts("tea", "rain"), settings(goals=(), retry="none"), out, engine=engine)  # type: ignore[arg-type]
+    assert (plan.total.calls, plan.total.again, plan.total.stored, plan.total.refused) == (0, 0, 4, 2)
     so_far = write_finished_completions(prompts("tea", "rain"), settings(goals=()), out, engine=engine)  # type: ignore[arg-type]
     assert (len(so_far), so_far.steps[-1].rejected) == (2, {"the engine gave no completion": 2})
 
@@ -293,9 +294,9 @@ def test_a_budget_stops_before_it_is_exceeded_and_what_is_done_can_be_written(tm
         generate(asked, tight, out, engine=Echo())  # type: ignore[arg-type]
     assert len(write_finished_completions(asked, tight, out, engine=ECHO)) == 3
     assert len(out.read_text().splitlines()) == 3
-    plan = plan_generation(asked, settings(prices=PRICES), out, engine=ECHO)
-    assert (plan.rows, plan.stored, plan.prompt_tokens) == (5, 3, 6)
-    assert plan.most_dollars == pytest.approx(0.1 * 6 + 1.0 * 50)
+    plan = forecast_generation(asked, settings(prices=PRICES), out, engine=ECHO)
+    assert (plan.total.calls, plan.total.stored, plan.total.prompt_tokens) == (5, 3, 6)
+    assert plan.total.most_dollars == pytest.approx(0.1 * 6 + 1.0 * 50)
     assert len(generate(asked, settings(budget=Budget(dollars=90.0), prices=PRICES), out, engine=Echo())) == 8  # type: ignore[arg-type]
 
 

@@ -27,7 +27,7 @@ from prefboost.engines.store.store import Store
 from prefboost.errors import RunError
 from prefboost.runs.outputs import locate_store
 from prefboost.runs.score.judge import judge, write_finished_verdicts
-from prefboost.runs.score.questions import plan_questions
+from prefboost.runs.score.questions import forecast_questions
 from prefboost.runs.score.score import score, write_finished_scores
 from prefboost.scoring import Rater, RulesScorer
 from prefboost.scoring.judges.from_scorer import ScorerJudge
@@ -196,16 +196,16 @@ def test_a_plan_counts_questions_tokens_and_dollars_and_asks_nothing(tmp_path: P
     with FaultyServer(answer=says) as server:
         score(completions_table(TEXTS[:10]), rater(server), out)
         calls = server.calls
-        plan = plan_questions(table, rater(server), spending, out)
+        plan = forecast_questions(table, rater(server), spending, out)
         assert server.calls == calls == 10
-    assert (plan.rows, plan.questions, plan.stored, plan.estimated) == (30, 20, 10, True)
-    assert plan.most_tokens == 20 * 512 and plan.prompt_tokens > 20 * 100
-    assert plan.most_dollars == pytest.approx((plan.prompt_tokens + 2 * plan.most_tokens) / 1e6)
+    assert (plan.counts, plan.total.stored, plan.total.estimated) == ({"rows": 30, "questions": 20}, 10, True)
+    assert plan.total.most_tokens == 20 * 512 and plan.total.prompt_tokens > 20 * 100
+    assert plan.total.most_dollars == pytest.approx((plan.total.prompt_tokens + 2 * plan.total.most_tokens) / 1e6)
     weighed = Rater(engine=rater(server).engine, read="logprobs")
-    assert plan_questions(table, weighed, spending).most_tokens == 30
-    assert plan_questions(table, RulesScorer(), spending).questions == 0
+    assert forecast_questions(table, weighed, spending).total.most_tokens == 30
+    assert forecast_questions(table, RulesScorer(), spending).counts["questions"] == 0
     pairs = pairs_table(PAIRS[:3])
-    assert plan_questions(pairs, ScorerJudge(scorer=weighed), spending).questions == 6
+    assert forecast_questions(pairs, ScorerJudge(scorer=weighed), spending).counts["questions"] == 6
 
 
 def test_generation_scoring_and_judging_share_a_store(tmp_path: Path) -> None:

@@ -135,10 +135,13 @@ def test_a_rehearsal_names_calls_and_what_was_spent(prompts: Table, tmp_path: Pa
     out = tmp_path / "pairs.parquet"
     settings = Synthesize(method=methods()["rmboost"])
     plan = forecast_synthesis(prompts, settings, out)
-    assert (plan.pairs, plan.stages["completions"].calls, plan.stages["edits"].calls) == (20, 10, 20)
-    assert plan.spent.requests == 0 and not out.exists()
+    assert (plan.counts["pairs"], {part.name: part.calls for part in plan.parts}) == (
+        20,
+        {"completions": 10, "edits": 20},
+    )
+    assert plan.counts["calls_before"] == 0 and not out.exists()
     synthesize(prompts, settings, out)
-    assert forecast_synthesis(prompts, settings, out).spent.requests == 30
+    assert forecast_synthesis(prompts, settings, out).counts["calls_before"] == 30
 
 
 def test_a_run_without_answers_is_an_error_and_its_rehearsal_names_what_is_asked_again(
@@ -152,9 +155,9 @@ def test_a_run_without_answers_is_an_error_and_its_rehearsal_names_what_is_asked
             synthesize(prompts, settings, out)
         assert out.exists()
         plan = forecast_synthesis(prompts, settings, out)
-        assert (plan.again, plan.refused) == (server.calls, 0)
+        assert (plan.counts["again"], plan.counts["refused"]) == (server.calls, 0)
         plan = forecast_synthesis(prompts, settings.model_copy(update={"retry": "none"}), out)
-        assert (plan.again, plan.refused) == (0, server.calls)
+        assert (plan.counts["again"], plan.counts["refused"]) == (0, server.calls)
 
 
 def test_malformed_completions_end_as_counted_rejects(prompts: Table) -> None:

@@ -50,7 +50,7 @@ def forecast_evaluation(settings: Evaluate, out: str | Path) -> Forecast:
         store = stack.enter_context(Store(place, retry=settings.retry, read_only=True)) if place.exists() else None
         counter = _Counter(settings, contestants, Engines(settings, None), store)
         parts = [part for benchmark in settings.benchmarks for part in counter.count_benchmark(benchmark)]
-    return Forecast(asked=sum(parts, CallForecast()), parts=parts)
+    return Forecast(total=sum(parts, CallForecast()), parts=parts)
 
 
 @dataclass

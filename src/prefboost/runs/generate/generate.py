@@ -63,11 +63,11 @@ def forecast_generation(
     frame, rejects = split_renderable(prompts, settings, engine)
     rows = list_requests(frame, settings, engine)
     questions = Questions(settings.engine, [row.request for row in rows], settings.sampling)
-    asked = forecast_calls(engine, questions, settings, out, store)
+    calls = forecast_calls(engine, questions, settings, out, store)
     return Forecast(
-        f"{asked.calls:,} completions of {frame.height:,} prompts",
-        {"prompts": frame.height, "rows": asked.calls},
-        asked,
+        f"{calls.calls:,} completions of {frame.height:,} prompts",
+        {"prompts": frame.height, "rows": calls.calls},
+        calls,
         rejected=dict(Counter([*prompts.rejects["reason"], *rejects["reason"]])),
     )
 

@@ -129,6 +129,6 @@ def forecast_questions(
     # Equal questions are asked once.
     keyed = zip(questions.list_queries(engine), questions.requests, strict=True)
     unique = replace(questions, requests=list({query.key: request for query, request in keyed}.values()))
-    asked = forecast_calls(engine, unique, spending, out, store)
-    headline = f"{asked.calls:,} questions about {len(table):,} rows"
-    return Forecast(headline, {"rows": len(table), "questions": asked.calls}, asked)
+    calls = forecast_calls(engine, unique, spending, out, store)
+    headline = f"{calls.calls:,} questions about {len(table):,} rows"
+    return Forecast(headline, {"rows": len(table), "questions": calls.calls}, calls)

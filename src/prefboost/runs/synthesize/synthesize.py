@@ -35,7 +35,7 @@ __all__ = ["Synthesize", "forecast_synthesis", "synthesize"]
 
 
 class Synthesize(Spending):
-    """Settings of `synthesize`: the method, and the budget of all models together; what is unfinished then is rejected."""
+    """Settings of `synthesize`. All models share the budget; pairs that it leaves unfinished are rejected."""
 
     method: Annotated[Method, choice(METHODS)] = Field(description="How pairs are made.")
     prompts_at_once: int = Field(
@@ -100,19 +100,24 @@ def forecast_synthesis(prompts: Table, settings: Synthesize, out: str | Path | N
     rehearsal = CallRehearsal(settings.prices)
     proposals = [each for some in _split_items(items, settings) for each in settings.method.propose(some, rehearsal)]
     review_proposals(settings.method.filters, proposals, rehearsal, rehearsal=True)
-    counts = {"prompts": len(items), "pairs": len(proposals), "texts_scored": rehearsal.texts_scored}
-    remarks = [f"{rehearsal.texts_scored:,} completions to score"] if rehearsal.texts_scored else []
+    calls_before = refused = 0
+    failed: list[str] = []
     if out is not None and locate_store(out).exists():
         with Store(locate_store(out), retry=settings.retry, read_only=True) as store:
+            calls_before = store.book().total().requests
             failed = [row.key for row in store.rows() if isinstance(row.stored, Failure)]
             refused = len(store.find_answers(failed))
-            counts |= {"calls_before": store.book().total().requests, "again": len(failed) - refused, "refused": refused}
-        sentences = {
-            "calls_before": "calls were made before with this output; its store keeps the answers",
-            "again": "calls failed or were refused before, and are asked again (--retry none leaves them)",
-            "refused": "calls were refused before, and are not asked again (--retry refused asks them)",
-        }
-        remarks += [f"{counts[name]:,} {sentence}" for name, sentence in sentences.items() if counts[name]]
+    counts = {
+        "prompts": len(items), "pairs": len(proposals), "texts_scored": rehearsal.texts_scored,
+        "calls_before": calls_before, "again": len(failed) - refused, "refused": refused,
+    }  # fmt: skip
+    sentences = {
+        "texts_scored": "completions to score",
+        "calls_before": "calls were made before with this output; its store keeps the answers",
+        "again": "calls failed or were refused before, and are asked again (--retry none leaves them)",
+        "refused": "calls were refused before, and are not asked again (--retry refused asks them)",
+    }
+    remarks = [f"{counts[name]:,} {sentence}" for name, sentence in sentences.items() if counts[name]]
     headline = f"{len(proposals):,} pairs of {len(items):,} prompts, before filters"
     parts = tuple(rehearsal.counts.values())
     return Forecast(headline, counts, sum(parts, CallForecast()), parts, remarks=remarks)
