@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.reporting.sections import ReportColumn, ReportTable, Section, flatten_text, write_markdown
+from prefboost.reporting.sections import ReportColumn, ReportTable, Section, number_columns, write_markdown
+from prefboost.reporting.texts import flatten_text
 
 
 def table(*cells: str) -> Section:
@@ -27,3 +28,7 @@ def test_control_characters_and_turns_of_direction_are_shown():
 
 def test_columns_of_words_end_where_numbers_begin():
     assert ReportTable((ReportColumn("a"), ReportColumn("b"), ReportColumn("c", True)), ()).words == 2
+
+
+def test_columns_of_numbers_are_set_to_the_right() -> None:
+    assert list(number_columns("rows", "mean")) == [ReportColumn("rows", True), ReportColumn("mean", True)]

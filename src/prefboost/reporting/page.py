@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-__all__ = ["render_page"]
+from prefboost.reporting.charts import COLOURED, place_lines, place_strip
+from prefboost.reporting.texts import flatten_text
+
+__all__ = ["read_asset", "render_page"]
+
+_ASSETS = Path(__file__).parent / "assets"
 
 
 def render_page(template: str, values: Mapping[str, Any], *, figures: Mapping[str, str] | None = None) -> str:
@@ -20,7 +28,7 @@ def render_page(template: str, values: Mapping[str, Any], *, figures: Mapping[st
         figures: name -> SVG text that prefboost drew itself; inserted as it is.
 
     Returns:
-        The page as text: no script, no link to anything outside the file.
+        The page as text, with no link to anything outside the file.
     """
     # StrictUndefined: a value that is missing must fail a test, not leave a gap in a page.
     environment = Environment(
@@ -30,5 +38,17 @@ def render_page(template: str, values: Mapping[str, Any], *, figures: Mapping[st
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # Globals, since imported macros do not see the values of the page.
+    environment.globals |= {
+        "asset": read_asset, "strip": place_strip, "lines": place_lines, "plain": flatten_text, "coloured": COLOURED,
+    }  # fmt: skip
     drawn = {name: Markup(svg) for name, svg in (figures or {}).items()}
     return environment.get_template(template).render(**values, figures=drawn)
+
+
+@cache
+def read_asset(name: str) -> Markup:
+    """Read a style sheet or script that is inlined as it is."""
+    text = (_ASSETS / name).read_text(encoding="utf-8")
+    # A browser's tools would look for the map of a minified script beside the page.
+    return Markup(re.sub(r"^//# sourceMappingURL=.*$", "", text, flags=re.MULTILINE))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from prefboost.reporting.figures import Curve
+from prefboost.reporting.plots import Plot
+from prefboost.reporting.samples import Samples
+from prefboost.reporting.texts import flatten_text
 
-__all__ = ["ReportColumn", "Lines", "Mark", "Section", "Strip", "ReportTable", "write_markdown", "flatten_text"]
+__all__ = ["ReportColumn", "Lines", "Mark", "Section", "Strip", "ReportTable", "number_columns", "write_markdown"]
 
 _MARKUP = re.compile(r"([\\`|<>\[\]*~])")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
@@ -107,19 +109,25 @@ class Section:
     Args:
         title: its heading.
         notes: sentences above tables and curves.
-        lines: curves, or none.
+        lines: curves that need no script, or none.
         tables: in order.
+        plots: interactive figures, for pages with a script; they stand above the tables.
+        samples: texts side by side, below the tables.
+        code: a command or settings, shown as they are.
     """
 
     title: str
     notes: tuple[str, ...] = ()
     lines: tuple[Lines, ...] = ()
-    tables: tuple[ReportTable, ...] = field(default=())
+    tables: tuple[ReportTable, ...] = ()
+    plots: tuple[Plot, ...] = ()
+    samples: Samples | None = None
+    code: str = ""
 
 
-def flatten_text(text: str) -> str:
-    """Put foreign text on one line; control characters, and those that turn the direction of writing, become U+FFFD."""
-    return _CONTROL.sub("\ufffd", " ".join(text.split("\n"))).replace("\t", " ")
+def number_columns(*names: str) -> Iterator[ReportColumn]:
+    """Yield columns of numbers with these headings."""
+    return (ReportColumn(name, number=True) for name in names)
 
 
 def write_markdown(sections: Sequence[Section]) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import prefboost
 from prefboost.evaluation.benchmark import JudgeVerdict
 from prefboost.evaluation.results import Results
-from prefboost.reporting.charts import COLOURED, place_lines, place_strip
 from prefboost.reporting.evaluation.results import (
     build_cost_section,
     build_figures_section,
@@ -31,9 +30,10 @@ from prefboost.reporting.evaluation.verdicts import (
     name_baseline,
 )
 from prefboost.reporting.page import render_page
-from prefboost.reporting.sections import Section, flatten_text, write_markdown
+from prefboost.reporting.sections import Section, write_markdown
+from prefboost.reporting.texts import flatten_text
 
-__all__ = ["ScoredBenchmark", "write_evaluation_markdown", "render_evaluation_page"]
+__all__ = ["ScoredBenchmark", "build_sections", "render_evaluation_page", "write_evaluation_markdown", "write_lead"]
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,13 @@ def render_evaluation_page(scored: Sequence[ScoredBenchmark]) -> str:
     parts = [
         {
             "title": _write_title(benchmark.results),
-            "lead": _write_lead(benchmark.results),
+            "lead": write_lead(benchmark.results),
             "alarms": [flatten_text(alarm) for alarm in benchmark.results.alarms],
             "sections": build_sections(benchmark),
         }
         for benchmark in scored
     ]
-    draw = {"strip": place_strip, "lines": place_lines, "plain": flatten_text, "coloured": COLOURED}
-    return render_page("evaluation.html", {"parts": parts, "version": prefboost.__version__, **draw})
+    return render_page("evaluation.html", {"parts": parts, "version": prefboost.__version__})
 
 
 def write_evaluation_markdown(scored: Sequence[ScoredBenchmark]) -> str:
@@ -76,7 +75,7 @@ def write_evaluation_markdown(scored: Sequence[ScoredBenchmark]) -> str:
     parts = []
     for benchmark in scored:
         alarms = tuple(f"Alarm: {alarm}." for alarm in benchmark.results.alarms)
-        head = Section(_write_title(benchmark.results), (*_write_lead(benchmark.results), *alarms))
+        head = Section(_write_title(benchmark.results), (*write_lead(benchmark.results), *alarms))
         parts.append(write_markdown([head]).removeprefix("#"))
         parts.append(write_markdown(build_sections(benchmark)))
     return "\n".join(parts)
@@ -109,7 +108,7 @@ def _write_title(results: Results) -> str:
     )
 
 
-def _write_lead(results: Results) -> tuple[str, ...]:
+def write_lead(results: Results) -> tuple[str, ...]:
     """Write the sentence at the top: the best model's headline, or that there is none."""
     models = {split_goal(model)[0] for model in results.models}
     best = next(

@@ -303,7 +303,9 @@ def _format_results(findings: Findings, facts: Mapping[str, Any]) -> str:
             }
             for name, each in findings.followings.items()
         },
-        "top": {top.arm.key: asdict(top) for top in findings.tops},
+        "top": {
+            top.arm.key: {**asdict(top), "arm": {**asdict(top.arm), "name": top.arm.name}} for top in findings.tops
+        },
         "unlearning": {change.policy: asdict(change.change) for change in findings.changes},
         "facts": {key: facts[key] for key in _RECORDED},
     }

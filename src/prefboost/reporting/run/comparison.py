@@ -1,0 +1,124 @@
+"""Comparisons of several policies: a reproduction's claims and arms, and the demo's four policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from prefboost.reporting.intervals import read_interval
+from prefboost.reporting.plots import Axes, IntervalPoint, Plot, plot_interval_rows, plot_intervals
+from prefboost.reporting.sections import Mark, ReportColumn, ReportTable, Section, Strip
+from prefboost.statistics import Interval
+
+__all__ = ["build_comparison_sections", "build_demo_sections", "list_claims_table", "state_comparisons"]
+
+Record = Mapping[str, Any]
+
+_KL = Axes("KL to the start model, nats per completion", "score")
+
+
+def state_comparisons(comparisons: Mapping[str, Record], demos: Mapping[str, Record]) -> Iterator[str]:
+    """State the claims of reproductions with their verdicts, and the sentences of demos.
+
+    Args:
+        comparisons: folder -> results of `prefboost reproduce`.
+        demos: folder -> results of `prefboost demo`.
+    """
+    for record in comparisons.values():
+        for claim in record["claims"]:
+            difference = read_interval(claim["difference"])
+            if difference is not None:
+                yield f"{claim['text']}: {claim['verdict']}, {difference.format(signed=True)} {claim['unit']}."
+    for record in demos.values():
+        yield from record["verdict"]
+
+
+def build_comparison_sections(comparisons: Mapping[str, Record]) -> Iterator[Section]:
+    """Build the claims, the frontier and the figures of every reproduction."""
+    for number, (name, record) in enumerate(comparisons.items(), 1):
+        suffix = f"-{number}" if len(comparisons) > 1 else ""
+        of = f" of {name}" if len(comparisons) > 1 else ""
+        yield Section(f"Claims{of}", tables=(list_claims_table(record),))
+        values: dict[tuple[str, str], dict[str, Interval]] = {}
+        for figure in record["figures"]:
+            value = read_interval(figure["value"])
+            if value is not None:
+                values.setdefault((figure["arm"], figure["setting"]), {})[figure["measure"]] = value
+        points = [
+            IntervalPoint(f"{arm}, {setting}", by_measure["kl"].estimate, by_measure["score"], by_measure["kl"])
+            for (arm, setting), by_measure in values.items()
+            if {"kl", "score"} <= by_measure.keys()
+        ]
+        if points:
+            plot = plot_intervals(f"frontier{suffix}", "Score against KL", points, _KL)
+            yield Section(f"Score against KL{of}", ("Intervals: 95 %, over seeds and prompts.",), plots=(plot,))
+        measures = list(dict.fromkeys(measure for by_measure in values.values() for measure in by_measure))
+        rows = tuple(
+            (arm, setting, *("–" if name not in by_measure else by_measure[name].format() for name in measures))
+            for (arm, setting), by_measure in values.items()
+        )
+        columns = (ReportColumn("arm"), ReportColumn("setting"),
+                   *(ReportColumn(measure.replace("_", " "), True) for measure in measures))  # fmt: skip
+        changes = [
+            IntervalPoint(setting, arm, by_measure["good_rejected"])
+            for (arm, setting), by_measure in values.items()
+            if "good_rejected" in by_measure
+        ]
+        plots = _plot_kept(f"good-rejected{suffix}", changes)
+        yield Section(f"Arms{of}", plots=plots, tables=(ReportTable(columns, rows),))
+
+
+def build_demo_sections(demos: Mapping[str, Record]) -> Iterator[Section]:
+    """Build frontier, goal response and unlearning of every run of the demo."""
+    for number, (name, record) in enumerate(demos.items(), 1):
+        suffix = f"-demo-{number}" if len(demos) > 1 else "-demo"
+        of = f" of {name}" if len(demos) > 1 else ""
+        plots = []
+        for kind in ("proxy", "gold"):
+            points = [
+                IntervalPoint(top["arm"].get("name", key), kl.estimate, score, kl)
+                for key, top in record["top"].items()
+                if (kl := read_interval(top["kl"])) is not None and (score := read_interval(top[kind])) is not None
+            ]
+            plots.append(plot_intervals(f"frontier-{kind}{suffix}", f"{kind.capitalize()} score against KL", points,
+                                        Axes(_KL.x, f"{kind} score")))  # fmt: skip
+        note = "Every policy asked for the top score on held-out prompts. No policy saw the gold score in training."
+        yield Section(f"Score against KL{of}", (note,), plots=tuple(plots))
+        responses = [
+            IntervalPoint(f"{policy}, {kind} score", float(goal), value)
+            for policy, each in record["policies"].items()
+            for kind, key in (("proxy", "by_goal"), ("gold", "gold_by_goal"))
+            for goal, at in each[key].items()
+            if (value := read_interval(at)) is not None
+        ]
+        response = plot_intervals(f"goal-response{suffix}", "Achieved against requested score", responses,
+                                  Axes("score asked for", "score achieved"), joined=True, diagonal=True)  # fmt: skip
+        yield Section(f"Goal response{of}", plots=(response,))
+        changes = [
+            IntervalPoint("change", policy, value)
+            for policy, at in record["unlearning"].items()
+            if (value := read_interval(at)) is not None
+        ]
+        if changes:
+            yield Section(f"Unlearning by score{of}", plots=_plot_kept(f"unlearning{suffix}", changes))
+
+
+def _plot_kept(name: str, points: list[IntervalPoint]) -> tuple[Plot, ...]:
+    title = "Change of the log-prob of good completions that no pair chose"
+    return (plot_interval_rows(name, title, points, "nats per completion"),) if points else ()
+
+
+def list_claims_table(record: Record) -> ReportTable:
+    """List the claims with their differences, drawn over one axis."""
+    claims = [(claim, difference) for claim in record["claims"] if (difference := read_interval(claim["difference"]))]
+    rows = tuple(
+        (claim["text"], claim["verdict"], difference.format(signed=True), claim["unit"]) for claim, difference in claims
+    )
+    columns = (ReportColumn("claim"), ReportColumn("verdict"), ReportColumn("difference", True), ReportColumn("unit"))
+    # Differences in points and in nats have no axis in common: each unit that is not the first goes undrawn.
+    unit = claims[0][0]["unit"] if claims else ""
+    marks = tuple(
+        (Mark(difference.low, difference.high, difference.estimate),) if claim["unit"] == unit else ()
+        for claim, difference in claims
+    )
+    return ReportTable(columns, rows, Strip(f"difference, {unit}", marks, ("difference",), 0.0) if claims else None)

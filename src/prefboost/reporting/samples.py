@@ -1,0 +1,148 @@
+"""Texts side by side: pairs under their goals, or completions of one prompt; evenly chosen from many rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from prefboost.chat import format_number, join_text
+from prefboost.reporting.texts import cut_text, replace_controls
+
+__all__ = ["TextSample", "SampleCell", "Samples", "collect_samples", "sample_completions", "sample_pairs"]
+
+MOST_CHARACTERS = 2_000
+"""Characters of a text; 300 samples of three such texts are 2 MB of page."""
+
+
+@dataclass(frozen=True)
+class SampleCell:
+    """A completion: what it is, its text, its score, and the goal it was asked for ("": none)."""
+
+    label: str
+    text: str
+    score: float | None
+    goal: str = ""
+
+
+@dataclass(frozen=True)
+class TextSample:
+    """Completions of one prompt.
+
+    Args:
+        group: the file or stage that they come from.
+        prompt: its text.
+        cells: completions.
+        pair: the cells are the two sides of a pair, shown and hidden together.
+    """
+
+    group: str
+    prompt: str
+    cells: tuple[SampleCell, ...]
+    pair: bool = False
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples of a page: a sentence on how they were chosen, and the samples with all groups and goals among them."""
+
+    note: str
+    rows: tuple[TextSample, ...]
+
+    @property
+    def groups(self) -> list[str]:
+        """Groups in the order of their first sample."""
+        return list(dict.fromkeys(sample.group for sample in self.rows))
+
+    @property
+    def goals(self) -> list[str]:
+        """Goals in rising order."""
+        return sorted({cell.goal for sample in self.rows for cell in sample.cells if cell.goal}, key=float)
+
+
+def collect_samples(parts: Sequence[tuple[Sequence[TextSample], int]]) -> Samples | None:
+    """Collect the samples of several groups; None where there are none.
+
+    Args:
+        parts: samples, and of how many they were chosen.
+    """
+    rows = tuple(sample for samples, _ in parts for sample in samples)
+    total = sum(count for _, count in parts)
+    if not rows:
+        return None
+    chosen = f"{len(rows):,} of {total:,}, evenly spaced over the rows" if total > len(rows) else f"All {total:,}"
+    return Samples(f"{chosen}. Texts are shown up to {MOST_CHARACTERS:,} characters.", rows)
+
+
+def sample_pairs(pairs: pl.DataFrame, group: str, limit: int) -> list[TextSample]:
+    """Choose pairs of GoalPairs or PreferencePairs, all goals of a pair together.
+
+    Args:
+        pairs: with prompt, chosen and rejected; score and goal columns where there are any.
+        group: name of the samples.
+        limit: about how many rows.
+    """
+    if "pair_id" in pairs.columns and pairs.height:
+        ids = pairs["pair_id"].unique(maintain_order=True)
+        views = max(1, round(pairs.height / ids.len()))
+        chosen = pairs.filter(
+            pl.col("pair_id").is_in(_space_evenly(ids.to_frame(), limit // views)["pair_id"].implode())
+        )
+    else:
+        chosen = _space_evenly(pairs, limit)
+    samples = []
+    for row in chosen.iter_rows(named=True):
+        goal = _format_goal(row)
+        sides = [SampleCell(side, _show(row[side]), row.get(f"score_{side}"), goal) for side in ("chosen", "rejected")]
+        samples.append(TextSample(group, _show(row["prompt"]), tuple(sides), pair=True))
+    return samples
+
+
+def sample_completions(frames: Mapping[str, pl.DataFrame], group: str, limit: int) -> list[TextSample]:
+    """Choose prompts, and show the completions of all models and goals side by side.
+
+    Args:
+        frames: name of a model or stage -> its completions, with prompt_id, prompt and completion; score and goal where
+            there are any. Of several completions for one goal the first is shown.
+        group: name of the samples.
+        limit: most prompts.
+    """
+    cells: dict[str, list[SampleCell]] = {}
+    prompts: dict[str, str] = {}
+    ids = pl.concat([frame.select("prompt_id") for frame in frames.values()]).unique(maintain_order=True)
+    chosen = set(_space_evenly(ids, limit)["prompt_id"].to_list())
+    for name, frame in frames.items():
+        keys = [column for column in ("prompt_id", "goal") if column in frame.columns]
+        first = frame.filter(pl.col("prompt_id").is_in(list(chosen))).unique(keys, keep="first", maintain_order=True)
+        for row in first.sort(keys, nulls_last=False, maintain_order=True).iter_rows(named=True):
+            # A question without the goal's words reads better where a file has one.
+            prompts.setdefault(row["prompt_id"], _show(row.get("question") or row["prompt"]))
+            cell = SampleCell(name, _show(row["completion"]), row.get("score"), _format_goal(row))
+            cells.setdefault(row["prompt_id"], []).append(cell)
+    return [TextSample(group, prompts[prompt_id], tuple(its)) for prompt_id, its in cells.items()]
+
+
+def _space_evenly(frame: pl.DataFrame, limit: int) -> pl.DataFrame:
+    """Choose rows at equal distances, so that a sorted file is seen from its first row to its last."""
+    if frame.height <= limit:
+        return frame
+    return frame[[at * frame.height // max(1, limit) for at in range(max(1, limit))]]
+
+
+def _format_goal(row: Mapping[str, Any]) -> str:
+    goal = row.get("goal")
+    return "" if goal is None or not math.isfinite(goal) else format_number(goal)
+
+
+def _show(messages: Any) -> str:
+    """Write messages as text, with their roles where there are several."""
+    if isinstance(messages, str):
+        text = messages
+    elif len(messages) == 1:
+        text = join_text(messages)
+    else:
+        text = "\n\n".join(f"{message['role']}: {message['content']}" for message in messages)
+    return cut_text(replace_controls(text), MOST_CHARACTERS)

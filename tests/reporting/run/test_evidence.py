@@ -1,0 +1,57 @@
+"""Diagnoses are read in the form in which they are written."""
+
+from __future__ import annotations
+
+from prefboost.diagnosis.controllability import ControllabilityReport, GoalResponse
+from prefboost.diagnosis.unlearning import BucketChange, ModelChange, UnlearningReport
+from prefboost.reporting.run.evidence import (
+    build_goal_response_section,
+    build_unlearning_section,
+    label_bucket,
+    state_diagnoses,
+)
+from prefboost.statistics import Interval
+
+VALUE = Interval(5.0, 4.0, 6.0, 0.95, 20, 10)
+FALL = Interval(-5.0, -6.0, -4.0, 0.95, 20, 10)
+
+
+def diagnoses(slope: Interval = VALUE, displaced: bool = False) -> dict[str, dict[str, object]]:
+    goals = tuple(GoalResponse(goal, VALUE, VALUE, goal > 7) for goal in (1.0, 10.0))
+    control = ControllabilityReport(goals, slope, VALUE, VALUE, VALUE, None, {}, None, {})
+    buckets = tuple(BucketChange("rejected", *ends, FALL, FALL, 0.9) for ends in ((None, 4.0), (4.0, None)))
+    unlearning = UnlearningReport("start", (ModelChange("mine/model", "own", buckets, None, displaced),), 40, {})
+    return {
+        "control": {"diagnosis": "controllability", **control.record()},
+        "unlearned": {"diagnosis": "unlearning", **unlearning.record()},
+    }
+
+
+def test_every_goal_is_a_point_and_a_row() -> None:
+    section = build_goal_response_section(diagnoses())
+    assert section is not None
+    assert [row["x"] for row in section.plots[0].spec["data"]["values"]] == [1.0, 10.0]
+    assert section.tables[0].rows[1] == ("control", "10", "5.00 [4.00, 6.00]", "5 [4, 6]", "yes")
+    assert section.tables[1].rows[0][3] == "–", "there is no slope to share"
+
+
+def test_every_bucket_is_a_row_of_its_policy() -> None:
+    section = build_unlearning_section(diagnoses())
+    assert section is not None
+    assert [row["x"] for row in section.plots[0].spec["data"]["values"]] == [
+        "rejected, score < 4",
+        "rejected, 4 ≤ score",
+    ]
+    assert section.tables[0].rows[0][2:] == ("-5.00 [-6.00, -4.00]", "-5.000 [-6.000, -4.000]", "90", "20")
+
+
+def test_sentences_follow_from_the_figures() -> None:
+    sentences = list(state_diagnoses(diagnoses(displaced=True)))
+    assert sentences[0].startswith("control: the policy follows the goal: +5.00")
+    assert "best scored rejected completions by -5.00" in sentences[1] and "displaces likelihood" in sentences[2]
+    assert "does not visibly follow" in next(state_diagnoses(diagnoses(Interval(0.1, -0.1, 0.3, 0.95, 20, 10))))
+
+
+def test_without_a_diagnosis_there_is_no_section() -> None:
+    assert build_goal_response_section({}) is None and build_unlearning_section({}) is None
+    assert label_bucket({"side": "chosen", "low": None, "high": None}) == "chosen, all scores"

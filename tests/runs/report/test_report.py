@@ -1,0 +1,109 @@
+"""The page is written whole, never over foreign files, and again and again while a run goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Thread
+
+import polars as pl
+import pytest
+from headless import open_page
+
+from prefboost.errors import RunError
+from prefboost.locks import hold_lock
+from prefboost.runs.report.report import PageReport, guard_page, report, watch
+from prefboost.tables import MESSAGES
+
+
+def test_the_page_names_its_parts_and_what_is_missing(run_folder: Callable[..., Path], tmp_path: Path) -> None:
+    written = report([run_folder()], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert all(f"<h2>{title}</h2>" in page for title in written.parts)
+    assert "Not in this report" in page and "prefboost evaluate" in page
+    assert "prefboost train x.yaml" in page
+    lines = list(written.lines())
+    assert lines[0].startswith("parts: ") and lines[-1] == f"report: {tmp_path / 'report.html'}"
+    assert any(line.startswith("no data: Win rates") for line in lines)
+
+
+def test_foreign_files_and_inputs_are_not_replaced(run_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder, page = run_folder(), tmp_path / "page.html"
+    page.write_text("<p>mine</p>")
+    with pytest.raises(RunError, match="did not write it"):
+        report([folder], page)
+    with pytest.raises(RunError, match=r"ends in \.html"):
+        guard_page(tmp_path / "page.txt", [])
+    page.unlink()
+    report([folder], page)
+    report([folder], page)
+    diagnosis = tmp_path / "diagnosis.html"
+    diagnosis.write_text("{}")
+    with pytest.raises(RunError):
+        guard_page(diagnosis, [diagnosis])
+
+
+def test_a_watched_run_is_written_again_until_it_ends(run_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder, page = run_folder(), tmp_path / "page.html"
+    seen: list[str] = []
+    grown, ended = Event(), Event()
+
+    def look(written: PageReport) -> None:
+        seen.append(page.read_text())
+        assert written.running == (len(seen) < 3)
+        if len(seen) == 1:
+            with (folder / "train_log.jsonl").open("a") as log:
+                log.write('\n{"step": 3, "loss": 0.123456}')
+            grown.set()
+        if len(seen) == 2:
+            ended.set()
+
+    with hold_lock(folder / ".lock"):
+        watching = Thread(target=lambda: watch([folder], page, every_s=1, tell=look))
+        watching.start()
+        assert grown.wait(60) and ended.wait(60)
+    watching.join(60)
+    assert not watching.is_alive()
+    assert ['http-equiv="refresh" content="1"' in text for text in seen] == [True, True, False]
+    assert "0.123456" not in seen[0] and "0.123456" in seen[1]
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_pairs_are_a_page_in_seconds(
+    tmp_path: Path, goal_row: Callable[..., dict[str, object]]
+) -> None:
+    folder = tmp_path / "large"
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"settings": {}}')
+    row = [goal_row(0, view) for view in ("chosen", "rejected")]
+    words = "A sentence of eight words stands in here. " * 25
+    messages = [{"role": "assistant", "content": words, "extra": None}]
+    frame = pl.DataFrame(
+        [{**each, "chosen": messages, "rejected": messages} for each in row],
+        schema_overrides=dict.fromkeys(("prompt", "chosen", "rejected"), MESSAGES),
+    )
+    ids = pl.DataFrame({"at": pl.int_range(100_000, eager=True).cast(pl.String)})
+    frame.drop("pair_id", "prompt_id", "goal_pair_id").join(ids, how="cross").with_columns(
+        pair_id=pl.col("at"), prompt_id=pl.col("at"), goal_pair_id=pl.col("at") + "/" + pl.col("view")
+    ).drop("at").write_parquet(folder / "pairs.parquet")
+    began = time.process_time()
+    report([folder], tmp_path / "page.html")
+    # Processor time, which a busy machine does not stretch as it does the clock.
+    assert time.process_time() - began < 40
+    assert (tmp_path / "page.html").stat().st_size < 8_000_000
+    assert "300 of 200,000, evenly spaced" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_browser_shows_every_figure_of_a_run_and_an_evaluation(
+    run_folder: Callable[..., Path], evaluation_folder: Path, tmp_path: Path
+) -> None:
+    report([run_folder(), evaluation_folder], tmp_path / "page.html")
+    opened = open_page(
+        tmp_path / "page.html",
+        """[...document.querySelectorAll("figure[id]")].map((f) =>
+          [f.id, f.querySelectorAll(".plot svg path").length > 0])""",
+    )
+    assert opened.console == []
+    assert dict(opened.probe) == dict.fromkeys(("winners-score", "winners-words", "loss", "margins"), True)
