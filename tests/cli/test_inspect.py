@@ -7,6 +7,8 @@ import pytest
 
 from prefboost.cli.main import main
 
+SCORED = Path(__file__).parents[2] / "examples" / "scored.jsonl"
+
 ROWS = [{"prompt": f"q {n}", "chosen": f"good {n}", "rejected": f"bad {n}", "rating": 9, "other": 2} for n in range(6)]
 
 
@@ -107,3 +109,14 @@ def test_what_is_said_of_the_source_and_wrong_settings(file: Path, capsys: pytes
     assert "did you mean score_chosen" in capsys.readouterr().err
     assert main(["inspect", str(file), "scale=3"]) == 2
     assert "'scale=3': neither columns.NAME=COLUMN nor data.NAME=VALUE" in capsys.readouterr().err
+
+
+def test_a_page_of_the_data_is_written_beside_what_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", str(SCORED), "--html", str(tmp_path / "data.html")]) == 0
+    assert capsys.readouterr().out.endswith(f"page: {tmp_path / 'data.html'}\n")
+    page = (tmp_path / "data.html").read_text()
+    assert all(f"<h2>{title}</h2>" in page for title in ("Rows", "Scores", "Goals", "Lengths", "Lints"))
+    assert main(["inspect", str(SCORED), str(SCORED), "--html", str(tmp_path / "data.html")]) == 2
+    assert "a page shows one data set" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import PATIENCE_S
 
 __all__ = ["OpenedPage", "open_page"]
 
@@ -55,7 +56,7 @@ def open_page(page: Path, probe: str = "null", *, arguments: tuple[str, ...] = (
         "--enable-logging=stderr", f"--user-data-dir={page.parent / 'browser'}", "--window-size=1200,1600",
         *arguments, probed.as_uri(),
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     written = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.DOTALL)
     assert written is not None, f"the probe has not run: {done.stderr[-2000:]}"
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]

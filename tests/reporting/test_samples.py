@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.reporting.samples import MOST_CHARACTERS, collect_samples, sample_completions, sample_pairs
+from prefboost.reporting.samples import MOST_CHARACTERS, choose_completions, choose_pairs, collect_samples
 from prefboost.tables import MESSAGES
 
 
@@ -24,7 +24,7 @@ def answers(policy: str, goals: tuple[float | None, ...] = (1.0, 10.0), prompts:
 
 
 def test_all_goals_of_a_pair_are_shown_together(goal_table: Callable[..., Any]) -> None:
-    samples = sample_pairs(goal_table(50).frame, "pairs", 20)
+    samples = choose_pairs(goal_table(50).frame, "pairs", 20)
     assert len(samples) == 20
     assert [[cell.goal for cell in sample.cells] for sample in samples[:2]] == [["7", "7"], ["3", "3"]]
     first = samples[0].cells
@@ -37,7 +37,7 @@ def test_all_goals_of_a_pair_are_shown_together(goal_table: Callable[..., Any]) 
 
 
 def test_completions_of_all_policies_and_goals_stand_side_by_side() -> None:
-    samples = sample_completions({"ours": answers("ours"), "theirs": answers("theirs", (None,))}, "asked", 2)
+    samples = choose_completions({"ours": answers("ours"), "theirs": answers("theirs", (None,))}, "asked", 2)
     assert len(samples) == 2
     cells = [(cell.label, cell.goal, cell.text) for cell in samples[0].cells]
     assert cells == [("ours", "1", "ours 0 1.0"), ("ours", "10", "ours 0 10.0"), ("theirs", "", "theirs 0 None")]
@@ -45,7 +45,7 @@ def test_completions_of_all_policies_and_goals_stand_side_by_side() -> None:
 
 
 def test_the_number_shown_is_stated_with_the_number_there_was() -> None:
-    shown = sample_completions({"a": answers("a")}, "asked", 2)
+    shown = choose_completions({"a": answers("a")}, "asked", 2)
     samples = collect_samples([(shown, 3)])
     assert samples is not None
     assert samples.note.startswith("2 of 3, evenly spaced over the rows.")
@@ -59,9 +59,9 @@ def test_long_texts_are_cut_and_control_characters_are_visible(goal_row: Callabl
     text = "x\u202e\x1b" + "y" * MOST_CHARACTERS
     row = goal_row(0, chosen=[{"role": "assistant", "content": text, "extra": None}])
     frame = pl.DataFrame([row], schema_overrides=dict.fromkeys(("prompt", "chosen", "rejected"), MESSAGES))
-    shown = sample_pairs(frame, "pairs", 5)[0].cells[0].text
+    shown = choose_pairs(frame, "pairs", 5)[0].cells[0].text
     assert shown.startswith("x\ufffd\ufffdy") and shown.endswith("(3 more characters)")
 
 
 def test_no_limit_shows_no_row(goal_table: Callable[..., Any]) -> None:
-    assert len(sample_pairs(goal_table(5).frame, "pairs", 10_000)) == 10
+    assert len(choose_pairs(goal_table(5).frame, "pairs", 10_000)) == 10

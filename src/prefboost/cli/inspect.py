@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prefboost.cli.printing import format_columns, print_json
+from prefboost.errors import SettingsError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,6 +37,9 @@ def inspect_command(
     against: Annotated[
         Path | None, typer.Option(help="A benchmark's prompts: a data file, or a text file with one per line.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Also write it as one page, to be opened in a browser.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Show rows, columns, scores, lengths, ties, duplicates, goal coverage, rejects and lints.
@@ -47,8 +51,14 @@ def inspect_command(
     from prefboost.diagnosis import inspect
     from prefboost.recipes.source_arguments import read_columns, read_source
     from prefboost.runs.generate.prompt_files import read_benchmark_prompts
+    from prefboost.runs.report.report import guard_page, write_inspection_page
 
     others, files, settings = read_audit(overrides or [])
+    if html is not None:
+        # Before a large file is read for a page that may not be written.
+        guard_page(html, [Path(source), *map(Path, files)])
+        if files:
+            raise SettingsError("a page shows one data set", remedy="leave out --html, or the other files")
     audits = audit_files([source, *files], settings, optional=not files and settings is None)
     if files:
         print_json(record_audits(audits)) if as_json else print_audits(audits)
@@ -56,11 +66,15 @@ def inspect_command(
     data, columns = read_source(source, others)
     prompts = [] if against is None else read_benchmark_prompts(against)
     inspection = inspect(data, columns=read_columns(columns), against=prompts)
+    if html is not None:
+        write_inspection_page(inspection, html, name=source)
     if as_json:
         print_json({**json.loads(inspection.to_json()), **record_audits(audits)})
         return
     _print_inspection(inspection)
     print_audits(audits)
+    if html is not None:
+        print(f"page: {html}")
 
 
 def _draw_bar(histogram: Histogram) -> str:

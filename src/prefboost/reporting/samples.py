@@ -12,7 +12,7 @@ import polars as pl
 from prefboost.chat import format_number, join_text
 from prefboost.reporting.texts import cut_text, replace_controls
 
-__all__ = ["TextSample", "SampleCell", "Samples", "collect_samples", "sample_completions", "sample_pairs"]
+__all__ = ["TextSample", "SampleCell", "Samples", "collect_samples", "choose_completions", "choose_pairs"]
 
 MOST_CHARACTERS = 2_000
 """Characters of a text; 300 samples of three such texts are 2 MB of page."""
@@ -77,7 +77,7 @@ def collect_samples(parts: Sequence[tuple[Sequence[TextSample], int]]) -> Sample
     return Samples(f"{chosen}. Texts are shown up to {MOST_CHARACTERS:,} characters.", rows)
 
 
-def sample_pairs(pairs: pl.DataFrame, group: str, limit: int) -> list[TextSample]:
+def choose_pairs(pairs: pl.DataFrame, group: str, limit: int) -> list[TextSample]:
     """Choose pairs of GoalPairs or PreferencePairs, all goals of a pair together.
 
     Args:
@@ -101,7 +101,7 @@ def sample_pairs(pairs: pl.DataFrame, group: str, limit: int) -> list[TextSample
     return samples
 
 
-def sample_completions(frames: Mapping[str, pl.DataFrame], group: str, limit: int) -> list[TextSample]:
+def choose_completions(frames: Mapping[str, pl.DataFrame], group: str, limit: int) -> list[TextSample]:
     """Choose prompts, and show the completions of all models and goals side by side.
 
     Args:

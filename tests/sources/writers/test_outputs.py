@@ -70,7 +70,8 @@ def refused(arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_every_verb_that_writes_is_tried_here() -> None:
-    tried = {verb.split()[0] for verb in (*FILE_VERBS, *FOLDER_VERBS)} | {"train", "run", "reward-accuracy", "diagnose"}
+    tried = {verb.split()[0] for verb in (*FILE_VERBS, *FOLDER_VERBS)}
+    tried |= {"train", "run", "reward-accuracy", "diagnose", "report"}
     assert tried | READS_ONLY == set(VERBS)
 
 
@@ -138,6 +139,18 @@ def test_a_diagnosis_neither_overwrites_its_input_nor_a_file_of_someone_else(
     assert "the output is the input" in refused([*arguments, str(source)], folder, capsys)
     (folder / "mine.json").write_text("{}")
     assert "did not write" in refused([*arguments, str(folder / "mine.json")], folder, capsys)
+
+
+@pytest.mark.parametrize("arguments", [["inspect", "scored.jsonl", "--html"], ["report", "run", "-o"]])
+def test_a_page_does_not_overwrite_a_file_of_someone_else(
+    arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "run").mkdir()
+    (folder / "run" / "manifest.json").write_text('{"settings": {}}')
+    (folder / "mine.html").write_text("mine")
+    assert "did not write" in refused([*arguments, "mine.html"], folder, capsys)
+    assert "ends in .html" in refused([*arguments, "scored.jsonl"], folder, capsys)
 
 
 @pytest.mark.parametrize("verb", FOLDER_VERBS)

@@ -23,7 +23,7 @@ from prefboost.reporting.run.outcome import (
 )
 from prefboost.reporting.run.relabelling import build_relabelling_section
 from prefboost.reporting.run.settings import build_settings_sections
-from prefboost.reporting.samples import Samples, collect_samples, sample_completions, sample_pairs
+from prefboost.reporting.samples import Samples, choose_completions, choose_pairs, collect_samples
 from prefboost.reporting.sections import Section
 from prefboost.runs.report.sources import ReportSources
 
@@ -80,11 +80,11 @@ def choose_samples(sources: ReportSources, limit: int) -> Samples | None:
     }
     each = max(1, limit // max(1, len(pairs) + len(completions)))
     parts = [
-        (sample_completions(frames, name, each), max(frame["prompt_id"].n_unique() for frame in frames.values()))
+        (choose_completions(frames, name, each), max(frame["prompt_id"].n_unique() for frame in frames.values()))
         for name, frames in completions.items()
     ]
     return collect_samples(
-        [*parts, *((sample_pairs(frame, name, each), frame.height) for name, frame in pairs.items())]
+        [*parts, *((choose_pairs(frame, name, each), frame.height) for name, frame in pairs.items())]
     )
 
 
