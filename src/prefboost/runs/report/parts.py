@@ -78,6 +78,7 @@ def choose_samples(sources: ReportSources, limit: int) -> Samples | None:
         for name, training in run.trainings.items()
         if training.pairs is not None and training.pairs.height
     }
+    # Equal shares, so that the pairs of a large file do not crowd out the completions of a few prompts.
     each = max(1, limit // max(1, len(pairs) + len(completions)))
     parts = [
         (choose_completions(frames, name, each), max(frame["prompt_id"].n_unique() for frame in frames.values()))

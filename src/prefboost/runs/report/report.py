@@ -68,6 +68,7 @@ def report(
     target, folders = Path(out), [Path(path) for path in paths]
     guard_page(target, folders)
     sources = read_sources(folders)
+    # A final page is not read again: a browser would lose its place and the filters that are set.
     running = any(run.running for run in sources.runs)
     sections = list(build_parts(sources, samples))
     missing = list_missing(sources, {section.title for section in sections})
