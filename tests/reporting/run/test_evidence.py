@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prefboost.diagnosis.controllability import ControllabilityReport, GoalResponse
+from prefboost.diagnosis.frontier import PolicyPoint, measure_frontier
 from prefboost.diagnosis.unlearning import BucketChange, ModelChange, UnlearningReport
 from prefboost.reporting.run.evidence import (
+    build_frontier_section,
     build_goal_response_section,
     build_unlearning_section,
     label_bucket,
+    list_leads,
     state_diagnoses,
 )
 from prefboost.statistics import Interval
@@ -16,7 +21,7 @@ VALUE = Interval(5.0, 4.0, 6.0, 0.95, 20, 10)
 FALL = Interval(-5.0, -6.0, -4.0, 0.95, 20, 10)
 
 
-def diagnoses(slope: Interval = VALUE, displaced: bool = False) -> dict[str, dict[str, object]]:
+def diagnoses(slope: Interval = VALUE, displaced: bool = False) -> dict[str, dict[str, Any]]:
     goals = tuple(GoalResponse(goal, VALUE, VALUE, goal > 7) for goal in (1.0, 10.0))
     control = ControllabilityReport(goals, slope, VALUE, VALUE, VALUE, None, {}, None, {})
     buckets = tuple(BucketChange("rejected", *ends, FALL, FALL, 0.9) for ends in ((None, 4.0), (4.0, None)))
@@ -50,6 +55,43 @@ def test_sentences_follow_from_the_figures() -> None:
     assert sentences[0].startswith("control: the policy follows the goal: +5.00")
     assert "best scored rejected completions by -5.00" in sentences[1] and "displaces likelihood" in sentences[2]
     assert "does not visibly follow" in next(state_diagnoses(diagnoses(Interval(0.1, -0.1, 0.3, 0.95, 20, 10))))
+
+
+def frontier(start: float | None = 4.0, seeds: int = 1) -> dict[str, Any]:
+    points = [
+        PolicyPoint(arm, str(steps), seed, {"p": score, "q": score + 1}, {"p": kl, "q": kl})
+        for arm, lead in (("dpo", 0.0), ("ra", 1.0))
+        for steps, kl, score in ((100, 2.0, 5.0 + lead), (200, 6.0, 7.0 + lead))
+        for seed in range(seeds)
+    ]
+    begin = None if start is None else {"p": start, "q": start}
+    return {"diagnosis": "frontier", **measure_frontier(points, begin).record()}
+
+
+def test_arms_are_joined_over_kl_and_compared_at_equal_kl() -> None:
+    section = build_frontier_section("", frontier())
+    values = section.plots[0].spec["data"]["values"]
+    assert [(row["series"], row["x"]) for row in values] == [
+        ("start model", 0.0), ("dpo", 2.0), ("dpo", 6.0), ("ra", 2.0), ("ra", 6.0)
+    ]  # fmt: skip
+    leads, points = section.tables
+    assert leads.rows[0][:2] == ("ra", "dpo") and leads.rows[0][-1] == "undecided (one seed)"
+    assert any(row[5].startswith("+1.00") for row in leads.rows[1:])
+    assert points.rows[0][:2] == ("dpo", "100")
+    assert "One training per setting" in section.notes[0]
+    assert "One training per setting" not in build_frontier_section("a", frontier(seeds=2)).notes[0]
+    assert next(state_diagnoses({"f": frontier()})).startswith("f: ra less dpo at equal KL: +")
+
+
+def test_arms_without_a_common_kl_are_not_compared() -> None:
+    points = [
+        PolicyPoint(arm, str(kl), 0, {"p": 5.0}, {"p": kl})
+        for arm, kls in (("dpo", (1.0, 2.0)), ("ra", (8.0, 9.0)))
+        for kl in kls
+    ]
+    record = {"diagnosis": "frontier", **measure_frontier(points).record()}
+    assert [cells[0] for lead in record["leads"] for cells in list_leads(lead)] == ["no KL that both reach"]
+    assert not list(state_diagnoses({"f": record}))
 
 
 def test_without_a_diagnosis_there_is_no_section() -> None:

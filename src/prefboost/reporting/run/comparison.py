@@ -7,6 +7,7 @@ from typing import Any
 
 from prefboost.reporting.intervals import read_interval
 from prefboost.reporting.plots import Axes, IntervalPoint, Plot, plot_interval_rows, plot_intervals
+from prefboost.reporting.run.evidence import build_frontier_section
 from prefboost.reporting.sections import Mark, ReportColumn, ReportTable, Section, Strip
 from prefboost.statistics import Interval
 
@@ -44,13 +45,16 @@ def build_comparison_sections(comparisons: Mapping[str, Record]) -> Iterator[Sec
             value = read_interval(figure["value"])
             if value is not None:
                 values.setdefault((figure["arm"], figure["setting"]), {})[figure["measure"]] = value
+        # Results of earlier versions have no frontier: their arms are drawn at their two settings alone.
+        if record.get("frontier") is not None:
+            yield build_frontier_section(name if of else "", record["frontier"], number)
         points = [
             IntervalPoint(f"{arm}, {setting}", by_measure["kl"].estimate, by_measure["score"], by_measure["kl"])
             for (arm, setting), by_measure in values.items()
-            if {"kl", "score"} <= by_measure.keys()
+            if {"kl", "score"} <= by_measure.keys() and record.get("frontier") is None
         ]
         if points:
-            plot = plot_intervals(f"frontier{suffix}", "Score against KL", points, _KL)
+            plot = plot_intervals(f"frontier-{number}", "Score against KL", points, _KL)
             yield Section(f"Score against KL{of}", ("Intervals: 95 %, over seeds and prompts.",), plots=(plot,))
         measures = list(dict.fromkeys(measure for by_measure in values.values() for measure in by_measure))
         rows = tuple(

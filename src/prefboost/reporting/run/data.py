@@ -52,6 +52,8 @@ def build_data_section(runs: Sequence[RunRecord]) -> Section | None:
         tables.append(ReportTable(columns, tuple(rejected), caption="rejected or shortened rows, by reason"))
     for run in runs:
         if run.inspection is not None:
+            counts = f"{run.inspection.rows:,} rows of {run.inspection.prompts:,} prompts"
+            notes.append(f"{run.name} trains on {counts}.")
             tables += list_findings_tables(run.inspection, f"lints of the pairs of {run.name}")
             notes += [] if run.inspection.findings else [f"No lint found anything in the pairs of {run.name}."]
-    return Section("Data card", tuple(notes), tables=tuple(tables)) if tables else None
+    return Section("Data card", tuple(notes), tables=tuple(tables)) if tables or notes else None

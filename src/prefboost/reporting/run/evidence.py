@@ -7,10 +7,17 @@ from typing import Any
 
 from prefboost.reporting.intervals import read_interval
 from prefboost.reporting.plots import Axes, IntervalPoint, plot_interval_rows, plot_intervals
-from prefboost.reporting.sections import ReportColumn, ReportTable, Section
+from prefboost.reporting.sections import ReportColumn, ReportTable, Section, number_columns
 from prefboost.statistics import Interval
 
-__all__ = ["build_goal_response_section", "build_unlearning_section", "label_bucket", "state_diagnoses"]
+__all__ = [
+    "build_frontier_section",
+    "build_goal_response_section",
+    "build_unlearning_section",
+    "label_bucket",
+    "list_leads",
+    "state_diagnoses",
+]
 
 Record = Mapping[str, Any]
 
@@ -34,6 +41,13 @@ def state_diagnoses(diagnoses: Mapping[str, Record]) -> Iterator[str]:
             slope = _read(record["slope"])
             follows = "follows the goal" if slope.low > 0 else "does not visibly follow the goal"
             yield f"{name}: the policy {follows}: {slope.format(signed=True)} points per point asked for."
+        elif record["diagnosis"] == "frontier":
+            yield from (
+                f"{name}: {lead['arm']} less {lead['against']} at equal KL: "
+                f"{_read(lead['average']).format(signed=True)}, {lead['verdict']}."
+                for lead in record["leads"]
+                if lead["average"] is not None
+            )
         elif record["diagnosis"] == "unlearning":
             for model in record["models"]:
                 rejected = [bucket for bucket in model["buckets"] if bucket["side"] != "chosen"]
@@ -104,6 +118,50 @@ def build_unlearning_section(diagnoses: Mapping[str, Record]) -> Section | None:
     plot = plot_interval_rows("unlearning", "Change of the log-prob by score", points, "nats per completion")
     note = "Against the start model, under the prompts that the policy was trained on. Intervals: 95 %, over prompts."
     return Section("Unlearning by score", (note,), plots=(plot,), tables=(ReportTable(columns, tuple(rows)),))
+
+
+def build_frontier_section(name: str, record: Record, number: int = 1) -> Section:
+    """Build score against KL of all arms, and their comparison at equal KL.
+
+    Args:
+        name: of the file or folder; "" where the page has one frontier.
+        record: of `prefboost.diagnosis.frontier.FrontierReport`.
+        number: tells the figures of several frontiers apart.
+    """
+    start = read_interval(record["start"])
+    points = [IntervalPoint(point["arm"], _read(point["kl"]).estimate, _read(point["score"]), _read(point["kl"]))
+              for point in record["points"]]  # fmt: skip
+    if start is not None:
+        points.insert(0, IntervalPoint("start model", 0.0, start))
+    axes = Axes("KL to the start model, nats per completion", "score")
+    plot = plot_intervals(f"frontier-{number}", "Score against KL", points, axes, joined=True)
+    seeds = "" if record["seeds"] > 1 else " One training per setting: another seed may change more than they say."
+    note = f"Points of an arm are its checkpoints, betas or learning rates. Intervals: 95 %, over prompts.{seeds}"
+    rows = tuple((point["arm"], point["setting"], _read(point["kl"]).format(), _read(point["score"]).format())
+                 for point in record["points"])  # fmt: skip
+    columns = (ReportColumn("arm"), ReportColumn("setting"), *number_columns("KL, nats", "score"))
+    leads = tuple(
+        (lead["arm"], lead["against"], *cells)
+        for lead in record["leads"]
+        for cells in list_leads(lead)
+    )  # fmt: skip
+    headings = (ReportColumn("arm"), ReportColumn("against"), ReportColumn("at KL"),
+                *number_columns("score", "other score", "lead"), ReportColumn("verdict"))  # fmt: skip
+    compared = ReportTable(headings, leads, caption="at equal KL, interpolated between the points of an arm")
+    title = f"Score against KL of {name}" if name else "Score against KL"
+    return Section(title, (note,), plots=(plot,), tables=(*([compared] if leads else []), ReportTable(columns, rows)))
+
+
+def list_leads(lead: Record) -> Iterator[tuple[str, ...]]:
+    """List an arm's lead at single KLs and on average; one line that there is none where no KL is shared."""
+    average = read_interval(lead["average"])
+    if average is None:
+        yield ("no KL that both reach", "–", "–", "–", "–")
+        return
+    yield (f"average, {lead['low']:.3g} to {lead['high']:.3g}", "–", "–", average.format(signed=True), lead["verdict"])
+    for kl, (ours, theirs, difference) in lead["at"].items():
+        scores = (_read(each).format() for each in (ours, theirs))
+        yield (f"{float(kl):.3g}", *scores, _read(difference).format(signed=True), "")
 
 
 def label_bucket(bucket: Record) -> str:

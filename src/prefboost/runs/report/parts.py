@@ -13,7 +13,12 @@ from prefboost.reporting.run.comparison import (
 )
 from prefboost.reporting.run.curves import build_curves_section
 from prefboost.reporting.run.data import build_data_section
-from prefboost.reporting.run.evidence import build_goal_response_section, build_unlearning_section, state_diagnoses
+from prefboost.reporting.run.evidence import (
+    build_frontier_section,
+    build_goal_response_section,
+    build_unlearning_section,
+    state_diagnoses,
+)
 from prefboost.reporting.run.outcome import (
     build_cost_by_stage_section,
     build_rounds_section,
@@ -49,6 +54,10 @@ def build_parts(sources: ReportSources, samples: int) -> Iterator[Section]:
     runs = sources.runs
     yield from build_comparison_sections(sources.comparisons)
     yield from build_demo_sections(sources.demos)
+    frontiers = {name: each for name, each in sources.diagnoses.items() if each["diagnosis"] == "frontier"}
+    several = len(frontiers) + len(sources.comparisons) > 1
+    for number, (name, record) in enumerate(frontiers.items(), 1 + len(sources.comparisons)):
+        yield build_frontier_section(name if several else "", record, number)
     for part in (build_rounds_section(runs), build_goal_response_section(sources.diagnoses),
                  build_unlearning_section(sources.diagnoses)):  # fmt: skip
         if part is not None:
@@ -90,7 +99,7 @@ def choose_samples(sources: ReportSources, limit: int) -> Samples | None:
 
 
 _MAKERS = {
-    "Score against KL": "prefboost reproduce reward_augmented",
+    "Score against KL": "prefboost diagnose frontier PROMPTS start=MODEL arms.NAME=[RUN,...] -o RUN/frontier.json",
     "Goal response": "prefboost diagnose controllability SCORED -o RUN/controllability.json",
     "Unlearning by score": "prefboost diagnose unlearning PAIRS MODEL start=MODEL -o RUN/unlearning.json",
     "Win rates": "prefboost evaluate MODEL benchmarks=[alpaca_eval] judge=MODEL",
@@ -106,4 +115,4 @@ _MAKERS = {
 def list_missing(sources: ReportSources, titles: set[str]) -> dict[str, str]:
     """List parts without data, with the command that makes them."""
     present = {*titles, *(["Win rates"] if sources.evaluations else [])}
-    return {part: command for part, command in _MAKERS.items() if part not in present}
+    return {part: command for part, command in _MAKERS.items() if not any(title.startswith(part) for title in present)}
