@@ -16,10 +16,8 @@ from prefboost.cli.printing import format_columns, print_report
 from prefboost.cli.terminal import open_output
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from prefboost.runs.augment.augment import Preview
-    from prefboost.runs.augment.settings import Augment, AugmentReport
+    from prefboost.runs.augment.settings import AugmentReport
 
 __all__ = ["augment_command"]
 
@@ -65,12 +63,17 @@ def augment_command(
     The same command resumes after an interruption. Settings are those of a recipe (`prefboost explain pair`, `relabel`,
     `condition`, `scale`, `select`), and those of the source under `data`.
     """
+    from prefboost.cli.overrides import read_overrides
     from prefboost.errors import SettingsError
     from prefboost.recipes.source_arguments import read_source
     from prefboost.runs.augment.augment import augment, preview
+    from prefboost.runs.augment.settings import Augment
 
     data, others = read_source(source, overrides or [])
-    settings = _read_settings(others, {"format": format_, "tokenizer": tokenizer})
+    # As JSON, so that YAML does not read the name of a tokenizer as a number or a list.
+    flags = {"format": format_, "tokenizer": tokenizer}
+    flagged = [f"{name}={json.dumps(value)}" for name, value in flags.items() if value is not None]
+    settings = read_overrides(Augment, [*flagged, *others], base=Augment().model_dump(mode="json"))
     if dry_run:
         sample = preview(data, settings)
         print_report({**sample.report.as_json(), "rows": list(sample.rows)}, _list_preview(sample), as_json=as_json)
@@ -85,21 +88,18 @@ def augment_command(
         print_report(report.as_json(), _list_report(report), as_json=as_json)
 
 
-def _read_settings(overrides: list[str], flags: Mapping[str, str | None]) -> Augment:
-    from prefboost.cli.overrides import read_overrides
-    from prefboost.runs.augment.settings import Augment
-
-    # As JSON, so that YAML does not read the name of a tokenizer as a number or a list.
-    flagged = [f"{name}={json.dumps(value)}" for name, value in flags.items() if value is not None]
-    return read_overrides(Augment, [*flagged, *overrides], base=Augment().model_dump(mode="json"))
-
-
 def _list_report(report: AugmentReport) -> Iterator[str]:
     yield from report.messages
     if report.skipped:
         yield f"{report.out} exists already, written by the same command: nothing to do"
     yield from _list_counts(report)
-    yield f"read as        {_describe_guess(report)}"
+    columns = [
+        f"{part}={format_columns(list(column) if isinstance(column, dict) else column)}"
+        for part, column in report.guess.items()
+        if part != "shape" and column not in (None, "", [], {}, ())
+    ]
+    shape = report.guess.get("shape", "?")
+    yield f"read as        {shape}: {' '.join(columns)} (change with columns.NAME=COLUMN)"
     splits = ", ".join(f"{split} {rows:,}" for split, rows in report.splits.items())
     yield f"written        {report.out} (format {report.format}; {splits})"
     if report.rejects_path:
@@ -136,15 +136,6 @@ def _list_preview(sample: Preview) -> Iterator[str]:
         for side in ("prompt", "chosen", "rejected"):
             for message in row[side]:
                 yield f"  {side:<9} {message['role']:<10} {_shorten(message['content'])}"
-
-
-def _describe_guess(report: AugmentReport) -> str:
-    columns = [
-        f"{part}={format_columns(list(column) if isinstance(column, dict) else column)}"
-        for part, column in report.guess.items()
-        if part != "shape" and column not in (None, "", [], {}, ())
-    ]
-    return f"{report.guess.get('shape', '?')}: {' '.join(columns)} (change with columns.NAME=COLUMN)"
 
 
 def _shorten(text: Any, most: int = 200) -> str:

@@ -77,8 +77,7 @@ class Conversation:
         """Answer a line: a command with its effect, other text with the model's words, piece by piece."""
         if line.startswith("/"):
             name, _, rest = line[1:].partition(" ")
-            command = _COMMANDS.get(name)
-            yield command(self, rest.strip()) if command else f"no command /{name}; {_HELP}"
+            yield self.obey(name, rest.strip())
             return
         front = [_message("system", self.system)] if self.system else []
         turns = [*self.turns, _message("user", line)]
@@ -93,6 +92,29 @@ class Conversation:
         # Chat templates drop the thoughts of earlier turns, and so does training on several turns.
         self.turns = [*turns, _message("assistant", answer_of("".join(pieces)))]
 
+    def obey(self, command: str, text: str) -> str:
+        """Carry out a command (goal, system, reset or quit) and return its effect in words."""
+        match command:
+            case "goal":
+                try:
+                    goal = float(text) if text else None
+                except ValueError:
+                    goal = math.nan
+                if goal is not None and not math.isfinite(goal):
+                    return f"{text!r} is not a number; write e.g. /goal 3"
+                self.goal = goal
+                return f"[asks for: {self.asked}]"
+            case "system":
+                self.system = text
+                return "[system message set]" if text else "[no system message]"
+            case "reset":
+                self.turns = []
+                return "[a new conversation]"
+            case "quit":
+                self.over = True
+                return "[bye]"
+        return f"no command /{command}; {_HELP}"
+
 
 def _message(role: str, content: str) -> dict[str, Any]:
     return {"role": role, "content": content, "extra": None}
@@ -106,37 +128,3 @@ def _lines(at_terminal: bool, mark: Callable[[], str]) -> Iterable[str]:
             return
         if line.strip():
             yield line.strip()
-
-
-def _set_goal(talk: Conversation, text: str) -> str:
-    try:
-        goal = float(text) if text else None
-    except ValueError:
-        goal = math.nan
-    if goal is not None and not math.isfinite(goal):
-        return f"{text!r} is not a number; write e.g. /goal 3"
-    talk.goal = goal
-    return f"[asks for: {talk.asked}]"
-
-
-def _set_system(talk: Conversation, text: str) -> str:
-    talk.system = text
-    return "[system message set]" if text else "[no system message]"
-
-
-def _reset(talk: Conversation, text: str) -> str:
-    talk.turns = []
-    return "[a new conversation]"
-
-
-def _quit(talk: Conversation, text: str) -> str:
-    talk.over = True
-    return "[bye]"
-
-
-_COMMANDS: dict[str, Callable[[Conversation, str], str]] = {
-    "goal": _set_goal,
-    "system": _set_system,
-    "reset": _reset,
-    "quit": _quit,
-}

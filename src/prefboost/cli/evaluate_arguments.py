@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +46,10 @@ def read_evaluate(
             "no completions to judge are named", remedy="give completions and --baseline, a model, or --verdicts FILE"
         )
     listed, others = split_overrides(overrides, ("benchmarks",))
-    kinds = _read_benchmarks(listed) or ["alpaca_eval"]
+    value = apply_overrides(Document({}), listed).values.get("benchmarks", [])
+    kinds = ([value] if isinstance(value, str) else value) or ["alpaca_eval"]
+    if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
+        raise SettingsError(f"benchmarks is {value!r}", remedy="write benchmarks=[alpaca_eval,pairwise]")
     files_of_alpaca = {} if baseline is None else {"prompts": str(baseline), "baseline": str(baseline)}
     models = [_read_engine(text) for text in contestants if text not in files]
     values = {
@@ -73,66 +75,43 @@ def _read_engine(text: str) -> dict[str, Any]:
     return dict(parse(text).values) if text.startswith("{") else dict(parse_engine(text))
 
 
-def _read_benchmarks(overrides: Sequence[str]) -> list[str]:
-    """Read the kinds of ``benchmarks=[alpaca_eval,pairwise]``."""
-    from prefboost.recipes.documents import Document, apply_overrides
-
-    value = apply_overrides(Document({}), overrides).values.get("benchmarks", [])
-    kinds = [value] if isinstance(value, str) else value
-    if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
-        raise SettingsError(f"benchmarks is {value!r}", remedy="write benchmarks=[alpaca_eval,pairwise]")
-    return kinds
-
-
 def _list_names(
     kinds: Sequence[str], models: Sequence[Mapping[str, Any]], *, judge_stands_alone: bool
 ) -> dict[str, Branch]:
     """List the names that evaluate understands; later entries go before earlier ones of the same name."""
     from prefboost.engines.kinds import ENGINES
+    from prefboost.evaluation.kinds import BENCHMARKS
     from prefboost.runs.evaluate.settings import Answering, Evaluate
+
+    def place_judge(key: str, value: str) -> list[str]:
+        # judge=MODEL stands for the settings of an engine.
+        if key != "judge" or value.startswith("{"):
+            return [f"{key}={value}"]
+        return [f"judge.{name}={part}" for name, part in _read_engine(value).items()]
+
+    def place_engine(key: str, value: str) -> list[str]:
+        # engine.KEY is a setting of every model that has it.
+        rest = key.partition(".")[2]
+        places = [at for at, model in enumerate(models) if _has_field(ENGINES.get(str(model.get("kind"))), rest)]
+        return [f"models.{at}.{rest}={value}" for at in places]
+
+    def place_benchmark(key: str, value: str) -> list[str]:
+        # BENCHMARK.KEY is a setting of that one, rules.KEY of AlpacaEval, mode of every one that has it.
+        first, _, rest = key.partition(".")
+        named = {"rules": ["alpaca_eval"], "mode": [kind for kind in kinds if _has_field(BENCHMARKS.get(kind), "mode")]}
+        places = [at for at, kind in enumerate(kinds) if kind in named.get(first, [first])]
+        return [f"benchmarks.{at}.{rest or key}={value}" for at in places]
 
     engine_names = ["kind", *(name for engine in ENGINES.values() for name in engine.model_fields)]
     return {
         **(dict.fromkeys(engine_names, "judge.") if judge_stands_alone else {}),
         **dict.fromkeys(Answering.model_fields, "answering."),
         **dict.fromkeys(Evaluate.model_fields, ""),
-        **dict.fromkeys((*kinds, "rules", "mode"), partial(_place_benchmark, kinds)),
-        "engine": partial(_place_engine, models),
-        "judge": _place_judge,
+        **dict.fromkeys((*kinds, "rules", "mode"), place_benchmark),
+        "engine": place_engine,
+        "judge": place_judge,
         "goal": lambda key, value: [f"goals=[{value}]"] if key == "goal" else [],
     }
-
-
-def _place_judge(key: str, value: str) -> list[str]:
-    """Write ``judge=MODEL`` as the settings of an engine."""
-    if key != "judge" or value.startswith("{"):
-        return [f"{key}={value}"]
-    return [f"judge.{name}={part}" for name, part in _read_engine(value).items()]
-
-
-def _place_engine(models: Sequence[Mapping[str, Any]], key: str, value: str) -> list[str]:
-    """Write ``engine.KEY`` as a setting of every model that has it."""
-    from prefboost.engines.kinds import ENGINES
-
-    rest = key.partition(".")[2]
-    places = [at for at, model in enumerate(models) if _has_field(ENGINES.get(str(model.get("kind"))), rest)]
-    return [f"models.{at}.{rest}={value}" for at in places]
-
-
-def _place_benchmark(kinds: Sequence[str], key: str, value: str) -> list[str]:
-    """Write ``BENCHMARK.KEY`` as a setting of it, ``rules.KEY`` of AlpacaEval, ``mode`` of every one that has it."""
-    first, _, rest = key.partition(".")
-    places = [at for at, kind in enumerate(kinds) if _is_meant(kind, first)]
-    return [f"benchmarks.{at}.{rest or key}={value}" for at in places]
-
-
-def _is_meant(kind: str, name: str) -> bool:
-    """Tell whether a name stands for a setting of a benchmark."""
-    from prefboost.evaluation.kinds import BENCHMARKS
-
-    if name == "rules":
-        return kind == "alpaca_eval"
-    return name == kind or (name == "mode" and _has_field(BENCHMARKS.get(kind), "mode"))
 
 
 def _has_field(settings: type[Settings] | None, path: str) -> bool:

@@ -40,7 +40,12 @@ def explain_command(
         return
     page = replace(explain.explain(root, below), path=path)
     if as_json:
-        print_json(_record_page(page))
+        settings = [
+            {"name": each.name, "holds": each.holds, "default": each.default, "about": each.description}
+            for each in page.settings
+        ]
+        facts = {"path": page.path, "about": page.about, "holds": page.holds, "default": page.default}
+        print_json({**facts, "settings": settings, "kinds": dict(page.arms)})
         return
     _print_page(page)
 
@@ -60,21 +65,6 @@ def _find_root(path: str) -> tuple[type[Settings], str]:
     if first in Augment.model_fields and first not in RECIPES[OFFLINE].model_fields:
         return Augment, path
     return (RECIPES[first], rest) if first in RECIPES else (RECIPES[OFFLINE], path)
-
-
-def _record_page(page: Page) -> dict[str, object]:
-    settings = [
-        {"name": each.name, "holds": each.holds, "default": each.default, "about": each.description}
-        for each in page.settings
-    ]
-    return {
-        "path": page.path,
-        "about": page.about,
-        "holds": page.holds,
-        "default": page.default,
-        "settings": settings,
-        "kinds": dict(page.arms),
-    }
 
 
 def _print_page(page: Page) -> None:

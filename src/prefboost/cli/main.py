@@ -127,7 +127,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Only the module of this verb is imported.
     called = next((argument for argument in arguments if not argument.startswith("-")), None)
     set_thread_environment(os.environ)  # OpenMP reads it when torch is loaded, which no verb has done yet
-    _log_to_stderr(logging.WARNING if "--quiet" in arguments else logging.INFO)
+    logger = logging.getLogger("prefboost")
+    # One handler, also where several commands run in one process.
+    logger.handlers = [handler for handler in logger.handlers if not isinstance(handler, _StderrLog)]
+    logger.addHandler(_StderrLog(logging.WARNING if "--quiet" in arguments else logging.INFO))
+    logger.setLevel(logging.INFO)
     try:
         with _show_errors(debug), _show_warnings():
             _build_application(called, debug)(arguments, prog_name="prefboost")
@@ -137,6 +141,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _build_application(called: str | None, debug: bool) -> typer.Typer:
+    def guard(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def run_guarded(*args: Any, **kwargs: Any) -> None:
+            with _show_errors(debug):
+                function(*args, **expand_paths(kwargs, streams=function.__name__ in STREAMING))
+
+        return run_guarded
+
     application = typer.Typer(
         name="prefboost",
         help="Turn scored preference data into a policy that can be asked for a score.",
@@ -148,7 +160,8 @@ def _build_application(called: str | None, debug: bool) -> typer.Typer:
     )
     application.callback()(_declare_options)
     for name, verb in VERBS.items():
-        function = _guard(_load(verb.reference), debug) if name == called else _do_nothing
+        # The others take their place in the list of verbs alone.
+        function = guard(_load(verb.reference)) if name == called else lambda: None
         application.command(name, short_help=verb.summary)(function)
     return application
 
@@ -168,23 +181,10 @@ def _declare_options(
     """Declare the options in front of the verb; `main` removes ``--debug``, which may be anywhere."""
 
 
-def _do_nothing() -> None:
-    """Take the place of a verb that is not called, in the list of verbs."""
-
-
 def _load(reference: str) -> Callable[..., Any]:
     module, _, name = reference.partition(":")
     function: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return function
-
-
-def _guard(function: Callable[..., Any], debug: bool) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def run_guarded(*args: Any, **kwargs: Any) -> None:
-        with _show_errors(debug):
-            function(*args, **expand_paths(kwargs, streams=function.__name__ in STREAMING))
-
-    return run_guarded
 
 
 @contextmanager
@@ -231,13 +231,6 @@ class _StderrLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line, without secrets."""
         _print_error(record.getMessage())
-
-
-def _log_to_stderr(level: int) -> None:
-    logger = logging.getLogger("prefboost")
-    logger.handlers = [handler for handler in logger.handlers if not isinstance(handler, _StderrLog)]
-    logger.addHandler(_StderrLog(level))
-    logger.setLevel(logging.INFO)
 
 
 def _describe_disk_fault(error: Exception) -> PrefboostError | None:

@@ -78,20 +78,19 @@ def _list_plan(stages: Sequence[StageStatus]) -> Iterator[str]:
 
 
 def _print_stage(did: StageOutcome) -> None:
-    # Flushed line by line: stages take hours, and whoever reads a pipe or a log file wants to see each as it ends.
-    for line in _list_stage(did):
-        print(line, flush=True)
-
-
-def _list_stage(did: StageOutcome) -> Iterator[str]:
     if did.why is None:
-        yield f"{did.stage:<20} skipped: nothing it depends on has changed"
-        return
-    why = "" if did.why == NEW else f" ({did.why})"
-    yield f"{did.stage:<20} {_describe_counts(did.notes)}  {did.seconds:,.1f} s{why}"
-    if did.notes.get("prompts dropped"):
-        yield f"{'':<20} {did.notes['prompts dropped']:,} prompts dropped: all their completions are the same"
-    yield from list_rejected({**did.notes.get("rejected", {}), **did.notes.get("dropped", {})}, indent=f"{'':<20} ")
+        lines = [f"{did.stage:<20} skipped: nothing it depends on has changed"]
+    else:
+        why = "" if did.why == NEW else f" ({did.why})"
+        lines = [f"{did.stage:<20} {_describe_counts(did.notes)}  {did.seconds:,.1f} s{why}"]
+        if did.notes.get("prompts dropped"):
+            reason = "prompts dropped: all their completions are the same"
+            lines.append(f"{'':<20} {did.notes['prompts dropped']:,} {reason}")
+        rejected = {**did.notes.get("rejected", {}), **did.notes.get("dropped", {})}
+        lines += list_rejected(rejected, indent=f"{'':<20} ")
+    # Flushed line by line: stages take hours, and whoever reads a pipe or a log file wants to see each as it ends.
+    for line in lines:
+        print(line, flush=True)
 
 
 def _describe_counts(notes: Mapping[str, Any]) -> str:
@@ -114,7 +113,10 @@ def _list_report(report: RunReport) -> Iterator[str]:
             continue
         gain = figures["gain"]
         against = f", {gain['estimate']:+.2f} {_format_interval(gain)} against start" if gain else ""
-        score = f"{_describe_goal(figures['goal'])}: {_format_estimate(figures['score'])}"
+        goal = figures["goal"]
+        goals = goal if isinstance(goal, Mapping) else {"": goal}
+        scores = ", ".join(f"{name} {value:g}".strip() for name, value in goals.items() if value is not None)
+        score = f"asked for {scores or 'nothing'}: {_format_estimate(figures['score'])}"
         yield f"{stage.removesuffix('/evaluate'):<10} {score}{against}; {figures['characters']:,.0f} characters"
     yield f"run folder: {report.folder}"
     if report.model is not None:
@@ -127,13 +129,6 @@ def _describe_accuracy(figures: Mapping[str, Any]) -> str:
         low, high = figures["bounds"]
         return f"withheld, between {low:.2f} and {high:.2f}, since too many pairs have no scores; {baseline}"
     return f"{_format_estimate(figures['accuracy'])}; {baseline}"
-
-
-def _describe_goal(goal: Any) -> str:
-    if goal is None:
-        return "asked for nothing"
-    aspects = goal if isinstance(goal, Mapping) else {"": goal}
-    return "asked for " + ", ".join(f"{name} {value:g}".strip() for name, value in aspects.items())
 
 
 def _format_estimate(interval: Mapping[str, Any]) -> str:

@@ -107,6 +107,8 @@ def _count(pairs: Table, out: Path) -> dict[str, Any]:
 
 
 def _list_counts(pairs: Table, counts: Mapping[str, Any]) -> Iterator[str]:
+    import polars as pl
+
     spent: Mapping[str, float] = counts["spent"]
     yield f"{counts['pairs']:,} pairs of {counts['prompts']:,} prompts: {counts['out']}"
     dollars = f", ${spent['dollars']:,.4f}" if spent["dollars"] else ""
@@ -116,7 +118,9 @@ def _list_counts(pairs: Table, counts: Mapping[str, Any]) -> Iterator[str]:
         f"spent: {spent['requests']:,} calls, {spent['prompt_tokens']:,} tokens read, "
         f"{spent['tokens']:,} written{dollars}{each}"
     )
-    examples = _find_examples(pairs)
+    # The first offending value of every reason says more than its name.
+    first = pl.col("found").drop_nulls().first()
+    examples = dict(pairs.rejects.group_by("reason", maintain_order=True).agg(first).iter_rows())
     proposed = counts["pairs"] + sum(counts["rejected"].values())
     for reason, count in counts["rejected"].items():
         yield from list_rejected({reason: count}, total=proposed)
@@ -124,11 +128,3 @@ def _list_counts(pairs: Table, counts: Mapping[str, Any]) -> Iterator[str]:
             yield f"    e.g. {' '.join(str(examples[reason]).split())[:110]}"
     if counts["rejects"]:
         yield f"rejects: {counts['rejects']}"
-
-
-def _find_examples(pairs: Table) -> dict[str, Any]:
-    """Return the first offending value of every reason for which a pair was rejected."""
-    import polars as pl
-
-    first = pl.col("found").drop_nulls().first()
-    return dict(pairs.rejects.group_by("reason", maintain_order=True).agg(first).iter_rows())

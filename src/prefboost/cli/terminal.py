@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,15 @@ def escape_unprintable() -> None:
 
     The escapes are those of JSON, so that a document that is printed with ``--json`` stays one.
     """
-    codecs.register_error("json_escapes", _escape_as_json)
+
+    def escape_as_json(error: UnicodeError) -> tuple[str, int]:
+        if not isinstance(error, UnicodeEncodeError):
+            raise error
+        text = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+        units = [int.from_bytes(text[at : at + 2], "big") for at in range(0, len(text), 2)]
+        return "".join(f"\\u{unit:04x}" for unit in units), error.end
+
+    codecs.register_error("json_escapes", escape_as_json)
     for stream in (sys.stdout, sys.stderr):
         encoding = str(getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "").replace("_", "")
         if encoding not in ("utf8", "utf8sig") and hasattr(stream, "reconfigure"):
@@ -46,7 +54,13 @@ def expand_paths(options: Mapping[str, Any], *, streams: bool = False) -> dict[s
             "rows cannot be written to standard output: this verb keeps its progress beside its rows, to resume there",
             remedy="name a file or folder: -o FILE (-o ./- for a file of that name)",
         )
-    return {name: _expand(value) if isinstance(value, Path) else value for name, value in options.items()}
+    expanded = dict(options)
+    for name, value in options.items():
+        # A file may be called ~somebody, who does not exist.
+        if isinstance(value, Path):
+            with suppress(RuntimeError):
+                expanded[name] = value.expanduser()
+    return expanded
 
 
 @contextmanager
@@ -68,18 +82,3 @@ def open_output(out: Path) -> Iterator[Path]:
         with waiting.open("rb") as rows:
             shutil.copyfileobj(rows, sys.stdout.buffer)
         sys.stdout.buffer.flush()
-
-
-def _expand(path: Path) -> Path:
-    try:
-        return path.expanduser()
-    except RuntimeError:  # ~somebody who does not exist: a file may be called so
-        return path
-
-
-def _escape_as_json(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    text = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
-    units = [int.from_bytes(text[at : at + 2], "big") for at in range(0, len(text), 2)]
-    return "".join(f"\\u{unit:04x}" for unit in units), error.end

@@ -45,9 +45,21 @@ def train_command(
     from prefboost.runs.pipelines.offline import forecast_recipe
     from prefboost.runs.pipelines.run import run_recipe
 
+    def print_steps(prepared: PairCounts) -> None:
+        # Printed as soon as the data are ready: the forecast that follows takes minutes.
+        for step in prepared.steps:
+            print(f"{step['verb']:<10} {step['rows_in']:>10,} -> {step['rows_out']:>10,}")
+            for line in _list_counts(step["rejected"]):
+                print(line)
+
+    def print_change(outcome: StageOutcome) -> None:
+        # A stage that was not done yet needs no reason.
+        if outcome.why not in (None, "not done yet", "begun and not finished"):
+            print(f"{outcome.stage} done again: {outcome.why}", flush=True)
+
     loaded = load(recipe, overrides or [])
     if dry_run:
-        prepared, forecast = forecast_recipe(loaded, None if as_json else _print_steps)
+        prepared, forecast = forecast_recipe(loaded, None if as_json else print_steps)
         record = {**asdict(prepared), "training": forecast.record()}
         print_report(record, forecast.lines(), as_json=as_json)
         return
@@ -55,24 +67,10 @@ def train_command(
     with open_progress(hidden=quiet or not executor.leads) as progress:
         report = run_recipe(
             loaded, runs_dir / loaded.name, executor=executor, progress=progress,
-            tell=_print_change if executor.leads and not as_json else lambda _: None,
+            tell=print_change if executor.leads and not as_json else lambda _: None,
         )  # fmt: skip
     if executor.leads:
         print_report(asdict(report), _list_report(report, runs_dir / loaded.name), as_json=as_json)
-
-
-def _print_change(outcome: StageOutcome) -> None:
-    """Print why a stage is repeated; a stage that was not done yet needs no reason."""
-    if outcome.why not in (None, "not done yet", "begun and not finished"):
-        print(f"{outcome.stage} done again: {outcome.why}", flush=True)
-
-
-def _print_steps(prepared: PairCounts) -> None:
-    # Printed as soon as the data are ready: the forecast that follows takes minutes.
-    for step in prepared.steps:
-        print(f"{step['verb']:<10} {step['rows_in']:>10,} -> {step['rows_out']:>10,}")
-        for line in _list_counts(step["rejected"]):
-            print(line)
 
 
 def _list_counts(counts: Mapping[str, int]) -> Iterator[str]:
