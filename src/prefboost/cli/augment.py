@@ -14,6 +14,7 @@ from prefboost.cli.bars import show_work
 from prefboost.cli.options import Quiet
 from prefboost.cli.printing import format_columns, print_report
 from prefboost.cli.terminal import open_output
+from prefboost.errors import SettingsError
 
 if TYPE_CHECKING:
     from prefboost.runs.augment.augment import Preview
@@ -64,15 +65,13 @@ def augment_command(
     `condition`, `scale`, `select`), and those of the source under `data`.
     """
     from prefboost.cli.overrides import read_overrides
-    from prefboost.errors import SettingsError
     from prefboost.recipes.source_arguments import read_source
-    from prefboost.runs.augment.augment import augment, preview
-    from prefboost.runs.augment.settings import Augment
+    from prefboost.runs.augment.augment import Augment, augment, preview
 
     data, others = read_source(source, overrides or [])
     # As JSON, so that YAML does not read the name of a tokenizer as a number or a list.
-    flags = {"format": format_, "tokenizer": tokenizer}
-    flagged = [f"{name}={json.dumps(value)}" for name, value in flags.items() if value is not None]
+    flags = [("format", format_), ("tokenizer", tokenizer)]
+    flagged = [f"{name}={json.dumps(value)}" for name, value in flags if value is not None]
     settings = read_overrides(Augment, [*flagged, *others], base=Augment().model_dump(mode="json"))
     if dry_run:
         sample = preview(data, settings)
