@@ -1,8 +1,18 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.reporting.sections import ReportColumn, ReportTable, Section, number_columns, write_markdown
+from prefboost.reporting.figures import Curve
+from prefboost.reporting.sections import (
+    Lines,
+    ReportColumn,
+    ReportTable,
+    Section,
+    number_columns,
+    plot_lines,
+    write_markdown,
+)
 from prefboost.reporting.texts import flatten_text
+from prefboost.statistics import Interval
 
 
 def table(*cells: str) -> Section:
@@ -32,3 +42,19 @@ def test_columns_of_words_end_where_numbers_begin():
 
 def test_columns_of_numbers_are_set_to_the_right() -> None:
     assert list(number_columns("rows", "mean")) == [ReportColumn("rows", True), ReportColumn("mean", True)]
+
+
+def curves_of(*names: str) -> Section:
+    value = Interval(50.0, 40.0, 60.0, 0.95, 60, 30)
+    curves = tuple(Curve(name, {0.0: value, 1.0: value}) for name in names)
+    return Section("By length", lines=(Lines("length", "win rate, %", curves, ((0.0, "short"), (1.0, "long")), 50.0),))
+
+
+def test_curves_of_a_few_models_become_figures_and_those_of_many_stay() -> None:
+    few = plot_lines(curves_of("a", "b"), "figure")
+    assert not few.lines and [plot.name for plot in few.plots] == ["figure-1"]
+    axis = few.plots[0].spec["encoding"]["x"]["axis"]
+    assert axis == {"values": [0.0, 1.0], "labelExpr": '{"0": "short", "1": "long"}[datum.value]'}
+    assert any(layer.get("data") == {"values": [{"y": 50.0}]} for layer in few.plots[0].spec["layer"])
+    many = curves_of(*"abcdefg")
+    assert plot_lines(many, "figure") == many

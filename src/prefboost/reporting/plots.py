@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -56,12 +57,16 @@ class Axes:
         x, y: titles.
         zero: the y axis begins at 0.
         whole: the x axis has no ticks between whole numbers.
+        ticks: places on the x axis with their labels; none: round numbers.
+        reference: a value of y that is marked by a line.
     """
 
     x: str
     y: str
     zero: bool = False
     whole: bool = False
+    ticks: tuple[tuple[float, str], ...] = ()
+    reference: float | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,9 @@ def plot_intervals(
         corners = [{"x": end, "y": end} for end in (min(ends), max(ends))]
         layer.append({"data": {"values": corners}, "mark": {"type": "line", "strokeWidth": 6, "opacity": 0.6},
                       "encoding": {"color": {"value": "var(--line)"}, "order": {"field": "x"}}})  # fmt: skip
+    if axes.reference is not None:
+        layer.append({"data": {"values": [{"y": axes.reference}]}, "mark": {"type": "rule", "strokeDash": [3, 3]},
+                      "encoding": {"x": None, "color": {"value": "var(--faint)"}}})  # fmt: skip
     if joined:
         layer.append({"mark": {"type": "line", "strokeWidth": 1.6}, "encoding": {"order": {"field": "order"}}})
     layer.append({"mark": {"type": "rule", "strokeWidth": 1.4},
@@ -253,6 +261,10 @@ def _share_encoding(values: Sequence[Spec], series: Sequence[str], axes: Axes) -
     across: Spec = {"field": "x", "type": "quantitative", "title": axes.x, "scale": {"zero": False, "padding": 12}}
     if axes.whole:
         across["axis"] = {"tickMinStep": 1, "format": "d"}
+    if axes.ticks:
+        # An expression is code: labels enter it as JSON strings alone.
+        labels = json.dumps({f"{place:g}": label for place, label in axes.ticks})
+        across["axis"] = {"values": [place for place, _ in axes.ticks], "labelExpr": f"{labels}[datum.value]"}
     return {
         "data": {"values": numbered},
         "width": "container",

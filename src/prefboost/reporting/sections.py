@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prefboost.reporting.figures import Curve
-from prefboost.reporting.plots import Plot
+from prefboost.reporting.plots import Axes, IntervalPoint, Plot, plot_intervals
 from prefboost.reporting.samples import Samples
 from prefboost.reporting.texts import flatten_text
 
-__all__ = ["ReportColumn", "Lines", "Mark", "Section", "Strip", "ReportTable", "number_columns", "write_markdown"]
+__all__ = [
+    "ReportColumn",
+    "Lines",
+    "Mark",
+    "Section",
+    "Strip",
+    "ReportTable",
+    "number_columns",
+    "plot_lines",
+    "write_markdown",
+]
+
+_COLOURS = 6
+"""Curves that colours tell apart."""
 
 _MARKUP = re.compile(r"([\\`|<>\[\]*~])")
 
@@ -128,6 +141,26 @@ class Section:
 def number_columns(*names: str) -> Iterator[ReportColumn]:
     """Yield columns of numbers with these headings."""
     return (ReportColumn(name, number=True) for name in names)
+
+
+def plot_lines(section: Section, name: str) -> Section:
+    """Replace curves that need no script by interactive figures; those of many models stay, since colours are few.
+
+    Args:
+        section: of a page with a script.
+        name: beginning of the names of its figures.
+    """
+    few = [lines for lines in section.lines if len(lines.curves) <= _COLOURS]
+    plots = tuple(
+        plot_intervals(
+            f"{name}-{number}", f"{lines.y.partition(',')[0].capitalize()} by {lines.x}",
+            [IntervalPoint(curve.name, x, mean) for curve in lines.curves for x, mean in curve.points.items()],
+            Axes(lines.x, lines.y, ticks=lines.ticks, reference=lines.reference), joined=True,
+        )
+        for number, lines in enumerate(few, 1)
+    )  # fmt: skip
+    rest = tuple(lines for lines in section.lines if lines not in few)
+    return replace(section, lines=rest, plots=(*section.plots, *plots))
 
 
 def write_markdown(sections: Sequence[Section]) -> str:

@@ -29,7 +29,7 @@ from prefboost.reporting.run.outcome import (
 from prefboost.reporting.run.relabelling import build_relabelling_section
 from prefboost.reporting.run.settings import build_settings_sections
 from prefboost.reporting.samples import Samples, choose_completions, choose_pairs, collect_samples
-from prefboost.reporting.sections import Section
+from prefboost.reporting.sections import Section, plot_lines
 from prefboost.runs.report.sources import ReportSources
 
 __all__ = ["build_parts", "choose_samples", "list_missing", "state_outcome"]
@@ -62,9 +62,12 @@ def build_parts(sources: ReportSources, samples: int) -> Iterator[Section]:
                  build_unlearning_section(sources.diagnoses)):  # fmt: skip
         if part is not None:
             yield part
+    number = 0
     for scored in sources.evaluations.values():
         many = f"{scored.results.benchmark}: " if len(sources.evaluations) > 1 else ""
-        yield from (replace(section, title=f"{many}{section.title}") for section in build_sections(scored))
+        for section in build_sections(scored):
+            number += 1
+            yield replace(plot_lines(section, f"evaluation-{number}"), title=f"{many}{section.title}")
     for part in (build_relabelling_section(runs), build_curves_section(runs)):
         if part is not None:
             yield part
