@@ -114,13 +114,11 @@ class _Reading:
                 place=Place(self.path, line=line),
             )
         self.origins.setdefault(at, Place(self.path, line=line))
-        if isinstance(node, yaml.MappingNode):
-            return self._read_mapping(node, at)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, (*at, position)) for position, item in enumerate(node.value)]
-        return self.loader.construct_object(node)
-
-    def _read_mapping(self, node: yaml.MappingNode, at: KeyPath) -> dict[str, Any]:
+        if not isinstance(node, yaml.MappingNode):
+            return self.loader.construct_object(node)
+        # Doubled keys are looked for before merges (<<) bring keys that the mapping may override.
         seen: dict[str, int] = {}
         for key_node, _ in node.value:
             key, line = str(key_node.value), key_node.start_mark.line + 1
@@ -143,11 +141,7 @@ class _Reading:
         return {key_node.value: self.read(value, (*at, key_node.value)) for key_node, value in node.value}
 
 
-def _empty(values: Any, path: KeyPath) -> dict[str, Any]:
-    return {}
-
-
-def apply_overrides(document: Document, overrides: Iterable[str], begins: Begins = _empty) -> Document:
+def apply_overrides(document: Document, overrides: Iterable[str], begins: Begins = lambda values, path: {}) -> Document:
     """Apply ``dotted.path=value`` overrides to a document, in order; values are read as YAML in one line.
 
     A list index is a step of the path (``lints.0=ties``); a value that is only a kind (``pair: best_vs_random``) is
@@ -206,7 +200,11 @@ def _put(values: Any, steps: Sequence[str], value: Any, source: str, begins: Beg
     path: list[str | int] = []
     here: Any = values
     for position, step in enumerate(steps):
-        place: Any = _index(here, step, source) if isinstance(here, list) else step
+        place: Any = step
+        if isinstance(here, list):
+            if not step.isdigit() or int(step) >= len(here):
+                raise SettingsError(f"{source}: {step!r} is not an index of a list of {len(here)}")
+            place = int(step)
         path.append(place)
         if position == len(steps) - 1:
             here[place] = value
@@ -226,9 +224,3 @@ def _put(values: Any, steps: Sequence[str], value: Any, source: str, begins: Beg
         here[place] = below
         here = below
     return tuple(path)
-
-
-def _index(items: list[Any], step: str, source: str) -> int:
-    if not step.isdigit() or int(step) >= len(items):
-        raise SettingsError(f"{source}: {step!r} is not an index of a list of {len(items)}")
-    return int(step)

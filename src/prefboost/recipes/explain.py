@@ -45,8 +45,20 @@ def explain(root: type[Settings], path: str = "") -> Page:
         SettingsError: nothing stands at that path; names what does.
     """
     steps = [step for step in path.split(".") if step]
-    for position in range(len(steps)):
-        _check_step(root, steps[:position], steps[position])
+    for position, step in enumerate(steps):
+        above = steps[:position]
+        group = _find_setting(root, above)
+        names = [
+            *(group.arms if group else ()),
+            *(name for cls in classes_at(root, above) for name in cls.model_fields),
+        ]
+        if step not in names:
+            near = difflib.get_close_matches(step, names, n=1)
+            choices = ", ".join(dict.fromkeys(names)) or f"no settings below {'.'.join(above)}"
+            raise SettingsError(
+                f"{'.'.join([*above, step])} is not a setting",
+                remedy=f"did you mean {'.'.join([*above, near[0]])}?" if near else f"there are: {choices}",
+            )
     setting = _find_setting(root, steps)
     classes = classes_at(root, steps)
     if setting is None:
@@ -74,17 +86,3 @@ def _find_setting(root: type[Settings], steps: list[str]) -> Setting | None:
         return None
     above = classes_at(root, steps[:-1])
     return next((each for cls in above for each in settings_of(cls) if each.name == steps[-1]), None)
-
-
-def _check_step(root: type[Settings], above: list[str], step: str) -> None:
-    setting = _find_setting(root, above)
-    names = list(setting.arms) if setting else []
-    names += [name for cls in classes_at(root, above) for name in cls.model_fields]
-    if step not in names:
-        near = difflib.get_close_matches(step, names, n=1)
-        raise SettingsError(
-            f"{'.'.join([*above, step])} is not a setting",
-            remedy=f"did you mean {'.'.join([*above, near[0]])}?"
-            if near
-            else f"there are: {', '.join(dict.fromkeys(names)) or 'no settings below ' + '.'.join(above)}",
-        )

@@ -45,7 +45,14 @@ def load_any(recipe: str | Path, overrides: Iterable[str] = ()) -> AnyRecipe:
     text = read_recipe_text(path)
     # A shipped recipe is shown by its name, not by where the package is installed.
     name = str(path) if path.parent != SHIPPED else path.name
-    return of_kind(apply_overrides(parse(text, path=name), overrides, _begins))
+
+    def begin_branch(values: Any, path: KeyPath) -> dict[str, Any]:
+        # An unknown kind has no defaults; `of_kind` refuses it with the kinds that there are.
+        kind = values.get("kind", OFFLINE) if isinstance(values, Mapping) else OFFLINE
+        root = RECIPES.get(kind) if isinstance(kind, str) else None
+        return {} if root is None else default_at(root, values, path)
+
+    return of_kind(apply_overrides(parse(text, path=name), overrides, begin_branch))
 
 
 def read_recipe_text(path: Path) -> str:
@@ -91,14 +98,6 @@ def dump(recipe: Settings) -> str:
 def list_shipped_recipes() -> list[str]:
     """List the recipes that come with the package."""
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
-
-
-def _begins(values: Any, path: KeyPath) -> dict[str, Any]:
-    """Return the default of a branch that a recipe leaves out."""
-    kind = values.get("kind", OFFLINE) if isinstance(values, Mapping) else OFFLINE
-    root = RECIPES.get(kind) if isinstance(kind, str) else None
-    # An unknown kind has no defaults; `of_kind` refuses it with the kinds that there are.
-    return {} if root is None else default_at(root, values, path)
 
 
 def _find(recipe: str | Path) -> Path:

@@ -35,12 +35,27 @@ class Setting:
 
 def settings_of(cls: type[Settings]) -> list[Setting]:
     """List the settings of a class in the order of their declaration."""
-    return [_describe_setting(name, field) for name, field in cls.model_fields.items()]
+    settings = []
+    for name, field in cls.model_fields.items():
+        default = field.get_default(call_default_factory=True, validated_data={})
+        settings.append(
+            Setting(
+                name=name,
+                holds=_type_text(field.annotation, any(isinstance(mark, choice) for mark in field.metadata)),
+                default="" if default is PydanticUndefined else _default_text(default),
+                description=field.description or "",
+                arms=arms_of(field),
+                classes=tuple(_classes(field)),
+            )
+        )
+    return settings
 
 
 def arms_of(field: FieldInfo) -> dict[str, type[Settings]]:
     """Return the arms of a field that is an open union, kind -> class; empty for other fields."""
-    return {kind: arm for union in _choices(field) for kind, arm in union.arms.items()}
+    # A union that is the field itself stands in the metadata; one within a list or optional field, in the annotation.
+    unions = [mark for mark in field.metadata if isinstance(mark, choice)] or _choices_within(field.annotation)
+    return {kind: arm for union in unions for kind, arm in union.arms.items()}
 
 
 def classes_at(root: type[Settings], path: Sequence[str | int], document: Any = None) -> list[type[Settings]]:
@@ -82,17 +97,17 @@ def default_at(root: type[Settings], document: Any, path: Sequence[str | int]) -
         plain values; empty where the default is no settings, or differs between the arms that are possible.
     """
     name = str(path[-1])
-    fields = [cls.model_fields.get(name) for cls in classes_at(root, path[:-1], document)]
-    defaults = [_dump_differences(field) for field in fields if field is not None]
+    defaults: list[dict[str, Any]] = []
+    for cls in classes_at(root, path[:-1], document):
+        if (field := cls.model_fields.get(name)) is None:
+            continue
+        default = field.get_default(call_default_factory=True, validated_data={})
+        if not isinstance(default, Settings):
+            defaults.append({})
+            continue
+        kind = {"kind": kind_of(default)} if arms_of(field) else {}
+        defaults.append({**kind, **default.model_dump(mode="json", exclude_unset=True)})
     return defaults[0] if defaults and all(each == defaults[0] for each in defaults) else {}
-
-
-def _dump_differences(field: FieldInfo) -> dict[str, Any]:
-    default = field.get_default(call_default_factory=True, validated_data={})
-    if not isinstance(default, Settings):
-        return {}
-    kind = {"kind": kind_of(default)} if arms_of(field) else {}
-    return {**kind, **default.model_dump(mode="json", exclude_unset=True)}
 
 
 def _below(document: Any, step: str | int) -> Any:
@@ -103,28 +118,11 @@ def _below(document: Any, step: str | int) -> Any:
     return None
 
 
-def _describe_setting(name: str, field: FieldInfo) -> Setting:
-    default = field.get_default(call_default_factory=True, validated_data={})
-    return Setting(
-        name=name,
-        holds=_type_text(field.annotation, any(isinstance(mark, choice) for mark in field.metadata)),
-        default="" if default is PydanticUndefined else _default_text(default),
-        description=field.description or "",
-        arms=arms_of(field),
-        classes=tuple(_classes(field)),
-    )
-
-
 def _default_text(value: Any) -> str:
     if isinstance(value, Settings):
         return kind_of(value) if hasattr(value, "kind") else "see below"
     text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _choices(field: FieldInfo) -> list[choice]:
-    direct = [mark for mark in field.metadata if isinstance(mark, choice)]
-    return direct or list(_choices_within(field.annotation))
 
 
 def _choices_within(annotation: Any) -> Iterator[choice]:

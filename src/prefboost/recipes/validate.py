@@ -36,7 +36,7 @@ def validate(cls: type[S], document: Document) -> S:
     try:
         return cls.model_validate(document.values)
     except ValidationError as error:
-        faults = sorted(_fault(cls, document, detail) for detail in error.errors(include_url=False))
+        faults = sorted(_describe_fault(cls, document, detail) for detail in error.errors(include_url=False))
         # In reading order, so that the first line is the first to mend.
         lines = [f"{where}: {what}" if where else what for _, where, what in faults]
         raise SettingsError("\n".join(lines), remedy="`prefboost explain KEY` describes a setting") from None
@@ -61,36 +61,29 @@ def validate_with(cls: type[S], document: Document, overrides: Iterable[str]) ->
     return validate(cls, apply_overrides(document, overrides, begins))
 
 
-Fault = tuple[int, str, str]
-"""Line (0: an override), place as text, sentence; sorts in reading order."""
-
-
-def _fault(cls: type[Settings], document: Document, detail: ErrorDetails) -> Fault:
+def _describe_fault(cls: type[Settings], document: Document, detail: ErrorDetails) -> tuple[int, str, str]:
+    """Return line (0: an override), place as text, and sentence of an error, which sort in reading order."""
     path = _path_in(document.values, detail)
     dotted = ".".join(map(str, path)) or "the recipe"
     origin = document.origin(path)
     line = (origin.line or 0) if isinstance(origin, Place) else 0
-    return line, str(origin), _sentence(cls, document, path, dotted, detail)
-
-
-def _sentence(cls: type[Settings], document: Document, path: KeyPath, dotted: str, detail: ErrorDetails) -> str:
     # Several classes where the document does not settle which arm of a union is meant.
     classes = classes_at(cls, path[:-1], document.values)
     if detail["type"] == "extra_forbidden":
         names = list(dict.fromkeys(name for each in classes for name in each.model_fields))
         near = difflib.get_close_matches(str(path[-1]), names, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"settings here: {', '.join(names) or 'none'}"
-        return f"{dotted} is not a setting here; {hint}"
+        return line, str(origin), f"{dotted} is not a setting here; {hint}"
     if detail["type"] == "missing":
         fields = [each.model_fields[str(path[-1])] for each in classes if str(path[-1]) in each.model_fields]
         about = f" ({fields[0].description})" if fields and fields[0].description else ""
-        return f"{dotted} is missing{about}"
+        return line, str(origin), f"{dotted} is missing{about}"
     reason = detail["msg"].removeprefix("Value error, ")
     reason = reason[:1].lower() + reason[1:] if reason.startswith(("Input", "String", "Value", "List")) else reason
     value = repr(detail["input"])
     # Of a mapping whose parts disagree, the reason names what matters.
     is_named = value in reason or isinstance(detail["input"], Mapping)
-    return f"{dotted}: {reason}" + ("" if is_named else f", found {value[:80]}")
+    return line, str(origin), f"{dotted}: {reason}" + ("" if is_named else f", found {value[:80]}")
 
 
 def _path_in(values: Any, detail: ErrorDetails) -> KeyPath:
