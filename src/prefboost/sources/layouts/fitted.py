@@ -128,15 +128,6 @@ def _select_fields(name: str, fields: Sequence[str]) -> pl.Expr:
     return pl.col(name).list.eval(pl.struct(pl.element().struct.field(*fields))) if fields else pl.col(name)
 
 
-def _can_play_a_part(name: str) -> bool:
-    """Tell whether a column of this name can play a part in any layout."""
-    plain = normalize_name(name)
-    words = set(re.split(r"[_.\d]+", plain))
-    if words & WORDS or plain in KNOWN_ASPECTS:
-        return True
-    return looks_like_question(name) or COMPLETION_LIKE.match(plain) is not None
-
-
 @dataclass(frozen=True)
 class FittedReader:
     """A reader of records that all have one layout.
@@ -180,7 +171,17 @@ class FittedReader:
         """Yield the parts of a frame by the columns in which its records hold something, as `_fit_fields` does."""
         named = {value for value in self.columns.model_dump().values() if isinstance(value, str)}
         later = [name for name in frame.columns if name not in (*self.known, *OWN, *self.columns.ignore)]
-        new = [name for name in later if name in named or _can_play_a_part(name)]
+        # A column is new where its name can play a part in any layout.
+        plain = {name: normalize_name(name) for name in later}
+        new = [
+            name
+            for name in later
+            if name in named
+            or WORDS.intersection(re.split(r"[_.\d]+", plain[name]))
+            or plain[name] in KNOWN_ASPECTS
+            or looks_like_question(name)
+            or COMPLETION_LIKE.match(plain[name])
+        ]
         if not new:
             yield frame, None
             return

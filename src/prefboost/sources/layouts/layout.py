@@ -259,12 +259,18 @@ def _guess_preference(part_of: PartLookup) -> Layout | None:
 
 
 def _guess_nested(part_of: PartLookup) -> Layout | None:
-    completions, prompt = part_of("completions") or _find_list_column(part_of), part_of("prompt")
-    dtype = None if completions is None else find_dtype(part_of.schema, completions)
+    completions, prompt = part_of("completions") or part_of("completion"), part_of("prompt")
+    dtype: Any = None if completions is None else find_dtype(part_of.schema, completions)
     if completions is None or prompt is None or not isinstance(dtype, pl.List | pl.Array):
         return None
-    parts = part_of.find_prompt(*PROMPT_PARTS, completions=completions)
     inner = dtype.inner
+    if part_of("completions") is None:
+        # A column named as for one completion may hold a list of them (``response: [a, b], score: [7, 3]``); a list of
+        # anything else, above all of messages, is one completion.
+        fields = {item.name for item in inner.fields} if isinstance(inner, pl.Struct) else set()
+        if inner != pl.String and (not fields or fields & {*ROLE_KEYS}):
+            return None
+    parts = part_of.find_prompt(*PROMPT_PARTS, completions=completions)
     if isinstance(inner, pl.Struct) and not {"role", "content"} <= {item.name for item in inner.fields}:
         schema: dict[str, Any] = {item.name: item.dtype for item in inner.fields}
         text = part_of("completion", schema)
@@ -275,7 +281,7 @@ def _guess_nested(part_of: PartLookup) -> Layout | None:
                 place=Place(part_of.path, column=completions),
             )
         shape = "nested"
-        parts |= {"completion": text, **_find_fields(part_of, schema, COMPLETION_PARTS)}
+        parts |= {"completion": text, **part_of.find_fields(schema, *COMPLETION_PARTS)}
         aspects = _find_aspects(part_of, schema)
     else:
         shape = "parallel"
@@ -291,32 +297,10 @@ def _guess_nested(part_of: PartLookup) -> Layout | None:
     return _build_layout(shape, parts, aspects, part_of)
 
 
-def _find_list_column(part_of: PartLookup) -> str | None:
-    """Find a column named as for one completion that holds a list of them: ``response: [a, b], score: [7, 3]``."""
-    name = part_of("completion")
-    dtype: Any = None if name is None else find_dtype(part_of.schema, name)
-    if not isinstance(dtype, pl.List | pl.Array):
-        return None
-    fields = {item.name for item in dtype.inner.fields} if isinstance(dtype.inner, pl.Struct) else set()
-    return name if dtype.inner == pl.String or (fields and not fields & {*ROLE_KEYS}) else None
-
-
 def _build_layout(shape: str, parts: Mapping[str, str], aspects: Mapping[str, str], part_of: PartLookup) -> Layout:
     transcripts = part_of.find_transcripts(parts["prompt"])
     further = _find_further(part_of, parts)
     return Layout(shape, parts, aspects, transcripts=transcripts, given=part_of.list_named_parts(), further=further)
-
-
-def _find_fields(part_of: PartLookup, schema: Mapping[str, pl.DataType], parts: tuple[str, ...]) -> dict[str, str]:
-    columns = {part: part_of(part, schema) for part in parts}
-    for part, column in columns.items():
-        if column is None and part in part_of.named:
-            raise DataError(
-                f"columns.{part} names {part_of.named[part]!r}, which no completion has; found {list_columns(schema)}",
-                remedy=f"give a field that exists as columns.{part}",
-                place=Place(part_of.path, column=part_of.named[part]),
-            )
-    return {part: column for part, column in columns.items() if column is not None}
 
 
 def _find_aspects(part_of: PartLookup, schema: Mapping[str, pl.DataType]) -> dict[str, str]:

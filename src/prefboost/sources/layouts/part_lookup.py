@@ -57,6 +57,18 @@ class PartLookup:
         columns = {part: self(part) for part in parts}
         return {**{part: column for part, column in columns.items() if column is not None}, **fixed}
 
+    def find_fields(self, schema: Mapping[str, pl.DataType], *parts: str) -> dict[str, str]:
+        """Find the parts that the structs of completions hold; those that the user named must be there."""
+        columns = {part: self(part, schema) for part in parts}
+        for part, column in columns.items():
+            if column is None and part in self.named:
+                raise DataError(
+                    f"columns.{part} names {self.named[part]!r}, which no completion has; found {list_columns(schema)}",
+                    remedy=f"give a field that exists as columns.{part}",
+                    place=Place(self.path, column=self.named[part]),
+                )
+        return {part: column for part, column in columns.items() if column is not None}
+
     def find_prompt(self, *parts: str, **fixed: str) -> dict[str, str]:
         """`find`, for parts of a question: a history counts only where it is a list of turns, not a text."""
         columns = self.find("prompt", "system", "tools", *parts, **fixed)

@@ -56,7 +56,22 @@ def convert_messages(values: pl.Series, role: str) -> tuple[pl.Series, pl.Series
         return convert_messages(values.cast(pl.List(dtype.inner)), role)
     if not dtype.is_nested() and dtype != pl.Null:
         texts = write_plain_texts(values)
-        return _convert_texts(texts, role) if texts.dtype == pl.String else _reject_all(values)
+        if texts.dtype != pl.String:
+            return _reject_all(values)
+        text = pl.col("t")
+        message = pl.struct(role=pl.lit(role), content=text, extra=pl.lit(None, dtype=pl.String))
+        # Polars cannot reshape no rows.
+        column = message.reshape((-1, 1)).arr.to_list() if len(values) else pl.lit(None, dtype=MESSAGES)
+        fault = (
+            pl.when(text.is_null())
+            .then(pl.lit("is missing"))
+            .when(text.str.contains(r"\S").not_())
+            .then(pl.lit("is empty"))
+            .when(text.str.contains("\0", literal=True))
+            .then(pl.lit("has a NUL byte or a lone surrogate"))
+        )
+        frame = texts.to_frame("t").select(column.alias("m"), fault.alias("t"))
+        return frame["m"], frame["t"]
     if isinstance(dtype, pl.Struct):
         return convert_messages(values.to_frame("m").select(pl.concat_list("m")).to_series(), role)
     if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct):
@@ -84,22 +99,6 @@ def _reject_all(values: pl.Series) -> tuple[pl.Series, pl.Series]:
     present = "has no messages" if values.dtype == pl.List(pl.Null) else NOT_TEXT
     fault = pl.when(pl.col("m")).then(pl.lit("is missing")).otherwise(pl.lit(present))
     return nothing, values.is_null().to_frame("m").select(fault).to_series()
-
-
-def _convert_texts(values: pl.Series, role: str) -> tuple[pl.Series, pl.Series]:
-    message = pl.struct(role=pl.lit(role), content=pl.col("t"), extra=pl.lit(None, dtype=pl.String))
-    frame = values.to_frame("t")
-    lists = frame.select(message.reshape((-1, 1)).arr.to_list().alias("m")).to_series() if len(values) else None
-    text = pl.col("t")
-    fault = (
-        pl.when(text.is_null())
-        .then(pl.lit("is missing"))
-        .when(text.str.contains(r"\S").not_())
-        .then(pl.lit("is empty"))
-        .when(text.str.contains("\0", literal=True))
-        .then(pl.lit("has a NUL byte or a lone surrogate"))
-    )
-    return pl.Series("m", [], dtype=MESSAGES) if lists is None else lists, frame.select(fault).to_series()
 
 
 def _convert_structs(values: pl.Series, struct: pl.Struct) -> tuple[pl.Series, pl.Series] | None:

@@ -60,20 +60,6 @@ def find_file_type(path: Path) -> FileType:
     )
 
 
-def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
-    frame.write_parquet(path, compression="zstd", compression_level=LEVEL)
-
-
-def _write_arrow(frame: pl.DataFrame, path: Path) -> None:
-    frame.write_ipc(path, compression="lz4")
-
-
-def _join_arrow(pieces: Sequence[Path], path: Path) -> None:
-    pl.scan_ipc(list(pieces)).sink_parquet(
-        path, compression="zstd", compression_level=LEVEL, row_group_size=_JOIN_ROWS, maintain_order=True
-    )
-
-
 def _write_lines(frame: pl.DataFrame, stream: IO[bytes]) -> None:
     if frame.columns == [LINE]:
         for line in frame[LINE]:
@@ -116,7 +102,15 @@ def _build_lines_type(ending: str, opened: Callable[[Path], AbstractContextManag
 
 
 FILE_TYPES: dict[str, FileType] = {
-    "parquet": FileType("parquet", False, _write_parquet, _write_arrow, _join_arrow),
+    "parquet": FileType(
+        "parquet",
+        False,
+        lambda frame, path: frame.write_parquet(path, compression="zstd", compression_level=LEVEL),
+        lambda frame, path: frame.write_ipc(path, compression="lz4"),
+        lambda pieces, path: pl.scan_ipc(list(pieces)).sink_parquet(
+            path, compression="zstd", compression_level=LEVEL, row_group_size=_JOIN_ROWS, maintain_order=True
+        ),
+    ),
     "jsonl": _build_lines_type("jsonl", lambda path: path.open("wb")),
     "jsonl.gz": _build_lines_type("jsonl.gz", _open_gzip),
     "jsonl.zst": _build_lines_type("jsonl.zst", _open_zstd),

@@ -39,17 +39,26 @@ def refuse_inputs(outputs: Iterable[str | Path], data: Iterable[Any] = (), other
         RunError: names the output and the input.
     """
     # Only what is read whole endangers an output inside of it; a model's folder may hold one.
-    read_whole = [str(path) for each in data if (path := _find_path(each))]
-    inputs = [each for source in read_whole for each in _list_matches(source)]
-    inputs += [_resolve_path(path) for each in others for path in _list_paths(each) if _exists(path)]
+    paths = [each if isinstance(each, str | Path) else getattr(each, "path", None) for each in data]
+    read_whole = [str(path) for path in paths if path]
+    inputs: list[Path] = []
+    for source in read_whole:
+        if _exists(source):
+            inputs.append(_resolve_path(source))
+        elif glob.has_magic(source):
+            matches = glob.iglob(str(Path(source).expanduser()), recursive=True)  # noqa: PTH207 - it may be absolute
+            inputs += map(_resolve_path, matches)
+    for each in others:
+        named = [str(each)] if isinstance(each, str | Path) else paths_in(each)
+        inputs += [_resolve_path(path) for path in named if _exists(path)]
     for output in outputs:
         target = _resolve_path(output)
-        for source in inputs:
-            if target == source or _is_same_file(target, source):
-                raise RunError(f"the output is the input {source}", remedy=_REMEDY, place=Place(str(output)))
-            if _lies_in(source, target):
+        for path in inputs:
+            if target == path or _is_same_file(target, path):
+                raise RunError(f"the output is the input {path}", remedy=_REMEDY, place=Place(str(output)))
+            if _lies_in(path, target):
                 raise RunError(
-                    f"the output folder contains the input {source}, which would be mixed with it or deleted",
+                    f"the output folder contains the input {path}, which would be mixed with it or deleted",
                     remedy=_REMEDY,
                     place=Place(str(output)),
                 )
@@ -144,31 +153,11 @@ def _looks_like_a_path(text: str, field: str) -> bool:
     return field in _MODEL_FIELDS or "/" in text or "\\" in text or bool(Path(text).suffix)
 
 
-def _find_path(source: Any) -> str | None:
-    """Return a path itself, or the ``path`` of a table or source."""
-    path = source if isinstance(source, str | Path) else getattr(source, "path", None)
-    return None if path is None else str(path)
-
-
-def _list_paths(source: Any) -> Iterator[str]:
-    yield from [str(source)] if isinstance(source, str | Path) else paths_in(source)
-
-
 def _exists(path: str) -> bool:
     try:
         return Path(path).expanduser().exists()
     except (OSError, ValueError, RuntimeError):
         return False  # a name that no file can have: too long, or of a user who does not exist
-
-
-def _list_matches(source: str) -> list[Path]:
-    """Return the files and folders that a path or glob names, absolute, with links followed."""
-    if _exists(source):
-        return [_resolve_path(source)]
-    if not glob.has_magic(source):
-        return []
-    pattern = str(Path(source).expanduser())
-    return [_resolve_path(match) for match in glob.iglob(pattern, recursive=True)]  # noqa: PTH207 - it may be absolute
 
 
 def _resolve_path(path: str | Path) -> Path:

@@ -75,16 +75,6 @@ def _join_conversation(side: str) -> pl.Expr:
     return pl.concat_list(select_role_and_content("prompt"), select_role_and_content(side)).alias(side)
 
 
-def _compute_margin() -> pl.Expr:
-    return (pl.col("distance_rejected") - pl.col("distance_chosen")).fill_null(0.0).alias("margin")
-
-
-def _trim_last_message(column: str) -> pl.Expr:
-    last = pl.col(column).list.last()
-    content = last.struct.field("content").str.strip_chars(WHITE)
-    return pl.struct(role=last.struct.field("role"), content=content).alias(column)
-
-
 _SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
 
 
@@ -93,22 +83,8 @@ def _convert_to_sharegpt(column: str) -> pl.Expr:
     return pl.col(column).list.eval(pl.struct(who.alias("from"), pl.element().struct.field("content").alias("value")))
 
 
-def _convert_last_to_sharegpt(column: str) -> pl.Expr:
-    last = pl.col(column).list.last()
-    who = last.struct.field("role").replace_strict(_SHAREGPT, return_dtype=pl.String)
-    return pl.struct(who.alias("from"), last.struct.field("content").alias("value")).alias(column)
-
-
 def _select_text(column: str) -> pl.Expr:
     return pl.col(column).list.last().struct.field("content").alias(column)
-
-
-def _has_any_extra() -> pl.Expr:
-    return pl.any_horizontal([has_read_extra(column) for column in SIDES])
-
-
-def _has_several_messages() -> pl.Expr:
-    return (pl.col("chosen").list.len() != 1) | (pl.col("rejected").list.len() != 1)
 
 
 def _lacks_alternation() -> pl.Expr:
@@ -119,8 +95,14 @@ def _lacks_alternation() -> pl.Expr:
     return ~pl.col("prompt").list.eval(asks == (odd % 2 == 0)).list.all()
 
 
-ONLY_TEXT = Refusal("this trainer keeps only role and content of a message: tool calls would be lost", _has_any_extra)
-ONE_ANSWER = Refusal("this trainer takes one message as completion, not several", _has_several_messages)
+ONLY_TEXT = Refusal(
+    "this trainer keeps only role and content of a message: tool calls would be lost",
+    lambda: pl.any_horizontal(has_read_extra(column) for column in SIDES),
+)
+ONE_ANSWER = Refusal(
+    "this trainer takes one message as completion, not several",
+    lambda: (pl.col("chosen").list.len() != 1) | (pl.col("rejected").list.len() != 1),
+)
 SAME_TRIMMED = Refusal(
     "chosen and rejected differ only in the white space at their ends, which this trainer's templates cut off",
     lambda: _select_text("chosen").str.strip_chars(WHITE) == _select_text("rejected").str.strip_chars(WHITE),
@@ -140,19 +122,24 @@ def shape_trl(columns: list[str]) -> list[pl.Expr]:
 
 def shape_openrlhf(columns: list[str]) -> list[pl.Expr]:
     """Select prompt, chosen and rejected as lists of messages, and how much nearer the goal chosen is."""
-    return [*[select_role_and_content(column) for column in SIDES], _compute_margin(), *_select_facts(columns)]
+    margin = (pl.col("distance_rejected") - pl.col("distance_chosen")).fill_null(0.0).alias("margin")
+    return [*[select_role_and_content(column) for column in SIDES], margin, *_select_facts(columns)]
 
 
 def shape_axolotl(columns: list[str]) -> list[pl.Expr]:
     """Select the prompt as ``messages``, and both completions as one trimmed message each."""
-    sides = [_trim_last_message(side) for side in ("chosen", "rejected")]
+    last = {side: pl.col(side).list.last().struct for side in ("chosen", "rejected")}
+    sides = [
+        pl.struct(role=each.field("role"), content=each.field("content").str.strip_chars(WHITE)).alias(side)
+        for side, each in last.items()
+    ]
     return [select_role_and_content("prompt").alias("messages"), *sides, *_select_facts(columns)]
 
 
 def shape_llamafactory(columns: list[str]) -> list[pl.Expr]:
     """Select sharegpt messages: the prompt as ``conversations``, and both completions as one message."""
-    prompt = _convert_to_sharegpt("prompt").alias("conversations")
-    return [prompt, _convert_last_to_sharegpt("chosen"), _convert_last_to_sharegpt("rejected"), *_select_facts(columns)]
+    answers = [_convert_to_sharegpt(side).list.last().alias(side) for side in ("chosen", "rejected")]
+    return [_convert_to_sharegpt("prompt").alias("conversations"), *answers, *_select_facts(columns)]
 
 
 def shape_ms_swift(columns: list[str]) -> list[pl.Expr]:
