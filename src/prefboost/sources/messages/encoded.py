@@ -115,18 +115,14 @@ def parse_literal(text: str) -> Any:
         pass
     plain = re.sub(r"\Aarray\(|,\s*dtype=object\)\Z", "", text.strip())
     try:
-        return ast.literal_eval(plain if plain.count("{") < 2 else _insert_commas(plain))
+        if plain.count("{") < 2:
+            return ast.literal_eval(plain)
+        # NumPy leaves out the commas between dicts; texts inside of them stay as they are.
+        tokens: list[tuple[int, str]] = []
+        for token in tokenize.generate_tokens(io.StringIO(plain).readline):
+            if token.string == "{" and tokens and tokens[-1][1] == "}":
+                tokens.append((tokenize.OP, ","))
+            tokens += [(token.type, token.string)] if token.type != tokenize.NL else []
+        return ast.literal_eval(tokenize.untokenize(tokens))
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError, tokenize.TokenError):
         return None
-
-
-def _insert_commas(text: str) -> str:
-    """Insert commas between the dicts of a repr, which NumPy leaves out; texts inside of it stay as they are."""
-    tokens: list[tuple[int, str]] = []
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type == tokenize.NL:
-            continue
-        if token.string == "{" and tokens and tokens[-1][1] == "}":
-            tokens.append((tokenize.OP, ","))
-        tokens.append((token.type, token.string))
-    return tokenize.untokenize(tokens)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import polars as pl
@@ -9,7 +10,7 @@ import polars as pl
 from prefboost.sources.messages.conversations import convert_messages
 from prefboost.tables import MESSAGES
 
-__all__ = ["insert_history"]
+__all__ = ["build_turns", "insert_history"]
 
 NO_TURNS = "is not a list of [question, answer], or of messages"
 
@@ -36,7 +37,13 @@ def insert_history(prompts: pl.Series, history: pl.Series) -> tuple[pl.Series, p
         turns, faults = convert_messages(values, "user")
         faults = pl.DataFrame({"f": faults, "n": values.list.len()}).select(pl.when(pl.col("n") > 0).then("f"))["f"]
     else:
-        turns, faults = _convert_pairs(values)
+        rows = [row or [] for row in values.to_list()]
+        whole = [
+            all(isinstance(pair, list) and len(pair) == 2 and {*map(type, pair)} == {str} for pair in row)
+            for row in rows
+        ]
+        turns = build_turns(row if good else () for row, good in zip(rows, whole, strict=True)).alias("h")
+        faults = pl.Series("f", [None if good else NO_TURNS for good in whole], dtype=pl.String)
     frame = pl.DataFrame({"m": prompts, "h": turns, "f": faults})
     led = pl.col("m").list.first().struct.field("role") == "system"
     head = pl.when(led.fill_null(False)).then(pl.col("m").list.head(1)).otherwise(pl.col("m").list.head(0))
@@ -48,16 +55,16 @@ def insert_history(prompts: pl.Series, history: pl.Series) -> tuple[pl.Series, p
     return frame.select(extended.otherwise("m").alias("m")).to_series(), frame["f"]
 
 
-def _convert_pairs(values: pl.Series) -> tuple[pl.Series, pl.Series]:
-    turns: list[list[dict[str, Any]]] = []
-    faults: list[str | None] = []
-    for pairs in values.to_list():
-        whole = all(
-            isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair)
-            for pair in pairs or ()
-        )
-        faults.append(None if whole else NO_TURNS)
-        spoken = [text for pair in pairs or () for text in pair] if whole else []
-        roles = ("user", "assistant")
-        turns.append([{"role": roles[at % 2], "content": text, "extra": None} for at, text in enumerate(spoken)])
-    return pl.Series("h", turns, dtype=MESSAGES), pl.Series("f", faults, dtype=pl.String)
+def build_turns(rows: Iterable[Iterable[Sequence[str | None]] | None]) -> pl.Series:
+    """Build a conversation of each row's pairs of question and answer; null where the row is null."""
+    conversations = [
+        None
+        if pairs is None
+        else [
+            {"role": role, "content": text or "", "extra": None}
+            for pair in pairs
+            for role, text in zip(("user", "assistant"), pair, strict=True)
+        ]
+        for pairs in rows
+    ]
+    return pl.Series("m", conversations, dtype=MESSAGES)

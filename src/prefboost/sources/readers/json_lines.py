@@ -124,19 +124,15 @@ def _convert_value(value: Any) -> Any:
     if isinstance(value, dict):
         return {_convert_value(key): _convert_value(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_convert_value(item) for item in _unify_contents(value)]
+        contents = [item.get("content") for item in value if isinstance(item, dict)]
+        # Where some contents of a conversation are texts and others lists of parts, all become lists of parts.
+        if len(contents) == len(value) and {type(each) for each in contents} - {type(None)} == {str, list}:
+            parts = [[{"type": "text", "text": each}] if isinstance(each, str) else each for each in contents]
+            value = [{**item, "content": content} for item, content in zip(value, parts, strict=True)]
+        return [_convert_value(item) for item in value]
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     return float(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
-
-
-def _unify_contents(items: list[Any]) -> list[Any]:
-    """Make all contents of a conversation lists of parts, where some are texts and others such lists."""
-    contents = [item.get("content") for item in items if isinstance(item, dict)]
-    if len(contents) < len(items) or {type(content) for content in contents} - {type(None)} != {str, list}:
-        return items
-    parts = [[{"type": "text", "text": each}] if isinstance(each, str) else each for each in contents]
-    return [{**item, "content": content} for item, content in zip(items, parts, strict=True)]
 
 
 def _list_kinds(value: Any) -> Hashable:

@@ -9,11 +9,11 @@ import polars as pl
 from prefboost.sources.layouts.comparisons import STATED
 from prefboost.sources.layouts.layout import Layout
 from prefboost.sources.messages.conversations import convert_messages
+from prefboost.sources.messages.history import build_turns
 from prefboost.sources.rows.faults import FAULT, add_fault, build_no_faults
 from prefboost.sources.rows.pairs import convert_pairs
 from prefboost.sources.rows.parts import read_column
 from prefboost.sources.rows.scores import parse_scores
-from prefboost.tables import MESSAGES
 
 __all__ = ["convert_preferences"]
 
@@ -30,7 +30,12 @@ def convert_preferences(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     lists: dict[str, pl.Series] = {}
     if prompts.dtype == pl.List(pl.String) and all(texts.dtype == pl.List(pl.String) for texts in whole.values()):
         # The turns of a battle: questions in one column, the answers of each model in its own.
-        lists = {word: _interleave_turns(prompts, texts) for word, texts in whole.items()}
+        for word, texts in whole.items():
+            both = list(zip(prompts.to_list(), texts.to_list(), strict=True))
+            # Null where there are not as many questions as answers.
+            paired = [asks and answers and len(asks) == len(answers) for asks, answers in both]
+            turns = (zip(*each, strict=True) if good else None for each, good in zip(both, paired, strict=True))
+            lists[word] = build_turns(turns)
         layout = replace(layout, parts={part: at for part, at in layout.parts.items() if part != "prompt"})
     for word, raw in whole.items():
         if word not in lists:
@@ -87,18 +92,3 @@ def _sort_by_side(sign: pl.Series, first: pl.Series, second: pl.Series, name: st
         pl.when(ahead).then("first").otherwise("second").alias(name.format("chosen")),
         pl.when(ahead).then("second").otherwise("first").alias(name.format("rejected")),
     )
-
-
-def _interleave_turns(questions: pl.Series, answers: pl.Series) -> pl.Series:
-    """Interleave questions and answers to conversations; null where there are not as many of either."""
-    conversations = [
-        [
-            {"role": role, "content": text or "", "extra": None}
-            for question, answer in zip(user_texts, assistant_texts, strict=True)
-            for role, text in (("user", question), ("assistant", answer))
-        ]
-        if user_texts and assistant_texts and len(user_texts) == len(assistant_texts)
-        else None
-        for user_texts, assistant_texts in zip(questions.to_list(), answers.to_list(), strict=True)
-    ]
-    return pl.Series("m", conversations, dtype=MESSAGES)

@@ -109,10 +109,17 @@ def parse_scores(values: pl.Series, *, ranks: tuple[float, float] | None = None)
         ranks: best and worst rank, where the values are ranks: these become ``worst + 1 - rank``, so that higher is
             better and the worst is 1.
     """
-    if isinstance(values.dtype, pl.List | pl.Array):
-        numbers, odd = _unwrap_lists(values)
-        scores, faults = parse_scores(numbers, ranks=ranks)
-        return scores, pl.DataFrame({"odd": odd, "fault": faults}).select(pl.coalesce("odd", "fault")).to_series()
+    if isinstance(values.dtype, pl.Array):
+        return parse_scores(values.arr.to_list(), ranks=ranks)
+    if isinstance(values.dtype, pl.List):
+        # A list of one value is that value; one of none or several is no number.
+        single = values.list.len() == 1
+        scores, faults = parse_scores(values.list.first(), ranks=ranks)
+        odd = pl.when(~pl.col("single")).then(pl.lit("is not a number"))
+        parsed = pl.DataFrame({"single": single, "score": scores, "fault": faults}).select(
+            score=pl.when("single").then("score"), fault=pl.coalesce(odd, "fault")
+        )
+        return parsed["score"], parsed["fault"]
     dtype = values.dtype
     frame = values.to_frame("s")
     column = pl.col("s")
@@ -158,17 +165,6 @@ def _name_form(texts: pl.Expr) -> pl.Expr:
         .then(pl.lit("is a number with a word: write the number alone"))
         .otherwise(pl.lit("is not a number"))
     )
-
-
-def _unwrap_lists(values: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Unwrap lists of one value; null, and a fault, where a list holds none or several."""
-    lists = values.arr.to_list() if isinstance(values.dtype, pl.Array) else values
-    single = pl.col("s").list.len() == 1
-    frame = lists.to_frame("s").select(
-        value=pl.when(single).then(pl.col("s").list.first()),
-        fault=pl.when(~single).then(pl.lit("is not a number")),
-    )
-    return frame["value"], frame["fault"]
 
 
 def find_range_faults(frame: pl.DataFrame, column: str, allowed: tuple[float, float] | None) -> pl.Series:
