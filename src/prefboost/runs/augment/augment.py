@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from prefboost.chat import SayGoal, to_record
+from prefboost.chat import to_record
 from prefboost.chat.goal_text import print_goal
 from prefboost.errors import DataError, Place, RunError
 from prefboost.preferences import fit_scales
@@ -124,7 +124,15 @@ def preview(source: str | Path | Source, settings: Augment = _DEFAULT, *, rows: 
     except DataError as error:
         raise _suggest_range(error, source, settings) from None
     rows_shown = table.frame.filter(~pl.col("goal_pair_id").is_in(shaped.rejects["id"].to_list())).head(rows)
-    return Preview(report, [_format_row(row, goals.say) for row in rows_shown.iter_rows(named=True)])
+
+    def format_row(row: dict[str, Any]) -> dict[str, Any]:
+        sides = {side: [to_record(message) for message in row[side]] for side in ("prompt", "chosen", "rejected")}
+        aspects = {name.removeprefix("goal."): value for name, value in row.items() if name.startswith("goal.")}
+        stated = [] if row["goal"] is None else [print_goal(goals.say, row["goal"])]
+        stated += [f"{name} {print_goal(goals.say, value)}" for name, value in aspects.items() if value is not None]
+        return {"view": row["view"], "goal": row["goal"], "said": ", ".join(stated) or None, **sides}
+
+    return Preview(report, [format_row(row) for row in rows_shown.iter_rows(named=True)])
 
 
 def _run_parts(
@@ -133,7 +141,17 @@ def _run_parts(
     output.refuse_existing(overwrite)
     try:
         with open_staging(output.path, output.key) as staging:
-            goals = _load_goals(source, settings, staging)
+            record = staging.read_note("said")
+            if record is not None:
+                goals = StatedGoals.from_record(record)
+            else:
+                resolved, declared = resolve_source(source), None
+                # A fitted scale needs no range, but what lies in a declared one is no mark of missing scores.
+                if isinstance(resolved, Collection):
+                    fitted = not isinstance(settings.scale, DeclaredRange | None)
+                    declared = resolved.score_range if fitted else resolved.resolve_score_range(settings.columns)
+                goals = _settle_goals(settings, _read_scored(source, settings), declared)
+                staging.note("said", goals.record())
             _write_parts(source, goals, output, staging, progress)
             parts = [PartCounts(**staging.entries[number]["made"]) for number in sorted(staging.entries)]
             try:
@@ -156,16 +174,6 @@ def _run_parts(
     return replace(report, parts=len(parts), parts_found=resumed, messages=tuple(messages))
 
 
-def _load_goals(source: str | Path | Source, settings: Augment, staging: Staging) -> StatedGoals:
-    """Return how goals are said and their scales, from the staging folder where an earlier call has settled them."""
-    record = staging.read_note("said")
-    if record is not None:
-        return StatedGoals.from_record(record)
-    goals = _settle_goals(settings, _read_scored(source, settings), _read_declared_range(source, settings))
-    staging.note("said", goals.record())
-    return goals
-
-
 def _settle_goals(
     settings: Augment, tables: Iterator[Table] | Sequence[Table], declared: tuple[float, float] | None
 ) -> StatedGoals:
@@ -178,17 +186,6 @@ def _settle_goals(
 
         render = build_renderer(load_tokenizer(settings.tokenizer))
     return StatedGoals.settle(settings.condition, scales, aspects, render)
-
-
-def _read_declared_range(source: str | Path | Source, settings: Augment) -> tuple[float, float] | None:
-    """Return the range that the source declares for its scores; a fitted scale takes ``score_range`` alone."""
-    resolved = resolve_source(source)
-    if not isinstance(resolved, Collection):
-        return None
-    if not isinstance(settings.scale, DeclaredRange | None):
-        # A fit needs no range, but what lies in a declared one is no mark of missing scores.
-        return resolved.score_range
-    return resolved.resolve_score_range(settings.columns)
 
 
 def _suggest_range(error: DataError, source: str | Path | Source, settings: Augment) -> DataError:
@@ -310,12 +307,3 @@ def _explain_error(error: Exception, output: Output) -> Exception:
             place=Place(str(output.path)),
         )
     return error
-
-
-def _format_row(row: dict[str, Any], say: SayGoal) -> dict[str, Any]:
-    sides = {side: [to_record(message) for message in row[side]] for side in ("prompt", "chosen", "rejected")}
-    aspects = {name.removeprefix("goal."): value for name, value in row.items() if name.startswith("goal.")}
-    goals = ([] if row["goal"] is None else [print_goal(say, row["goal"])]) + [
-        f"{name} {print_goal(say, value)}" for name, value in aspects.items() if value is not None
-    ]
-    return {"view": row["view"], "goal": row["goal"], "said": ", ".join(goals) or None, **sides}

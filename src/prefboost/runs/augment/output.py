@@ -99,8 +99,8 @@ class Output:
         if manifest.get("key") != self.key:
             return None
         base = self.path.parent if self.single else self.path
-        stand = all(_read_size(base / name) == size for name, size in manifest["files"].items())
-        if not stand:
+        sizes = manifest["files"].items()
+        if not all((base / name).is_file() and (base / name).stat().st_size == size for name, size in sizes):
             return None
         report = manifest["report"]
         rejects, left_out = (tuple(Reject(**each) for each in report.pop(name)) for name in ("rejects", "left_out"))
@@ -122,7 +122,20 @@ class Output:
             return
         manifest = self._read_manifest()
         if overwrite and manifest:
-            self._refuse_foreign_data(manifest)
+            # Files that would be overwritten, or read as data of the new output, must be in the manifest.
+            if self.single:
+                known_files = {*manifest["files"], self._aside(MANIFEST).name}
+                beside = [name for name in (self.path.name, *map(self._beside, _BESIDE)) if name not in known_files]
+                strange = [name for name in beside if self.path.with_name(name).exists()]
+            else:
+                taken = ("data/", "README.md", "rejects.parquet", "dataset_info.json")
+                strange = [name for name in _list_foreign(self.path, manifest) if name.startswith(taken)]
+            if strange:
+                raise RunError(
+                    f"{strange[0]} was not written by prefboost augment, but would be replaced or read as new data",
+                    remedy="move it away, or give another -o",
+                    place=Place(str(self.path)),
+                )
             return
         old, new = manifest.get("settings", {}), self.about.settings.model_dump(mode="json")
         differ = [name for name in new if old.get(name) != new[name]] if manifest else []
@@ -136,22 +149,6 @@ class Output:
             else "give another -o, or move it away: --overwrite replaces only what prefboost augment wrote",
             place=Place(str(self.path)),
         )
-
-    def _refuse_foreign_data(self, manifest: Mapping[str, Any]) -> None:
-        """Refuse files that would be overwritten, or read as data of the new output, and are in no manifest."""
-        if self.single:
-            written = {*manifest["files"], self._aside(MANIFEST).name}
-            strange = [name for name in (self.path.name, *map(self._beside, _BESIDE)) if name not in written]
-            strange = [name for name in strange if self.path.with_name(name).exists()]
-        else:
-            taken = ("data/", "README.md", "rejects.parquet", "dataset_info.json")
-            strange = [name for name in _list_foreign(self.path, manifest) if name.startswith(taken)]
-        if strange:
-            raise RunError(
-                f"{strange[0]} was not written by prefboost augment, but would be replaced or read as new data",
-                remedy="move it away, or give another -o",
-                place=Place(str(self.path)),
-            )
 
     def refuse_file(self, fault: str) -> None:
         """Raise where the output is a single file."""
@@ -178,10 +175,17 @@ class Output:
         final = staging.path / "final"
         remove(final)
         final.mkdir()
-        patterns = self._single_file(staging, final) if self.single else self._folder(staging, final)
+        if self.single:
+            self.kind.join(staging.files(f"data {ALL}"), final / self.path.name)
+            patterns = {ALL: self.path.name}
+        else:
+            patterns = self._link_folder(staging, final)
         rejects = staging.files("rejects")
-        if rejects or not self.single:
-            _join_rejects(rejects, final / self._beside("rejects.parquet"))
+        if rejects:
+            frame = pl.scan_parquet(rejects, glob=False)
+            frame.sink_parquet(final / self._beside("rejects.parquet"), maintain_order=True)
+        elif not self.single:
+            pl.DataFrame(schema=REJECTS).write_parquet(final / "rejects.parquet")
         card = write_card(self.about, report, parts, goals.say, patterns)
         (final / self._beside("card.md" if self.single else "README.md")).write_text(card, encoding="utf-8")
         manifest = self._manifest(final, report, parts, goals)
@@ -205,7 +209,7 @@ class Output:
         """Where the rows stand that were set aside."""
         return str(self._aside("rejects.parquet"))
 
-    def _folder(self, staging: Staging, final: Path) -> dict[str, str]:
+    def _link_folder(self, staging: Staging, final: Path) -> dict[str, str]:
         kinds = sorted({what for entry in staging.entries.values() for what in entry["files"] if what != "rejects"})
         export, patterns = find_export(self.about.settings.format), {}
         own_folders = export.folder_per_split and len(kinds) > 1
@@ -219,10 +223,6 @@ class Output:
         for name, text in export.companions(folders if own_folders else "data").items():
             (final / name).write_text(text, encoding="utf-8")
         return patterns
-
-    def _single_file(self, staging: Staging, final: Path) -> dict[str, str]:
-        self.kind.join(staging.files(f"data {ALL}"), final / self.path.name)
-        return {ALL: self.path.name}
 
     def _beside(self, name: str) -> str:
         return f"{self.path.name}.{name}" if self.single else name
@@ -305,17 +305,3 @@ def _list_foreign(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
         for name in (*files, *(each for each in folders if (Path(at) / each).is_symlink()))
     ]
     return sorted(name for name in entries if name not in written)
-
-
-def _read_size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return None
-
-
-def _join_rejects(parts: Sequence[Path], path: Path) -> None:
-    if parts:
-        pl.scan_parquet(list(parts), glob=False).sink_parquet(path, maintain_order=True)
-    else:
-        pl.DataFrame(schema=REJECTS).write_parquet(path)

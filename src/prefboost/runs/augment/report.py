@@ -114,6 +114,9 @@ def build_report(
             remedy="`prefboost inspect FILE` shows what is in the data",
             place=Place(about.source),
         )
+    trimmed = sum(part.trimmed for part in parts)
+    where = f"where {about.settings.format} loses the text"
+    message = f"{trimmed:,} rows lost white space at the ends of completions, {where}"
     by_verb = {step["verb"]: step for step in steps}
     read = by_verb.get("read", {"notes": {}, "rows_in": 0})
     return AugmentReport(
@@ -136,7 +139,7 @@ def build_report(
             for note, (name, words) in _FINDINGS.items()
             if read["notes"].get(note)
         ),
-        messages=_list_messages(parts, about),
+        messages=(message,) if trimmed else (),
     )
 
 
@@ -166,14 +169,6 @@ _FINDINGS = {
     ),
 }
 """Notes of the step ``read`` -> the name under which `inspect` knows the fault, and what it means."""
-
-
-def _list_messages(parts: Sequence[PartCounts], about: AugmentFacts) -> tuple[str, ...]:
-    trimmed = sum(part.trimmed for part in parts)
-    message = (
-        f"{trimmed:,} rows lost white space at the ends of completions, where {about.settings.format} loses the text"
-    )
-    return (message,) if trimmed else ()
 
 
 _LEFT_OUT = {

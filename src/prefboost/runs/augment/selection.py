@@ -43,45 +43,24 @@ class Selection:
         if how is not None:
             table = select(table, how.model_copy(update={"dedupe": "none"}), count_tokens=self.count_tokens)
         if how is not None and how.dedupe == "prompt":
-            table = self._first_owner(table)
+            keys = {"_prompt": pl.col("prompt").hash(0), "_id": prefer_given_id(table.frame.columns).hash(0)}
+            keyed = table.frame.with_columns(**keys)
+            # The first id of a prompt owns it: rows with the same prompt under another id are repeated.
+            first = keyed.select("_prompt", _owner="_id").unique("_prompt", keep="first", maintain_order=True)
+            self.owners = pl.concat([self.owners, first.join(self.owners, on="_prompt", how="anti")])
+            owned = keyed.join(self.owners, on="_prompt", how="left", maintain_order="left")
+            disowned = pl.col("_id") != pl.col("_owner")
+            table = _drop_repeated(table, owned, disowned, "the same prompt was seen before under another id")
         if self.remembers:
-            table = self._first_seen(table)
+            sides = [name for name in ("prompt", "completion", "chosen", "rejected") if name in table.frame.columns]
+            hashes = table.frame.select(pl.struct(sides).hash(0).alias("key"))["key"]
+            again = pl.Series(np.isin(hashes.to_numpy(), self.seen)) | ~hashes.is_first_distinct()
+            self.seen = np.union1d(self.seen, hashes.to_numpy())
+            marked = table.frame.with_columns(again.alias("_again"))
+            table = _drop_repeated(table, marked, pl.col("_again"), "the same prompt and completions were seen before")
         if self.texts:
             table = decontaminate(table, self.texts, ngram=how.ngram if how is not None else 13)
         return self._split(table) if self.settings.test_share else table
-
-    def _first_owner(self, table: Table) -> Table:
-        """Reject rows whose prompt was seen under another id."""
-        keys = {"_prompt": pl.col("prompt").hash(0), "_id": prefer_given_id(table.frame.columns).hash(0)}
-        keyed = table.frame.with_columns(**keys)
-        first = keyed.select("_prompt", _owner="_id").unique("_prompt", keep="first", maintain_order=True)
-        self.owners = pl.concat([self.owners, first.join(self.owners, on="_prompt", how="anti")])
-        owned = keyed.join(self.owners, on="_prompt", how="left", maintain_order="left")
-        frame, rejects = reject_where(
-            owned,
-            pl.col("_id") != pl.col("_owner"),
-            stage="select",
-            reason="the same prompt was seen before under another id",
-            path=table.path,
-        )
-        step = Step("dedupe", {}, len(table), frame.height, dict(rejects["reason"].value_counts().iter_rows()))
-        return table.derive(table.spec, frame.drop("_prompt", "_id", "_owner"), step, rejects=rejects)
-
-    def _first_seen(self, table: Table) -> Table:
-        sides = [name for name in ("prompt", "completion", "chosen", "rejected") if name in table.frame.columns]
-        keys = table.frame.select(pl.struct(sides).hash(0).alias("key"))["key"]
-        before = pl.Series(np.isin(keys.to_numpy(), self.seen))
-        again = before | ~keys.is_first_distinct()
-        self.seen = np.union1d(self.seen, keys.to_numpy())
-        frame, rejects = reject_where(
-            table.frame.with_columns(again.alias("_again")),
-            pl.col("_again"),
-            stage="select",
-            reason="the same prompt and completions were seen before",
-            path=table.path,
-        )
-        step = Step("dedupe", {}, len(table), frame.height, dict(rejects["reason"].value_counts().iter_rows()))
-        return table.derive(table.spec, frame.drop("_again"), step, rejects=rejects)
 
     def _split(self, table: Table) -> Table:
         """Mark whole prompts by their normalised text, as `prefboost.preferences.select.split` divides."""
@@ -91,3 +70,10 @@ class Selection:
         marked = frame.with_columns(split=pl.when(held).then(pl.lit("test")).otherwise(old)).drop("_key")
         step = Step("split", {"fraction": self.settings.test_share}, len(table), len(table))
         return table.derive(table.spec, marked, step)
+
+
+def _drop_repeated(table: Table, frame: pl.DataFrame, repeated: pl.Expr, reason: str) -> Table:
+    """Reject the repeated rows of a table's frame, to which columns have been added for that."""
+    first, rejects = reject_where(frame, repeated, stage="select", reason=reason, path=table.path)
+    step = Step("dedupe", {}, len(table), first.height, dict(rejects["reason"].value_counts().iter_rows()))
+    return table.derive(table.spec, first.select(table.frame.columns), step, rejects=rejects)
