@@ -18,7 +18,10 @@ from scripted_engine import Scripted
 from tests.scoring.conftest import completions_table, pairs_table
 
 from prefboost.engines.openai.engine import OpenAICompatible
-from prefboost.reporting.page import render_page
+from prefboost.reporting.report_page import ReportPage, render_report
+from prefboost.reporting.samples import SampleCell, Samples, TextSample
+from prefboost.reporting.sections import Section
+from prefboost.reporting.texts import replace_controls
 from prefboost.runs.score.judge import judge
 from prefboost.scoring import Rater
 from prefboost.scoring.fencing import without_turn_marks
@@ -151,15 +154,9 @@ def test_a_rubric_is_never_rendered_with_what_completions_say() -> None:
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 def test_a_report_that_shows_an_attack_escapes_it(attack: str) -> None:
-    line = {"goal": "10", "ra": attack, "dpo": HARMLESS, "ra_score": "3", "dpo_score": "3"}
-    values = {
-        "model": "m", "pairs": 1, "steps": 1, "held_out": 1, "samples_per_prompt": 1, "version": "0", "machine": "m",
-        "verdict": ["v"], "follows": True, "reduced": "",
-        "checks": [], "tops": [], "seeds": "", "rows": [], "unlearning_caption": "c",
-        "samples": [{"prompt": attack, "lines": [line]}], "settings": [], "cost": "c", "method": "m",
-    }  # fmt: skip
-    page = render_page(
-        "demo.html", values, figures=dict.fromkeys(("goal_response", "frontier", "unlearning"), "<svg/>")
-    )
-    assert page.count(str(escape(attack))) >= 2
-    assert "<script" not in page and "<img" not in page
+    cells = (SampleCell(attack, attack, 3.0, "10"), SampleCell("plain", HARMLESS, 3.0, "10"))
+    samples = Samples("", (TextSample("held-out prompts", attack, cells),))
+    page = render_report(ReportPage("m", "", ["v"], [Section("Completions", samples=samples)]))
+    markup = page.partition("<noscript>")[0]
+    assert markup.count(str(escape(replace_controls(attack)))) >= 2
+    assert "<script" not in markup and "<img" not in markup

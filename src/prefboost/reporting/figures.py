@@ -10,7 +10,7 @@ from typing import Any
 from prefboost.errors import MissingExtra
 from prefboost.statistics import Interval
 
-__all__ = ["Curve", "FrontierPoint", "plot_bars", "plot_coverage", "plot_frontier", "plot_goal_response"]
+__all__ = ["Curve", "plot_coverage", "plot_goal_response"]
 
 _INK, _GRID, _FAINT = "#1f2933", "#e4e7eb", "#7b8794"
 _COLOURS = ("#0b7285", "#d9480f", "#868e96", "#5f3dc4")
@@ -28,21 +28,6 @@ class Curve:
 
     name: str
     points: Mapping[float, Interval]
-
-
-@dataclass(frozen=True)
-class FrontierPoint:
-    """One policy in a plot of score against KL.
-
-    Args:
-        name: in the legend.
-        kl: KL to the start model with its interval, nats.
-        score: mean score with its interval.
-    """
-
-    name: str
-    kl: Interval
-    score: Interval
 
 
 def _pyplot() -> Any:
@@ -133,83 +118,6 @@ def _error_bars(values: Iterable[Interval]) -> list[list[float]]:
     # An interval may lie wholly on one side of its estimate.
     ends = [(max(0.0, value.estimate - value.low), max(0.0, value.high - value.estimate)) for value in values]
     return [[below for below, _ in ends], [above for _, above in ends]]
-
-
-def plot_bars(rows: Mapping[str, Interval], *, label: str) -> str:
-    """Plot horizontal bars with intervals around a zero line, e.g. the change of a log-probability.
-
-    Args:
-        rows: name -> value, drawn from top to bottom.
-        label: text of the x axis, with its unit.
-
-    Returns:
-        SVG text.
-
-    Raises:
-        MissingExtra: matplotlib is not installed.
-    """
-    pyplot = _pyplot()
-    figure, axes = pyplot.subplots(figsize=(6.4, 0.6 + 0.5 * len(rows)))
-    for position, value in enumerate(rows.values()):
-        axes.barh(
-            -position,
-            value.estimate,
-            xerr=_error_bars([value]),
-            color=_COLOURS[position % len(_COLOURS)],
-            height=0.55,
-            capsize=3,
-            error_kw={"elinewidth": 1.2, "ecolor": _INK},
-        )
-    axes.set_yticks([-position for position in range(len(rows))], list(rows))
-    axes.axvline(0, color=_INK, linewidth=0.8)
-    axes.set_xlabel(label)
-    axes.grid(axis="x", color=_GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    return _as_svg(figure, pyplot)
-
-
-def plot_frontier(panels: Mapping[str, Sequence[FrontierPoint]], *, starts: Mapping[str, float]) -> str:
-    """Plot score against KL, one panel per kind of score, with 95 % intervals in both directions.
-
-    Args:
-        panels: title (the y axis) -> policies, the same in every panel.
-        starts: title -> mean score of the start model, drawn as a dotted line.
-
-    Returns:
-        SVG text.
-
-    Raises:
-        MissingExtra: matplotlib is not installed.
-    """
-    pyplot = _pyplot()
-    figure, grid = pyplot.subplots(1, len(panels), figsize=(4.2 * len(panels), 3.8), squeeze=False, sharey=True)
-    for axes, (title, points) in zip(grid[0], panels.items(), strict=True):
-        axes.axhline(starts[title], color=_FAINT, linewidth=1, linestyle=":", label="start model")
-        for position, point in enumerate(points):
-            axes.errorbar(
-                [point.kl.estimate],
-                [point.score.estimate],
-                xerr=_error_bars([point.kl]),
-                yerr=_error_bars([point.score]),
-                color=_COLOURS[position % len(_COLOURS)],
-                marker=_MARKERS[position % len(_MARKERS)],
-                linestyle="none",
-                markersize=7,
-                elinewidth=1.2,
-                capsize=3,
-                label=point.name,
-            )
-        axes.set_xlabel("KL to the start model, nats per answer")
-        axes.set_ylabel(title)
-        # The start model lies at zero, so that every panel shows how far a policy went.
-        axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
-        axes.grid(color=_GRID, linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-    handles, labels = grid[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, frameon=False, loc="lower center", ncols=2, bbox_to_anchor=(0.5, -0.22), fontsize=9)
-    return _as_svg(figure, pyplot)
 
 
 def plot_coverage(groups: Mapping[str, Mapping[str, Interval]], *, good: tuple[float, float], nominal: float) -> str:

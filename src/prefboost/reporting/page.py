@@ -12,20 +12,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from prefboost.reporting.charts import COLOURED, place_lines, place_strip
-from prefboost.reporting.texts import flatten_text
+from prefboost.reporting.texts import flatten_text, replace_controls
 
 __all__ = ["read_asset", "render_page"]
 
 _ASSETS = Path(__file__).parent / "assets"
 
 
-def render_page(template: str, values: Mapping[str, Any], *, figures: Mapping[str, str] | None = None) -> str:
+def render_page(template: str, values: Mapping[str, Any]) -> str:
     """Fill a template of ``reporting/templates``.
 
     Args:
-        template: file name, e.g. ``demo.html``.
+        template: file name, e.g. ``report.html``.
         values: data; strings are HTML-escaped, so completions cannot break the page.
-        figures: name -> SVG text that prefboost drew itself; inserted as it is.
 
     Returns:
         The page as text, with no link to anything outside the file.
@@ -41,9 +40,9 @@ def render_page(template: str, values: Mapping[str, Any], *, figures: Mapping[st
     # Globals, since imported macros do not see the values of the page.
     environment.globals |= {
         "asset": read_asset, "strip": place_strip, "lines": place_lines, "plain": flatten_text, "coloured": COLOURED,
+        "visible": replace_controls,
     }  # fmt: skip
-    drawn = {name: Markup(svg) for name, svg in (figures or {}).items()}
-    return environment.get_template(template).render(**values, figures=drawn)
+    return environment.get_template(template).render(**values)
 
 
 @cache

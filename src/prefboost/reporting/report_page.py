@@ -21,6 +21,7 @@ class ReportPage:
         title: heading.
         about: a line below it.
         verdict: sentences on what came out.
+        remarks: what a reader must know of them, in small print.
         alarms: reasons to doubt the figures.
         sections: in order.
         missing: part that has no data -> the command that makes them.
@@ -32,6 +33,7 @@ class ReportPage:
     verdict: Sequence[str]
     sections: Sequence[Section]
     alarms: Sequence[str] = ()
+    remarks: Sequence[str] = ()
     missing: Mapping[str, str] | None = None
     refresh_s: int | None = None
 

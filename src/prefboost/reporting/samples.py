@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from prefboost.chat import format_number, join_text
-from prefboost.reporting.texts import cut_text, replace_controls
+from prefboost.reporting.texts import cut_text
 
 __all__ = ["TextSample", "SampleCell", "Samples", "collect_samples", "choose_completions", "choose_pairs"]
 
@@ -20,12 +20,13 @@ MOST_CHARACTERS = 2_000
 
 @dataclass(frozen=True)
 class SampleCell:
-    """A completion: what it is, its text, its score, and the goal it was asked for ("": none)."""
+    """A completion: what it is, its text, its score, the goal it was asked for ("": none), and a further remark."""
 
     label: str
     text: str
     score: float | None
     goal: str = ""
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ def choose_completions(frames: Mapping[str, pl.DataFrame], group: str, limit: in
 
     Args:
         frames: name of a model or stage -> its completions, with prompt_id, prompt and completion; score and goal where
-            there are any. Of several completions for one goal the first is shown.
+            there are any; a second score ``gold`` is shown as a remark. Of several completions for one goal the first
+            is shown.
         group: name of the samples.
         limit: most prompts.
     """
@@ -120,7 +122,8 @@ def choose_completions(frames: Mapping[str, pl.DataFrame], group: str, limit: in
         for row in first.sort(keys, nulls_last=False, maintain_order=True).iter_rows(named=True):
             # A question without the goal's words reads better where a file has one.
             prompts.setdefault(row["prompt_id"], _show(row.get("question") or row["prompt"]))
-            cell = SampleCell(name, _show(row["completion"]), row.get("score"), _format_goal(row))
+            remark = "" if row.get("gold") is None else f"gold score {row['gold']:.4g}"
+            cell = SampleCell(name, _show(row["completion"]), row.get("score"), _format_goal(row), remark)
             cells.setdefault(row["prompt_id"], []).append(cell)
     return [TextSample(group, prompts[prompt_id], tuple(its)) for prompt_id, its in cells.items()]
 
@@ -145,4 +148,4 @@ def _show(messages: Any) -> str:
         text = join_text(messages)
     else:
         text = "\n\n".join(f"{message['role']}: {message['content']}" for message in messages)
-    return cut_text(replace_controls(text), MOST_CHARACTERS)
+    return cut_text(text, MOST_CHARACTERS)

@@ -75,4 +75,4 @@ def test_policies_of_the_demo_are_drawn_by_proxy_and_gold_score() -> None:
     assert list(sections) == ["Score against KL", "Goal response", "Unlearning by score"]
     assert [plot.name for plot in sections["Score against KL"].plots] == ["frontier-proxy-demo", "frontier-gold-demo"]
     series = {row["series"] for row in sections["Goal response"].plots[0].spec["data"]["values"]}
-    assert series == {"augmented, proxy score", "augmented, gold score", "plain, proxy score", "plain, gold score"}
+    assert series == {f"{arm}, beta 0.2, {kind} score" for arm in ("augmented", "plain") for kind in ("proxy", "gold")}

@@ -33,7 +33,7 @@ def test_the_whole_demo_runs_on_a_tiny_model_and_says_what_it_found(tmp_path: Pa
     assert set(results["facts"]["start"]) == {"proxy", "gold"}
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert all(sentence.split(":")[0][:40] in page for sentence in report.verdict)
-    assert page.count("<svg") == 3 and "<script" not in page
+    assert page.count('class="plot"') == 4 and "Completions side by side" in page
     again = run_demo(tmp_path / "out", small)
     assert again.verdict == report.verdict
     fresh = small.model_copy(update={"fresh": True, "samples": 2})

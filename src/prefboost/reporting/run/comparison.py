@@ -15,6 +15,16 @@ __all__ = ["build_comparison_sections", "build_demo_sections", "list_claims_tabl
 
 Record = Mapping[str, Any]
 
+_FRONTIER = (
+    "Every policy asked for the top score on held-out prompts. KL: mean log-prob under the policy less that under the "
+    "start model, of its own answers. No policy saw the gold score in training. Intervals: 95 %, over prompts."
+)
+
+_RESPONSE = (
+    "Mean score of completions to prompts that no training saw, by the goal stated in the prompt. The broad line is "
+    "perfect control. Intervals: 95 %, over prompts."
+)
+
 _KL = Axes("KL to the start model, nats per completion", "score")
 
 
@@ -77,19 +87,22 @@ def build_demo_sections(demos: Mapping[str, Record]) -> Iterator[Section]:
     for number, (name, record) in enumerate(demos.items(), 1):
         suffix = f"-demo-{number}" if len(demos) > 1 else "-demo"
         of = f" of {name}" if len(demos) > 1 else ""
+        names = {key: str(top["arm"].get("name", key)) for key, top in record["top"].items()}
         plots = []
         for kind in ("proxy", "gold"):
             points = [
-                IntervalPoint(top["arm"].get("name", key), kl.estimate, score, kl)
+                IntervalPoint(names[key], kl.estimate, score, kl)
                 for key, top in record["top"].items()
                 if (kl := read_interval(top["kl"])) is not None and (score := read_interval(top[kind])) is not None
             ]
             plots.append(plot_intervals(f"frontier-{kind}{suffix}", f"{kind.capitalize()} score against KL", points,
                                         Axes(_KL.x, f"{kind} score")))  # fmt: skip
-        note = "Every policy asked for the top score on held-out prompts. No policy saw the gold score in training."
-        yield Section(f"Score against KL{of}", (note,), plots=tuple(plots))
+        facts = record.get("facts", {})
+        start = ", ".join(f"{kind} score {value:.2f}" for kind, value in facts.get("start", {}).items())
+        notes = (_FRONTIER, *([f"The start model, not asked for a goal: {start}."] if start else []))
+        yield Section(f"Score against KL{of}", notes, plots=tuple(plots))
         responses = [
-            IntervalPoint(f"{policy}, {kind} score", float(goal), value)
+            IntervalPoint(f"{names.get(policy, policy)}, {kind} score", float(goal), value)
             for policy, each in record["policies"].items()
             for kind, key in (("proxy", "by_goal"), ("gold", "gold_by_goal"))
             for goal, at in each[key].items()
@@ -97,14 +110,15 @@ def build_demo_sections(demos: Mapping[str, Record]) -> Iterator[Section]:
         ]
         response = plot_intervals(f"goal-response{suffix}", "Achieved against requested score", responses,
                                   Axes("score asked for", "score achieved"), joined=True, diagonal=True)  # fmt: skip
-        yield Section(f"Goal response{of}", plots=(response,))
+        yield Section(f"Goal response{of}", (_RESPONSE,), plots=(response,))
         changes = [
             IntervalPoint("change", policy, value)
             for policy, at in record["unlearning"].items()
             if (value := read_interval(at)) is not None
         ]
-        if changes:
-            yield Section(f"Unlearning by score{of}", plots=_plot_kept(f"unlearning{suffix}", changes))
+        caption = facts.get("unlearning_caption", "")
+        notes = tuple(filter(None, (caption, "" if changes else "There were no such completions.")))
+        yield Section(f"Unlearning by score{of}", notes, plots=_plot_kept(f"unlearning{suffix}", changes))
 
 
 def _plot_kept(name: str, points: list[IntervalPoint]) -> tuple[Plot, ...]:

@@ -7,7 +7,7 @@ import logging
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ from prefboost.runs.demo.measure import (
     measure_unlearning,
     state_verdict,
 )
-from prefboost.runs.demo.page import Findings, draw_goal_response, render_demo
+from prefboost.runs.demo.page import Findings, draw_goal_response, record_findings, render_demo
 from prefboost.runs.demo.size import DemoPace, DemoSize, fit_size, load_size, save_size
 from prefboost.runs.demo.tasks import draw_tasks
 from prefboost.runs.pipelines.training import train_on
@@ -89,9 +89,6 @@ _UNLEARNING = (
     "completion's own proxy score as the goal for reward-augmented policies, no goal for plain DPO. Bars: 95 % "
     "intervals over prompts."
 )
-
-_RECORDED = ("model", "pairs", "steps", "held_out", "start", "machine", "reduced", "settings")
-"""Facts that results.json holds."""
 
 _PAGES = ("report.html", "goal_response.svg", "results.json")
 
@@ -170,7 +167,7 @@ def run_demo(out: str | Path, settings: Demo | None = None, *, progress: Progres
     facts |= {"reduced": size.reduced, "start": findings.start, "follows": follows, "verdict": sentences}
     write_atomically(out / "report.html", render_demo(findings, answers, facts))
     write_atomically(out / "goal_response.svg", draw_goal_response(findings))
-    write_atomically(out / "results.json", _format_results(findings, facts))
+    write_atomically(out / "results.json", json.dumps(record_findings(findings, facts), indent=2) + "\n")
     for key, frame in answers.items():
         frame.write_parquet(out / f"answers_{key}.parquet")
     return DemoReport(str(out / "report.html"), follows, sentences, time.monotonic() - began, size.reduced)
@@ -288,25 +285,3 @@ def _gather_facts(settings: Demo, trained: Mapping[str, TrainReport], pairs: int
         + ", ".join(f"{arm.name} {trained[arm.key].seconds:.0f} s" for arm in list_arms(settings))
         + ".",
     }
-
-
-def _format_results(findings: Findings, facts: Mapping[str, Any]) -> str:
-    document = {
-        "follows": facts["follows"],
-        "verdict": list(facts["verdict"]),
-        "policies": {
-            name: {
-                "slope": asdict(each.slope),
-                "by_goal": {f"{goal:g}": asdict(at) for goal, at in sorted(each.by_goal.items())},
-                "gold_slope": asdict(each.gold_slope),
-                "gold_by_goal": {f"{goal:g}": asdict(at) for goal, at in sorted(each.gold_by_goal.items())},
-            }
-            for name, each in findings.followings.items()
-        },
-        "top": {
-            top.arm.key: {**asdict(top), "arm": {**asdict(top.arm), "name": top.arm.name}} for top in findings.tops
-        },
-        "unlearning": {change.policy: asdict(change.change) for change in findings.changes},
-        "facts": {key: facts[key] for key in _RECORDED},
-    }
-    return json.dumps(document, indent=2) + "\n"

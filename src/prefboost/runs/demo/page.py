@@ -1,31 +1,34 @@
-"""The demo's report: numbers turned into the values of its HTML page."""
+"""The demo's report: its figures as JSON values, and the page made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import polars as pl
 
-from prefboost.chat import format_number, join_text
-from prefboost.reporting.figures import Curve, FrontierPoint, plot_bars, plot_frontier, plot_goal_response
-from prefboost.reporting.page import render_page
+from prefboost.chat import format_number
+from prefboost.reporting.figures import Curve, plot_goal_response
+from prefboost.reporting.report_page import ReportPage, render_report
+from prefboost.reporting.run.comparison import build_demo_sections
+from prefboost.reporting.samples import choose_completions, collect_samples
+from prefboost.reporting.sections import ReportColumn, ReportTable, Section, number_columns
 from prefboost.runs.demo.arms import NAMES
 from prefboost.runs.demo.measure import Following, TopScore, Unlearning
-from prefboost.statistics import Interval
 
-__all__ = ["Findings", "draw_goal_response", "render_demo"]
+__all__ = ["Findings", "draw_goal_response", "list_goals_table", "list_tops_table", "record_findings", "render_demo"]
 
 SEEDS = (
-    "At full size two seeds were measured. Gold score at the top goal, augmented less plain DPO: at beta 0.2 "
-    "+1.24 [+0.23, +2.32] and +1.24 [+0.37, +2.10]; at beta 0.03 -0.86 [-1.88, +0.15] and +0.45 [-0.52, +1.42] "
-    "(docs/log.md, 2026-11-29)."
+    "One seed proves nothing: intervals here are over prompts alone, and another seed of training moves a policy "
+    "further than they tell. At full size two seeds were measured. Gold score at the top goal, augmented less plain "
+    "DPO: at beta 0.2 +1.24 [+0.23, +2.32] and +1.24 [+0.37, +2.10]; at beta 0.03 -0.86 [-1.88, +0.15] and +0.45 "
+    "[-0.52, +1.42] (docs/log.md, 2026-11-29)."
 )
-"""Sentence on several seeds, from docs/log.md."""
+"""Remark on several seeds, from docs/log.md."""
 
-_CSS = {"augmented": "ra", "plain": "dpo"}
-_SAMPLES = 4
+_RECORDED = ("model", "pairs", "steps", "held_out", "start", "machine", "reduced", "settings", "unlearning_caption")
+"""Facts that results.json holds."""
 
 
 @dataclass(frozen=True)
@@ -59,91 +62,98 @@ def draw_goal_response(findings: Findings) -> str:
     return plot_goal_response([*curves, *gold], start=findings.start["proxy"])
 
 
+def record_findings(findings: Findings, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON form, which results.json holds and `prefboost report` reads.
+
+    Args:
+        findings: the figures.
+        facts: what the run knows of itself, with ``follows`` and ``verdict``.
+    """
+    return {
+        "follows": facts["follows"],
+        "verdict": list(facts["verdict"]),
+        "policies": {
+            name: {
+                "slope": asdict(each.slope),
+                "by_goal": {f"{goal:g}": asdict(at) for goal, at in sorted(each.by_goal.items())},
+                "gold_slope": asdict(each.gold_slope),
+                "gold_by_goal": {f"{goal:g}": asdict(at) for goal, at in sorted(each.gold_by_goal.items())},
+            }
+            for name, each in findings.followings.items()
+        },
+        "top": {
+            top.arm.key: {**asdict(top), "arm": {**asdict(top.arm), "name": top.arm.name}} for top in findings.tops
+        },
+        "unlearning": {change.policy: asdict(change.change) for change in findings.changes},
+        "facts": {key: facts[key] for key in _RECORDED},
+    }
+
+
 def render_demo(findings: Findings, scored: Mapping[str, pl.DataFrame], facts: Mapping[str, Any]) -> str:
-    """Render the whole page.
+    """Render the page.
 
     Args:
         findings: the figures.
         scored: key of an arm -> its scored completions on held-out prompts.
-        facts: what the run knows of itself; keys as in the template ``demo.html``.
+        facts: what the run knows of itself.
     """
-    panels = {
-        f"{title} score": [FrontierPoint(top.arm.name, top.kl, getattr(top, title)) for top in findings.tops]
-        for title in ("proxy", "gold")
+    tables = {
+        "Score against KL": list_tops_table(findings, scored),
+        "Goal response": list_goals_table(findings, scored),
     }
-    starts = {f"{title} score": findings.start[title] for title in ("proxy", "gold")}
-    changes = {change.policy: change.change for change in findings.changes}
-    figures = {
-        "goal_response": draw_goal_response(findings),
-        "frontier": plot_frontier(panels, starts=starts),
-        "unlearning": plot_bars(changes, label="change of log-prob, nats per completion")
-        if changes
-        else "<p>There were no such completions.</p>",
-    }
-    checks = sorted(name.removeprefix("gold.") for name in scored["augmented"].columns if name.startswith("gold."))
-    goal = max(findings.followings["augmented"].by_goal)
-    answers = {name: scored[name] for name in findings.followings}
-    values = {
-        **facts,
-        "checks": checks,
-        "tops": [
-            _describe_top(top, scored[top.arm.key].filter(pl.col("goal") == goal), checks) for top in findings.tops
+    sections = [
+        Section(each.title, each.notes, plots=each.plots, tables=(tables[each.title],) if each.title in tables else ())
+        for each in build_demo_sections({"demo": record_findings(findings, facts)})
+    ]
+    answers = {NAMES[name]: scored[name] for name in findings.followings}
+    prompts = max(frame["prompt_id"].n_unique() for frame in answers.values())
+    samples = collect_samples([(choose_completions(answers, "held-out prompts", prompts), prompts)])
+    training = f"{facts['pairs']} preference pairs, {facts['steps']} optimiser steps per policy"
+    held_out = f"{facts['held_out']} held-out prompts × {facts['samples_per_prompt']} completions"
+    settings = ReportTable((ReportColumn("setting"), ReportColumn("value")), tuple(facts["settings"]))
+    page = ReportPage(
+        title="Does the policy give the score it is asked for?",
+        about=f"{facts['model']} · {training} · {held_out} · {facts['machine']}",
+        verdict=facts["verdict"],
+        remarks=[text for text in (facts["reduced"], SEEDS) if text],
+        sections=[
+            *sections,
+            Section("Completions side by side", ("Scores are proxy scores.",), samples=samples),
+            Section("How this was made", (facts["method"], facts["cost"]), tables=(settings,)),
         ],
-        "rows": [row for name in answers for row in _list_rows(name, findings.followings[name], answers[name])],
-        "samples": _pick_samples(answers),
-        "seeds": SEEDS,
-    }
-    return render_page("demo.html", values, figures=figures)
+    )
+    return render_report(page)
 
 
-def _describe_top(top: TopScore, answers: pl.DataFrame, checks: Sequence[str]) -> dict[str, Any]:
-    return {
-        "policy": top.arm.name,
-        "css": _CSS[top.arm.kind],
-        **{name: getattr(top, name).format() for name in ("kl", "proxy", "gold")},
-        "tokens": f"{float(str(answers['completion_tokens'].mean())):.0f}",
-        "cut": f"{(answers['finish_reason'] == 'length').sum() / answers.height:.0%}",
-        "checks": [f"{answers[f'gold.{check}'].sum() / answers.height:.0%}" for check in checks],
-    }
-
-
-def _list_rows(name: str, following: Following, scored: pl.DataFrame) -> list[dict[str, Any]]:
+def list_tops_table(findings: Findings, scored: Mapping[str, pl.DataFrame]) -> ReportTable:
+    """List every policy at the top goal: KL, both scores, length, and the share of answers that pass each check."""
+    frame = scored["augmented"]
+    checks = sorted(name.removeprefix("gold.") for name in frame.columns if name.startswith("gold."))
+    goal = max(findings.followings["augmented"].by_goal)
     rows = []
-    for goal, proxy in sorted(following.by_goal.items()):
-        answers = scored.filter(pl.col("goal") == goal)
-        rows.append(
-            {
-                "policy": NAMES[name],
-                "css": _CSS[name],
-                "goal": format_number(goal),
-                "score": f"{proxy.estimate:.2f}",
-                "interval": _format_ends(proxy),
-                "gold": f"{following.gold_by_goal[goal].estimate:.2f}",
-                "gold_interval": _format_ends(following.gold_by_goal[goal]),
-                "tokens": f"{answers['completion_tokens'].sum() / answers.height:.0f}",
-                "cut": f"{(answers['finish_reason'] == 'length').sum() / answers.height:.0%}",
-            }
-        )
-    return rows
+    for top in findings.tops:
+        answers = scored[top.arm.key].filter(pl.col("goal") == goal)
+        figures = (getattr(top, name).format() for name in ("kl", "proxy", "gold"))
+        shares = (f"{answers[f'gold.{check}'].sum() / answers.height:.0%}" for check in checks)
+        rows.append((top.arm.name, *figures, *_describe_lengths(answers), *shares))
+    columns = number_columns("KL, nats", "proxy score", "gold score", "tokens", "cut at limit", *checks)
+    caption = "the last columns are the share of answers that pass each check of the gold score"
+    return ReportTable((ReportColumn("policy"), *columns), tuple(rows), caption=caption)
 
 
-def _format_ends(at: Interval) -> str:
-    return f"{at.low:.2f} to {at.high:.2f}"
+def list_goals_table(findings: Findings, scored: Mapping[str, pl.DataFrame]) -> ReportTable:
+    """List proxy and gold score of both policies at the tuned beta, by goal."""
+    rows = [
+        (NAMES[name], format_number(goal), proxy.format(), following.gold_by_goal[goal].format(),
+         *_describe_lengths(scored[name].filter(pl.col("goal") == goal)))
+        for name, following in findings.followings.items()
+        for goal, proxy in sorted(following.by_goal.items())
+    ]  # fmt: skip
+    columns = number_columns("goal", "proxy score", "gold score", "tokens", "cut at limit")
+    return ReportTable((ReportColumn("policy"), *columns), tuple(rows))
 
 
-def _pick_samples(scored: Mapping[str, pl.DataFrame]) -> list[dict[str, Any]]:
-    """Show the answers to the first prompts: nothing is picked by hand."""
-    prompts = scored["augmented"]["prompt_id"].unique(maintain_order=True).to_list()[:_SAMPLES]
-    samples = []
-    for prompt_id in prompts:
-        lines: dict[float, dict[str, str]] = {}
-        question = ""
-        for name, frame in scored.items():
-            answers = frame.filter(pl.col("prompt_id") == prompt_id).unique("goal", keep="first", maintain_order=True)
-            for row in answers.sort("goal").iter_rows(named=True):
-                line = lines.setdefault(row["goal"], {"goal": format_number(row["goal"])})
-                line[_CSS[name]] = join_text(row["completion"])
-                line[f"{_CSS[name]}_score"] = f"{row['score']:.1f} / {row['gold']:.1f}"
-                question = row["question"]
-        samples.append({"prompt": question, "lines": [lines[goal] for goal in sorted(lines)]})
-    return samples
+def _describe_lengths(answers: pl.DataFrame) -> Iterator[str]:
+    """Yield mean tokens of answers, and the share that the token limit cut."""
+    yield f"{answers['completion_tokens'].sum() / answers.height:.0f}"
+    yield f"{(answers['finish_reason'] == 'length').sum() / answers.height:.0%}"
