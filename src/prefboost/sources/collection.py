@@ -26,7 +26,7 @@ from prefboost.sources.layouts.fitted import (
 from prefboost.sources.layouts.layout import Layout, guess
 from prefboost.sources.layouts.sample import sample_records
 from prefboost.sources.layouts.score_columns import list_number_columns, refuse_score_fields
-from prefboost.sources.layouts.score_forms import FormedReader, find_score_forms
+from prefboost.sources.layouts.score_forms import find_score_forms
 from prefboost.sources.layouts.unmapped import UNMAPPED, count_unmapped, sum_unmapped
 from prefboost.sources.layouts.whole_conversations import SplitReader, find_conversation_column
 from prefboost.sources.messages.encoded import DECODED_ROWS, count_encoded
@@ -175,7 +175,6 @@ class Collection(Settings):
         if plain := list_plain_columns(sample, layout, named):
             reader = DecodedReader(reader, plain, rare=True)
         layout = replace(layout, forms=find_score_forms(sample, layout))
-        reader = FormedReader(reader, layout) if layout.forms else reader
         fitted = add_later_parts(layout)
         fields = list_struct_fields(sample, layout.parts.get("completions"))
         reader = FittedReader(reader, named, list_seen_columns(sample, layout), fitted, fields)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.sources import read, read_batches
+from prefboost.sources import File, read, read_batches
 
 
 def write(path: Path, texts: list[Any]) -> Path:
@@ -44,6 +44,25 @@ def test_a_decimal_comma_is_read_where_it_cannot_part_thousands(tmp_path: Path) 
     assert table.steps[0].notes["guess"]["scores read as"] == {"score": "decimal comma"}
 
 
+@pytest.mark.parametrize("later", ["7.5", "1.234", ".5", 7.5])
+@pytest.mark.parametrize("rows", [None, 500])
+def test_a_later_point_in_a_column_of_decimal_commas_is_rejected_as_it_stands(
+    later: Any, rows: int | None, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.jsonl", [*["7,5", "8"] * 1250, later, "9,25", 7])
+    tables = list(read_batches(path, rows=rows))
+    assert [score for table in tables for score in table.frame["score"].to_list()][-1] == 7.0
+    rejects = [row for table in tables for row in table.rejects.iter_rows(named=True)]
+    points = [row for row in rejects if "has a point, which may part thousands" in row["reason"]]
+    assert [(row["row"], float(row["found"])) for row in points] == [(2500, float(later))]
+
+
+def test_what_is_rejected_shows_the_text_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", ["8/10"] * 3 + ["99/10"])
+    rejects = read(File(path=str(path), score_range=(0.0, 10.0))).rejects
+    assert rejects["found"].to_list() == ["99/10"]
+
+
 @pytest.mark.parametrize(
     "texts, wrong",
     [
@@ -68,6 +87,14 @@ def test_scores_inside_of_completions_and_in_lists_are_read_too(tmp_path: Path) 
     assert read(path).frame["score"].to_list() == [8.0, 2.0]
     path.write_text(json.dumps({"prompt": "q", "responses": ["a", "b"], "scores": ["7,5", "3,25"]}))
     assert read(path).frame["score"].to_list() == [7.5, 3.25]
+    aspects = [
+        {"prompt": "q", "completion": each, "score": "7,5", "honesty": text} for each, text in zip("ab", ["1,5", "2"])
+    ]
+    path.write_text("\n".join(map(json.dumps, aspects)))
+    assert read(path).frame["score.honesty"].to_list() == [1.5, 2.0]
+    sides = {"response_a": "a", "response_b": "b", "score_a": "2/10", "score_b": "8/10"}
+    path.write_text(json.dumps({"prompt": "q", **sides}))
+    assert read(path).frame.select("score_chosen", "score_rejected").row(0) == (8.0, 2.0)
     path.write_text(
         json.dumps({"prompt": "q", "chosen": "a", "rejected": "b", "score_chosen": "8/10", "score_rejected": "3/10"})
     )

@@ -44,13 +44,14 @@ def convert_preferences(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     parts = {part: path for part, path in layout.parts.items() if part not in _PREFERENCE_PARTS}
     parts |= {side: SIDE_COLUMNS[side] for side in SIDES}
     if "score_first" in layout.parts:
-        columns = [read_column(frame, layout.parts[part]) for part in ("score_first", "score_second")]
-        (first, first_fault), (second, second_fault) = map(parse_scores, columns)
+        (first, first_fault), (second, second_fault) = (
+            _parse_part(frame, layout, part) for part in ("score_first", "score_second")
+        )
         faults |= {"score of the first completion": first_fault, "score of the second completion": second_fault}
         sided = sided.with_columns(_sort_by_side(sign, first, second, "__score_{}__"))
         parts |= {f"score_{side}": f"__score_{side}__" for side in SIDES}
     if parts.get("pair_weight") == layout.parts["preference"]:
-        strength = parse_scores(read_column(frame, layout.parts["preference"]))[0].abs()
+        strength = _parse_part(frame, layout, "preference")[0].abs()
         sided = sided.with_columns(strength.alias(SIDE_COLUMNS["pair_weight"]))
         parts["pair_weight"] = SIDE_COLUMNS["pair_weight"]
     rows = convert_pairs(sided, replace(layout, parts=parts))
@@ -72,9 +73,9 @@ def _read_preference(frame: pl.DataFrame, layout: Layout) -> tuple[pl.Series, di
         wrong = build_no_faults(frame.height)
         values = raw.cast(pl.String, strict=False) if not raw.dtype.is_nested() else build_no_faults(frame.height)
     else:
-        values, wrong = parse_scores(raw)
+        values, wrong = _parse_part(frame, layout, "preference")
     if "opposite" in layout.parts:
-        opposite, odd = parse_scores(read_column(frame, layout.parts["opposite"]))
+        opposite, odd = _parse_part(frame, layout, "opposite")
         values = values - opposite
         wrong = pl.DataFrame({"a": wrong, "b": odd}).select(pl.coalesce("a", "b")).to_series()
     sign = values.to_frame("v").select(STATED[reads](pl.col("v")).cast(pl.Float64).alias("sign")).to_series()
@@ -83,6 +84,11 @@ def _read_preference(frame: pl.DataFrame, layout: Layout) -> tuple[pl.Series, di
     tied = pl.when(pl.col("sign") == 0).then(pl.lit("names neither completion (a tie)"))
     states = pl.DataFrame({"v": values, "sign": sign}).select(pl.coalesce(unknown, unread, tied)).to_series()
     return sign, {"preference": wrong, "preference of the pair": states}
+
+
+def _parse_part(frame: pl.DataFrame, layout: Layout, part: str) -> tuple[pl.Series, pl.Series]:
+    path = layout.parts[part]
+    return parse_scores(read_column(frame, path), form=layout.forms.get(path))
 
 
 def _sort_by_side(sign: pl.Series, first: pl.Series, second: pl.Series, name: str) -> pl.DataFrame:

@@ -55,7 +55,8 @@ def convert_parallel(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     records = add_fault(convert_prompts(frame, layout), {"record": unequal.to_frame("u").select(fault).to_series()})
     if unequal.any():
         beside = beside.select(pl.when(~unequal).then(pl.col(part)).alias(part) for part in lists)
-    within = Layout("flat", {part: part for part in lists}, ranks=layout.ranks)
+    forms = {part: layout.forms[path] for part, path in parts.items() if path in layout.forms}
+    within = Layout("flat", {part: part for part in lists}, ranks=layout.ranks, forms=forms)
     return _explode_lists(records, beside.to_dict(), within)
 
 
@@ -100,13 +101,12 @@ def _add_completions(records: pl.DataFrame, raw: pl.DataFrame, layout: Layout) -
         faults["completion's conversation"] = find_role_faults(lists, completion=True)
     number = next((part for part in ("score", "rank") if part in layout.parts), None)
     values = read_column(raw, layout.parts[number]) if number else build_nulls(raw.height)
-    columns["score"], faults["score"] = parse_scores(
-        values, ranks=(layout.ranks or RANKS) if number == "rank" else None
-    )
+    ranks, form = (layout.ranks or RANKS) if number == "rank" else None, layout.forms.get(layout.parts.get("score", ""))
+    columns["score"], faults["score"] = parse_scores(values, ranks=ranks, form=form)
     columns["raw.score"] = values
     for aspect, path in layout.aspects.items():
         values = read_column(raw, path)
-        columns[f"score.{aspect}"], faults[f"score.{aspect}"] = parse_scores(values)
+        columns[f"score.{aspect}"], faults[f"score.{aspect}"] = parse_scores(values, form=layout.forms.get(path))
         columns[f"raw.score.{aspect}"] = values
     columns |= {
         part: read_labels(read_column(raw, layout.parts[part]))

@@ -79,16 +79,17 @@ def _add_scores(rows: pl.DataFrame, frame: pl.DataFrame, layout: Layout) -> pl.D
     """Add scores, aspects and pair_id; set equal completions aside."""
     columns, faults = {}, {}
     for side, aspects in (("chosen", layout.aspects), ("rejected", layout.aspects_rejected)):
-        values = read_column(frame, layout.parts.get(f"score_{side}"))
         name = f"score_{side}"
-        columns[name], faults[name] = parse_scores(values)
+        column = layout.parts.get(name)
+        values = read_column(frame, column)
+        columns[name], faults[name] = parse_scores(values, form=layout.forms.get(column or ""))
         columns[f"raw.{name}"] = values
         if name in layout.parts and "lineage" not in layout.parts:  # synthetic pairs need no scores
             absent = pl.when(pl.col(name).is_null()).then(pl.lit("is missing"))
             faults[f"{name} of the pair"] = columns[name].to_frame(name).select(absent).to_series()
         for aspect, path in aspects.items():
             values = read_column(frame, path)
-            columns[f"{name}.{aspect}"], faults[f"{name}.{aspect}"] = parse_scores(values)
+            columns[f"{name}.{aspect}"], faults[f"{name}.{aspect}"] = parse_scores(values, form=layout.forms.get(path))
             columns[f"raw.{name}.{aspect}"] = values
         if f"finish_{side}" in layout.parts:
             columns[f"finish_{side}"] = normalize_ending(read_column(frame, layout.parts[f"finish_{side}"]))

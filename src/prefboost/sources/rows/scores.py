@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import polars as pl
 
+from prefboost.sources.layouts.score_forms import write_plainly
 from prefboost.sources.rows.faults import build_no_faults
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
 
 NOT_RATED = ("", "n/a", "na", "none", "null", "-", "nan (not rated)")
 """Spellings of "not rated" in published data, in lower case."""
+
+POINTED = "has a point, which may part thousands, since the first ones have decimal commas: write decimals with a comma"
 
 SCORES = ("score", "score_chosen", "score_rejected")
 
@@ -101,20 +104,23 @@ def get_rank_score_range(ranks: tuple[float, float]) -> tuple[float, float]:
     return (1.0, worst - best + 1.0)
 
 
-def parse_scores(values: pl.Series, *, ranks: tuple[float, float] | None = None) -> tuple[pl.Series, pl.Series]:
+def parse_scores(
+    values: pl.Series, *, ranks: tuple[float, float] | None = None, form: str | None = None
+) -> tuple[pl.Series, pl.Series]:
     """Parse a column to float64 scores, null where a completion is not rated, and what is wrong with each row.
 
     Args:
         values: numbers, truth values (1 and 0), lists of one of these, or text that holds them (``"5"``, ``"N/A"``).
         ranks: best and worst rank, where the values are ranks: these become ``worst + 1 - rank``, so that higher is
             better and the worst is 1.
+        form: of texts that are no plain numbers (`prefboost.sources.layouts.score_forms`).
     """
     if isinstance(values.dtype, pl.Array):
-        return parse_scores(values.arr.to_list(), ranks=ranks)
+        return parse_scores(values.arr.to_list(), ranks=ranks, form=form)
     if isinstance(values.dtype, pl.List):
         # A list of one value is that value; one of none or several is no number.
         single = values.list.len() == 1
-        scores, faults = parse_scores(values.list.first(), ranks=ranks)
+        scores, faults = parse_scores(values.list.first(), ranks=ranks, form=form)
         odd = pl.when(~pl.col("single")).then(pl.lit("is not a number"))
         parsed = pl.DataFrame({"single": single, "score": scores, "fault": faults}).select(
             score=pl.when("single").then("score"), fault=pl.coalesce(odd, "fault")
@@ -130,7 +136,7 @@ def parse_scores(values: pl.Series, *, ranks: tuple[float, float] | None = None)
         alone = column.str.strip_chars().str.replace(r"^\[\s*([^\[\],]*?)\s*\]$", "$1")
         text = alone.replace({"true": "1", "True": "1", "TRUE": "1", "false": "0", "False": "0", "FALSE": "0"})
         rated = pl.when(text.str.to_lowercase().is_in(list(NOT_RATED)).not_()).then(text)
-        number = rated.cast(pl.Float64, strict=False)
+        number = (write_plainly(rated, form) if form else rated).cast(pl.Float64, strict=False)
         wrong = rated.is_not_null() & number.is_null()
     elif dtype == pl.Boolean:
         number, wrong = column.cast(pl.Float64), pl.lit(False)
@@ -140,8 +146,14 @@ def parse_scores(values: pl.Series, *, ranks: tuple[float, float] | None = None)
         wrong = pl.lit(False)
     else:
         number, wrong = pl.lit(None, dtype=pl.Float64), column.is_not_null()
+    pointed = pl.lit(False)
+    if form == ",":
+        # JSON numbers beside texts may come as texts, so that numbers with a fraction are held to the same sign.
+        pointed = column.str.contains(r"^\s*-?\d*\.\d+\s*$") if dtype == pl.String else number != number.floor()
     fault = (
-        pl.when(wrong)
+        pl.when(pointed)
+        .then(pl.lit(POINTED))
+        .when(wrong)
         .then(_name_form(column) if dtype == pl.String else pl.lit("is not a number"))
         .when(number.is_finite().not_())
         .then(pl.lit("is not a finite number"))
