@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from prefboost.diagnosis.examples import add_texts
-from prefboost.diagnosis.finding import EXAMPLES, Example, Finding
+from prefboost.diagnosis.finding import EXAMPLES, Example, Finding, Severity
 from prefboost.diagnosis.lints import CONTAMINATED, LINTS, NGRAM
 from prefboost.diagnosis.measures import (
     Histogram,
@@ -32,6 +32,7 @@ from prefboost.preferences.score_hint import suggest_score_column
 from prefboost.sources import Columns, Source
 from prefboost.sources.layouts.fitted import LATER_LAYOUTS, add_later_layouts
 from prefboost.sources.layouts.unmapped import UNMAPPED, suggest_remedy, sum_unmapped
+from prefboost.sources.messages.conversations import NULL_KEYS
 from prefboost.sources.rows.identifiers import REPEATED
 from prefboost.sources.rows.prompt_identity import PARTED, SHARED
 from prefboost.tables import Table
@@ -107,8 +108,13 @@ def inspect(
     frame = pl.concat(digests, how="diagonal_relaxed") if digests else pl.DataFrame()
     findings = [finding for lint in LINTS.values() if frame.height and (finding := lint(frame)) is not None]
     findings = [_add_hint(finding, totals.hint) for finding in findings]
-    findings = [*_find_unmapped(totals), *findings, *_find_disputed_ids(totals.disputed, frame.height)]
-    findings += [*_find_repeated_ids(totals.repeated, frame.height), *_find_undeclared_range(frame, totals.declared)]
+    findings = [*_find_unmapped(totals), *findings]
+    findings += [
+        Finding(name, severity, sentence, count, frame.height, (), remedy)
+        for note, (name, severity, sentence, remedy) in _NOTED.items()
+        if (count := totals.noted[note])
+    ]
+    findings += _find_undeclared_range(frame, totals.declared)
     texts = [name for name in ("prompt", *COMPLETION_COLUMNS) if f"{name}_chars" in frame.columns]
     return Inspection(
         path=str(source) if isinstance(source, str | Path) else str(getattr(source, "path", None) or ""),
@@ -139,9 +145,8 @@ class _Totals:
 
     table: str = "nothing"
     records: int = 0
-    repeated: int = 0
     hint: str = ""
-    disputed: Counter[str] = dataclasses.field(default_factory=Counter)
+    noted: Counter[str] = dataclasses.field(default_factory=Counter)
     declared: bool = False
     unmapped: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     layouts: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
@@ -156,8 +161,7 @@ class _Totals:
             if step.verb == "read":
                 self.records += int(step.notes.get("records", step.rows_in))
                 self.mapping = step.notes.get("guess", {})
-                self.repeated += int(step.notes.get(REPEATED, 0))
-                self.disputed.update({name: int(step.notes.get(name, 0)) for name in (SHARED, PARTED)})
+                self.noted.update({name: int(step.notes.get(name, 0)) for name in _NOTED})
                 self.declared |= "score range" in step.notes
                 self.layouts = sum_unmapped([self.layouts, step.notes.get(LATER_LAYOUTS, {})])
                 self.unmapped = sum_unmapped([self.unmapped, step.notes.get(UNMAPPED, {})])
@@ -179,25 +183,36 @@ def _add_hint(finding: Finding, hint: str) -> Finding:
     return dataclasses.replace(finding, remedy=f"{hint}{first}{rest}")
 
 
-def _find_repeated_ids(count: int, rows: int) -> list[Finding]:
-    if not count:
-        return []
-    sentence = "the source gives several rows the same id, so that each bears its row's number as well"
-    remedy = "nothing is lost; name another column (columns.pair_id=..., columns.completion_id=...) if it was meant"
-    return [Finding("repeated_ids", "note", sentence, count, rows, (), remedy)]
+_ID_REMEDY = "the prompts' content decides; name another column (columns.prompt_id=...), or mend the ids if they matter"
 
-
-def _find_disputed_ids(counts: Counter[str], rows: int) -> list[Finding]:
-    """Report prompt ids of the source that disagree with the prompts."""
-    remedy = "the prompts' content decides; name another column (columns.prompt_id=...), or mend the ids if they matter"
-    findings = []
-    if counts[SHARED]:
-        sentence = "the source gives different prompts the same id: they are told apart by their content"
-        findings.append(Finding("shared_prompt_ids", "warning", sentence, counts[SHARED], rows, (), remedy))
-    if counts[PARTED]:
-        sentence = "the source gives one prompt several ids: its completions are compared all the same"
-        findings.append(Finding("parted_prompts", "note", sentence, counts[PARTED], rows, (), remedy))
-    return findings
+_NOTED: dict[str, tuple[str, Severity, str, str]] = {
+    SHARED: (
+        "shared_prompt_ids",
+        "warning",
+        "the source gives different prompts the same id: they are told apart by their content",
+        _ID_REMEDY,
+    ),
+    PARTED: (
+        "parted_prompts",
+        "note",
+        "the source gives one prompt several ids: its completions are compared all the same",
+        _ID_REMEDY,
+    ),
+    REPEATED: (
+        "repeated_ids",
+        "note",
+        "the source gives several rows the same id, so that each bears its row's number as well",
+        "nothing is lost; name another column (columns.pair_id=..., columns.completion_id=...) if it was meant",
+    ),
+    NULL_KEYS: (
+        "null_keys",
+        "note",
+        "messages or tools have keys whose value is null, which are left out: Parquet and Arrow write null for every "
+        "key that a record lacks",
+        "nothing is lost unless a null was meant; JSON lines keep it as it stands",
+    ),
+}
+"""Notes of the step ``read`` that are findings: name, severity, sentence and remedy of each."""
 
 
 def _find_undeclared_range(frame: pl.DataFrame, declared: bool) -> list[Finding]:

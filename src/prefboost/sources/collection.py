@@ -29,6 +29,7 @@ from prefboost.sources.layouts.score_columns import list_number_columns, refuse_
 from prefboost.sources.layouts.score_forms import find_score_forms
 from prefboost.sources.layouts.unmapped import UNMAPPED, count_unmapped, sum_unmapped
 from prefboost.sources.layouts.whole_conversations import SplitReader, find_conversation_column
+from prefboost.sources.messages.conversations import NULL_KEYS, count_null_keys
 from prefboost.sources.messages.encoded import DECODED_ROWS, count_encoded
 from prefboost.sources.readers.decoded import DECODED, DecodedReader, StoredReader, find_encoded, list_plain_columns
 from prefboost.sources.readers.files import FORMATS, open_path_reader
@@ -299,7 +300,7 @@ class _SourceFacts:
 
 
 def _convert_batch(source: Collection, batch: RawBatch, layout: Layout, facts: _SourceFacts) -> Table:
-    shape, split, decoded = SHAPES[layout.shape], facts.split, 0
+    shape, split, decoded, nulls = SHAPES[layout.shape], facts.split, 0, 0
     spec = shape.scored if layout.scored else shape.bare
     rejects, frames, rows_in, other = [batch.rejects], [], batch.rejects.height, 0
     unmapped: list[dict[str, dict[str, int]]] = []
@@ -317,7 +318,9 @@ def _convert_batch(source: Collection, batch: RawBatch, layout: Layout, facts: _
         decoded += accepted.height if DECODED in raw.columns else 0
         # Columns are counted in the rows that stay: a rejected row changes no question.
         stay = chosen.filter(pl.col(ROW).is_in(accepted["row"].implode())) if aside.height else chosen
-        unmapped += [count_unmapped(stay, layout)] if facts.counts_texts else []
+        if facts.counts_texts:
+            unmapped.append(count_unmapped(stay, layout))
+            nulls += count_null_keys(stay, layout.list_heads(stay.columns), layout.parts.get("tools"))
     frame, disagreeing = settle_frame(_concat_declared(frames, layout, spec), facts.disputed)
     frame, distinguished = assign_ids(frame, facts.repeated)
     aside = pl.concat(rejects)
@@ -342,6 +345,7 @@ def _convert_batch(source: Collection, batch: RawBatch, layout: Layout, facts: _
             **count_tens_for_ones(frame),
             **(count_encoded(frame) if facts.counts_texts else {}),
             **({DECODED_ROWS: decoded} if decoded else {}),
+            **({NULL_KEYS: nulls} if nulls else {}),
             **({LATER_LAYOUTS: layouts} if (layouts := sum_unmapped(map(count_layouts, batch.frames))) else {}),
             **({"score range": list(declared)} if declared and layout.scored else {}),
         },

@@ -14,6 +14,7 @@ from prefboost.sources.collection import Collection, File, Source
 from prefboost.sources.columns import Columns
 from prefboost.sources.layouts.fitted import LATER_LAYOUTS, add_later_layouts
 from prefboost.sources.layouts.unmapped import UNMAPPED, refuse_unmapped, sum_unmapped
+from prefboost.sources.messages.conversations import NULL_KEYS
 from prefboost.sources.messages.encoded import DECODED_ROWS, ENCODED
 from prefboost.sources.readers.verdict_files import holds_verdicts, read_verdicts
 from prefboost.sources.rows.identifiers import REPEATED
@@ -86,7 +87,8 @@ def _sum_steps(steps: Sequence[Step]) -> Step:
     notes = dict(steps[0].notes)
     for step in steps:
         rejected.update(step.rejected)
-    for name in ("records", "records of other splits", REPEATED, SHARED, PARTED, TEN_FOR_ONE, ENCODED, DECODED_ROWS):
+    counts = (REPEATED, SHARED, PARTED, TEN_FOR_ONE, ENCODED, DECODED_ROWS, NULL_KEYS)
+    for name in ("records", "records of other splits", *counts):
         total = sum(int(step.notes.get(name, 0)) for step in steps)
         notes |= {name: total} if total or name in notes else {}
     unmapped = sum_unmapped(step.notes.get(UNMAPPED, {}) for step in steps)

@@ -87,9 +87,7 @@ def test_scores_inside_of_completions_and_in_lists_are_read_too(tmp_path: Path) 
     assert read(path).frame["score"].to_list() == [8.0, 2.0]
     path.write_text(json.dumps({"prompt": "q", "responses": ["a", "b"], "scores": ["7,5", "3,25"]}))
     assert read(path).frame["score"].to_list() == [7.5, 3.25]
-    aspects = [
-        {"prompt": "q", "completion": each, "score": "7,5", "honesty": text} for each, text in zip("ab", ["1,5", "2"])
-    ]
+    aspects = [{"prompt": "q", "completion": text, "score": "7,5", "honesty": text} for text in ("1,5", "2")]
     path.write_text("\n".join(map(json.dumps, aspects)))
     assert read(path).frame["score.honesty"].to_list() == [1.5, 2.0]
     sides = {"response_a": "a", "response_b": "b", "score_a": "2/10", "score_b": "8/10"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -9,8 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefboost.chat import ROLES
+from prefboost.diagnosis.inspection import inspect
+from prefboost.sources import read, read_batches
 from prefboost.sources.messages.conversations import (
+    NULL_KEYS,
     convert_messages,
+    count_null_keys,
     find_role_faults,
     hash_prompts,
     parse_transcripts,
@@ -64,6 +70,40 @@ def test_other_keys_of_messages_in_a_frame_are_kept_in_their_order_without_the_f
     calling = {"role": "assistant", "content": "", "extra": '{"tool_calls": [{"b": 1, "a": "é"}]}'}
     assert lists.to_list() == [[{**plain[0], "extra": None}], [calling], [{**plain[0], "extra": None}]]
     assert fault.null_count() == 3
+
+
+LEAF = st.none() | st.just("x")
+STRUCT = st.fixed_dictionaries({"a": LEAF, "b": LEAF})
+LISTS = st.lists(STRUCT, max_size=2)
+NESTED = LEAF | STRUCT | LISTS | st.fixed_dictionaries({"a": LEAF, "b": LISTS})
+
+
+def holds_null(value: Any) -> bool:
+    """Tell whether an object has a null key at any depth."""
+    if isinstance(value, dict):
+        return any(item is None or holds_null(item) for item in value.values())
+    return isinstance(value, list) and any(map(holds_null, value))
+
+
+@settings(max_examples=100, deadline=None)
+@given(NESTED)
+def test_null_keys_of_messages_are_counted_at_any_depth_and_others_are_not(value: Any) -> None:
+    record = {"meta": {"judge": None}, "m": [{"role": "user", "content": None, "extra": None, "call": value}]}
+    frame = pl.DataFrame([record, {**record, "m": []}], infer_schema_length=None, strict=False)
+    assert count_null_keys(frame, frame.columns, None) == (value is None or holds_null(value))
+
+
+def test_records_with_null_keys_are_noted_and_reported_of_parquet_and_kept_of_json_lines(tmp_path: Path) -> None:
+    default: Any = {"type": "function", "function": {"name": "f", "parameters": {"default": None}}}
+    rows = [{"prompt": f"q{at}", "chosen": "a", "rejected": "b", "tools": [default]} for at in range(3)]
+    pl.DataFrame(rows).write_parquet(tmp_path / "a.parquet")
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    table, exact = read(tmp_path / "a.parquet"), read(tmp_path / "a.jsonl")
+    assert table.steps[0].notes[NULL_KEYS] == 3 and NULL_KEYS not in exact.steps[0].notes
+    assert '"default": null' in str(exact.frame["prompt"][0]) and "default" not in str(table.frame["prompt"][0])
+    (finding,) = [each for each in inspect(tmp_path / "a.parquet").findings if each.name == "null_keys"]
+    assert finding.count == 3 and "Parquet and Arrow write null" in finding.sentence
+    assert sum(each.steps[0].notes[NULL_KEYS] for each in read_batches(tmp_path / "a.parquet", rows=1)) == 3
 
 
 def test_ids_tell_messages_apart_and_never_change() -> None:

@@ -17,7 +17,9 @@ from prefboost.sources.messages.keys import ROLE_NAMES, drop_filled_nulls, drop_
 from prefboost.tables import MESSAGES
 
 __all__ = [
+    "NULL_KEYS",
     "convert_messages",
+    "count_null_keys",
     "is_conversation",
     "write_plain_texts",
     "hash_prompts",
@@ -31,6 +33,9 @@ ROLE_KEYS = ("role", "from", "speaker")
 TEXT_KEYS = ("content", "value", "text", "message")
 TURN = re.compile(r"(?:^\s*|\n\n)(Human|Assistant): ?")
 NOT_TEXT = "holds neither text nor messages"
+
+NULL_KEYS = "records with null keys of messages or tools, left out"
+"""Note of the step ``read``: how many there are in a file whose format writes null for keys that a record lacks."""
 
 
 def is_conversation(dtype: pl.DataType) -> bool:
@@ -159,6 +164,49 @@ def _tidy_extra(lists: pl.Series, struct: pl.Struct, text_key: str) -> pl.Series
     index = some.cast(pl.Int64).cum_sum() - 1
     frame = pl.DataFrame({"m": lists, "some": some, "new": chosen.gather(index.clip(lower_bound=0))})
     return frame.select(pl.when("some").then("new").otherwise("m").alias("m")).to_series()
+
+
+def count_null_keys(frame: pl.DataFrame, columns: Sequence[str], tools: str | None) -> int:
+    """Count the records of which `_tidy_extra` or `offer_tools` leave out a null that may be the source's own.
+
+    Args:
+        frame: raw records.
+        columns: those that the layout uses.
+        tools: the one that holds tools.
+    """
+    tests = [_find_null_key(pl.col(name), frame.schema[name], inside=name == tools) for name in columns]
+    nulls = [test for test in tests if test is not None]
+    return int(frame.select(pl.any_horizontal(nulls).sum()).item()) if nulls else 0
+
+
+def _find_null_key(value: pl.Expr, dtype: Any, *, inside: bool = False) -> pl.Expr | None:
+    """Tell whether a message in the value has a null key at any depth; None where its type allows none.
+
+    Args:
+        value: of any type.
+        dtype: its type.
+        inside: whether the value is part of a message, or a tool, so that any key in it counts.
+    """
+    if isinstance(dtype, pl.Array):
+        return _find_null_key(value.arr.to_list(), pl.List(dtype.inner), inside=inside)
+    if isinstance(dtype, pl.List):
+        test = _find_null_key(pl.element(), dtype.inner, inside=inside)
+        return None if test is None else value.list.eval(test).list.any().fill_null(False)
+    if not isinstance(dtype, pl.Struct):
+        return None
+    fields: dict[str, Any] = {item.name: item.dtype for item in dtype.fields}
+    role = None if inside else next((key for key in ROLE_KEYS if fields.get(key) == pl.String), None)
+    text = None if role is None else next((key for key in TEXT_KEYS if key in fields), None)
+    inside = inside or text is not None
+    tests = []
+    for name, inner in fields.items():
+        field = value.struct.field(name)
+        # A content may be null beside tool calls, and a folded ``extra`` where a message has no further keys.
+        if inside and name not in (role, text) and (role is None or name != "extra"):
+            tests.append(field.is_null())
+        if (within := _find_null_key(field, inner, inside=inside)) is not None:
+            tests.append(within)
+    return value.is_not_null() & pl.any_horizontal(tests) if tests else None
 
 
 def find_text_faults(lists: pl.Series) -> pl.Series:
