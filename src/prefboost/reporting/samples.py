@@ -112,19 +112,19 @@ def choose_completions(frames: Mapping[str, pl.DataFrame], group: str, limit: in
         group: name of the samples.
         limit: most prompts.
     """
-    cells: dict[str, list[SampleCell]] = {}
     prompts: dict[str, str] = {}
     ids = pl.concat([frame.select("prompt_id") for frame in frames.values()]).unique(maintain_order=True)
-    chosen = set(_space_evenly(ids, limit)["prompt_id"].to_list())
+    # In the order of the file, which sorting by goal below would lose.
+    cells: dict[str, list[SampleCell]] = {name: [] for name in _space_evenly(ids, limit)["prompt_id"].to_list()}
     for name, frame in frames.items():
         keys = [column for column in ("prompt_id", "goal") if column in frame.columns]
-        first = frame.filter(pl.col("prompt_id").is_in(list(chosen))).unique(keys, keep="first", maintain_order=True)
+        first = frame.filter(pl.col("prompt_id").is_in(list(cells))).unique(keys, keep="first", maintain_order=True)
         for row in first.sort(keys, nulls_last=False, maintain_order=True).iter_rows(named=True):
             # A question without the goal's words reads better where a file has one.
             prompts.setdefault(row["prompt_id"], _show(row.get("question") or row["prompt"]))
             remark = "" if row.get("gold") is None else f"gold score {row['gold']:.4g}"
             cell = SampleCell(name, _show(row["completion"]), row.get("score"), _format_goal(row), remark)
-            cells.setdefault(row["prompt_id"], []).append(cell)
+            cells[row["prompt_id"]].append(cell)
     return [TextSample(group, prompts[prompt_id], tuple(its)) for prompt_id, its in cells.items()]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from prefboost.engines.budget import Spend
 from prefboost.reporting.run.outcome import (
     build_cost_by_stage_section,
     build_rounds_section,
@@ -75,4 +76,6 @@ def test_cost_is_listed_by_stage_and_by_part_of_the_training() -> None:
     assert section.tables[0].rows == (("mine", "train", "5 min", ""),)
     assert section.tables[1].rows[0][:4] == ("mine", "packed bf16", "5 min", "4 min")
     assert section.tables[1].rows[0][-3:] == ("1,000", "166", "5.2")
+    asked = build_cost_by_stage_section([RunRecord("mine", {}, spending={"answers": Spend(1_200, 90, 8, 0.5)})])
+    assert asked is not None and asked.tables[0].rows == (("mine", "answers", "1,200", "90", "8", "0.50"),)
     assert build_cost_by_stage_section([RunRecord("mine", {})]) is None

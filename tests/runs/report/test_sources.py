@@ -9,6 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from prefboost.engines.budget import Budget, Spend
+from prefboost.engines.store.store import Store
 from prefboost.errors import DataError, RunError
 from prefboost.locks import hold_lock
 from prefboost.runs.report.sources import (
@@ -20,6 +22,7 @@ from prefboost.runs.report.sources import (
     read_folder,
     read_run,
     read_sources,
+    read_spending,
 )
 
 
@@ -38,6 +41,17 @@ def test_a_run_is_at_work_while_its_lock_is_held(run_folder: Callable[..., Path]
         with hold_lock(folder / name):
             assert is_at_work(folder) and read_run(folder, "mine").running
         assert not is_at_work(folder)
+
+
+def test_the_spending_of_every_store_is_read_and_an_unreadable_one_is_named(tmp_path: Path) -> None:
+    store = tmp_path / "round-1" / "completions.parquet.store"
+    assert read_spending(store) == Spend()
+    with Store(store) as opened:
+        opened.book().add(Spend(3, 200, 10, 0.5), Budget())
+    assert read_run(tmp_path, "rounds").spending == {"round-1/completions.parquet": Spend(3, 200, 10, 0.5)}
+    (store / "rows.sqlite").write_bytes(b"not a database, but long enough to be taken for the head of one" * 9)
+    with pytest.raises(RunError, match=r"completions\.parquet\.store"):
+        read_spending(store)
 
 
 def test_the_trainings_of_rounds_are_in_their_order(tmp_path: Path) -> None:

@@ -122,4 +122,20 @@ def build_cost_by_stage_section(runs: Sequence[RunRecord]) -> Section | None:
         names = ("time", *_PARTS.values(), "tokens of a pass", "tokens per second", "peak GiB")
         headings = (ReportColumn("training"), ReportColumn("engine"), *number_columns(*names))
         tables.append(ReportTable(headings, tuple(parts), caption="training, by part of the work"))
+    spending = tuple(
+        (
+            run.name,
+            store,
+            f"{spent.requests:,}",
+            f"{spent.prompt_tokens:,}",
+            f"{spent.tokens:,}",
+            f"{spent.dollars:,.2f}",
+        )
+        for run in runs
+        for store, spent in run.spending.items()
+    )
+    if spending:
+        headings = (ReportColumn("run"), ReportColumn("answers"),
+                    *number_columns("calls", "tokens read", "tokens written", "dollars"))  # fmt: skip
+        tables.append(ReportTable(headings, spending, caption="models that were asked, over all calls"))
     return Section("Cost and time", tables=tuple(tables)) if tables else None

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from prefboost.diagnosis import Inspection
+from prefboost.engines.budget import Spend
 
 __all__ = ["RunRecord", "TrainingRecord"]
 
@@ -39,6 +40,7 @@ class RunRecord:
         running: a process is at work in the folder.
         completions: stage -> scored completions of held-out prompts.
         inspection: of the pairs of the last training.
+        spending: store of answers -> what all calls that filled it have spent.
     """
 
     name: str
@@ -47,6 +49,7 @@ class RunRecord:
     running: bool = False
     completions: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     inspection: Inspection | None = None
+    spending: Mapping[str, Spend] = field(default_factory=dict)
 
     @property
     def stages(self) -> Mapping[str, Mapping[str, Any]]:

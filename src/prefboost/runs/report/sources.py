@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +14,9 @@ from typing import Any
 import polars as pl
 
 from prefboost.diagnosis import Inspection, inspect
+from prefboost.engines.budget import Spend
+from prefboost.engines.store.book import StoreBook
+from prefboost.engines.store.faults import connect_read_only, store_fault
 from prefboost.errors import DataError, Place, RunError
 from prefboost.evaluation.results import Results
 from prefboost.locks import is_lock_held
@@ -30,6 +35,7 @@ __all__ = [
     "read_evaluation",
     "read_folder",
     "read_run",
+    "read_spending",
     "read_sources",
 ]
 
@@ -139,7 +145,10 @@ def read_evaluation(folder: Path, record: Mapping[str, Any], sources: ReportSour
             }
         )
     if frames:
-        sources.completions[str(folder)] = frames
+        # By goal, where a model was asked for several: of 10 and 7 the name of the first comes first.
+        goals = {name: float(str(frame["goal"].max() or -1.0)) for name, frame in frames.items()}
+        ordered = sorted(frames, key=lambda name: (name.partition("@")[0], goals[name]))
+        sources.completions[str(folder)] = {name: frames[name] for name in ordered}
 
 
 def _mean(values: Sequence[float] | None) -> float | None:
@@ -163,7 +172,29 @@ def read_run(path: Path, name: str) -> RunRecord:
         for stage, folder in stages.items()
         if (path / folder / ANSWERS).exists()
     }
-    return RunRecord(name, manifest, trainings, is_at_work(path), completions, inspection)
+    spending = {
+        str(store.relative_to(path)).removesuffix(".store"): spent
+        for store in sorted([*path.glob("*.store"), *path.glob("*/*.store")])
+        if (spent := read_spending(store)).requests
+    }
+    return RunRecord(name, manifest, trainings, is_at_work(path), completions, inspection, spending)
+
+
+def read_spending(store: Path) -> Spend:
+    """Read what all calls that filled a store have spent; zero where it is empty.
+
+    Raises:
+        RunError: the store cannot be read.
+    """
+    file = store / "rows.sqlite"
+    if not file.exists():
+        return Spend()
+    # Not through `Store`, which would take its number types over into this process.
+    try:
+        with closing(connect_read_only(file, "")) as connection:
+            return StoreBook(lambda *_: nullcontext(connection.execute)).total()
+    except sqlite3.Error as error:
+        raise store_fault(error, store) from error
 
 
 def list_trainings(path: Path) -> Iterator[tuple[str, Path]]:
