@@ -97,8 +97,8 @@ def test_what_was_said_to_whom_stands_in_the_results(tiny, tmp_path):
 def test_a_finished_evaluation_is_written_again_without_a_question_and_a_new_goal_asks_its_own_alone(tiny, tmp_path):
     evaluate(tiny(goals=[10]), tmp_path / "out", tell=silent)
     plan = forecast_evaluation(tiny(goals=[10]), tmp_path / "out")
-    assert sum(line.calls for line in plan) == 0
-    plan = {line.who: line for line in forecast_evaluation(tiny(), tmp_path / "out")}
+    assert plan.total.calls == 0
+    plan = {part.name.partition(", ")[2]: part for part in forecast_evaluation(tiny(), tmp_path / "out").parts}
     assert (plan["one@1"].calls, plan["one@1"].stored) == (10, 0)
     assert (plan["one@10"].calls, plan["one@10"].stored) == (0, 10)
 
@@ -163,7 +163,7 @@ def test_two_turns_are_asked_in_turn_graded_and_scored_alike_from_the_file_of_wh
         )
         plan = forecast_evaluation(settings, tmp_path / "out")
         found = evaluate(settings, tmp_path / "out", tell=silent)["mt_bench"]
-        assert server.calls == sum(line.calls for line in plan) == 24
+        assert server.calls == plan.total.calls == 24
         second = [
             body for body in server.bodies if [one["role"] for one in body["messages"]][-2:] == ["assistant", "user"]
         ]

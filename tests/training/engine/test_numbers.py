@@ -209,7 +209,7 @@ def test_float16_and_float32_checkpoints_are_not_narrowed_where_they_measure(
 def test_generation_that_is_resumed_on_another_machine_asks_for_nothing_again(
     machine: Callable[[NumberChoice], None], halved: Path, tmp_path: Path
 ) -> None:
-    from prefboost.runs.generate.generate import Generate, generate, plan_generation
+    from prefboost.runs.generate.generate import Generate, forecast_generation, generate
     from prefboost.runs.generate.prompt_files import read_prompts
 
     (tmp_path / "prompts.txt").write_text("one\ntwo\n")
@@ -218,6 +218,6 @@ def test_generation_that_is_resumed_on_another_machine_asks_for_nothing_again(
     machine(FAST)
     first = generate(table, settings, out)
     machine(SLOW)
-    assert plan_generation(table, settings, out).stored == 2
+    assert forecast_generation(table, settings, out).total.stored == 2
     assert generate(table, settings, out).frame["completion"].to_list() == first.frame["completion"].to_list()
-    assert plan_generation(table, settings, tmp_path / "other.jsonl").stored == 0
+    assert forecast_generation(table, settings, tmp_path / "other.jsonl").total.stored == 0

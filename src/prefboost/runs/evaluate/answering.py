@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -187,10 +187,13 @@ def answer_prompts(
     # Turn by turn over all prompts: a turn needs the answer to the one before, and an engine wants large batches.
     for turn in range(max((len(prompt.turns) for prompt in prompts), default=0)):
         open_prompts = [p for p in prompts if len(p.turns) > turn and p.uid not in conversations.faults]
-        for drawn, group in _group_by_sampling(open_prompts, sampling):
+        groups: dict[str, list[BenchmarkPrompt]] = {}
+        for prompt in open_prompts:
+            groups.setdefault(sampling(prompt).model_dump_json(), []).append(prompt)
+        for group in groups.values():
             questions = _build_requests(speaker, group, conversations)
             replies = 0
-            for batch in inquiry.ask([request for _, request in questions], InWords(drawn)):
+            for batch in inquiry.ask([request for _, request in questions], InWords(sampling(group[0]))):
                 replies += len(batch)
                 for index, reply in batch:
                     conversations.add(questions[index][0], reply)
@@ -235,16 +238,6 @@ def explain_unfinished(engine: Engine, name: str, done: int, questions: int) -> 
         f"{why}: {name} has {done:,} of {questions:,} answers; they stay in the store",
         remedy=f"{remedy} the same command again",
     )
-
-
-def _group_by_sampling(
-    prompts: Sequence[BenchmarkPrompt], sampling: SamplingOf
-) -> Iterator[tuple[Sampling, list[BenchmarkPrompt]]]:
-    groups: dict[str, tuple[Sampling, list[BenchmarkPrompt]]] = {}
-    for prompt in prompts:
-        drawn = sampling(prompt)
-        groups.setdefault(drawn.model_dump_json(), (drawn, []))[1].append(prompt)
-    yield from groups.values()
 
 
 def _build_requests(

@@ -109,7 +109,8 @@ def canary(
                 f"{model_name(judge)} gave no verdict on any question: {verdicts[0].fault}",
                 remedy="check that it is reachable and answers in the requested form",
             )
-        who = tuple(dict.fromkeys(_name_answerer(each.model, each.fingerprint) for each in sightings(store)))
+        names = (f"{each.model} ({each.fingerprint})" if each.fingerprint else each.model for each in sightings(store))
+        who = tuple(dict.fromkeys(names))
     report = CanaryReport(model_name(judge), engine.identity, asked_at, who or (engine.identity,))
     first = _read_first(folder, engine.identity)
     if first is not None:
@@ -142,7 +143,3 @@ def _read_first(folder: Path, identity: str) -> tuple[list[JudgeVerdict], dict[s
         if isinstance(report, dict) and report.get("identity") == identity:
             return [JudgeVerdict.of(row) for row in rows], report
     return None
-
-
-def _name_answerer(model: str, fingerprint: str) -> str:
-    return f"{model} ({fingerprint})" if fingerprint else model

@@ -86,7 +86,8 @@ def compare_verdicts(verdicts: Iterable[JudgeVerdict], others: Iterable[JudgeVer
     chances = holm({key: test.chance for key, (test, _) in tests.items()})
     lines = [f"| {' | '.join([*heads, 'on one side'])} |", "|" + "---|" * (len(heads) + 1)]
     for key, (test, alone) in tests.items():
-        difference, unit = test.difference, _choose_unit(first_groups[key[0]][key[1]].values())
+        # Shares are shown in hundredths, grades in points.
+        difference, unit = test.difference, 1 if max(first_groups[key[0]][key[1]].values()) > 1 else 100
         ends = f"{unit * difference.estimate:+.2f} [{unit * difference.low:+.2f}, {unit * difference.high:+.2f}]"
         figures = f"{ends} | {chances[key]:.3f} | {unit * test.detectable:.2f}"
         lines.append(f"| {' | '.join(key if grouped else key[1:])} | {figures} | {difference.rows} | {alone} |")
@@ -114,11 +115,6 @@ def compare_judgings(earlier: Iterable[JudgeVerdict], later: Iterable[JudgeVerdi
     ]
 
 
-def _choose_unit(values: Iterable[float]) -> int:
-    """Return the factor of the shown unit: hundredths for shares, points for grades."""
-    return 1 if max(values) > 1 else 100
-
-
 def _group_verdicts(verdicts: Iterable[JudgeVerdict]) -> dict[str, dict[str, dict[str, float]]]:
     """Return group that is compared separately -> model -> prompt -> mean value of its rows."""
     groups: dict[str, list[JudgeVerdict]] = {}
@@ -128,13 +124,13 @@ def _group_verdicts(verdicts: Iterable[JudgeVerdict]) -> dict[str, dict[str, dic
 
 
 def _find_verdict_files(folder: Path) -> dict[str, Path]:
-    """Return benchmark -> file of its verdicts, where it has any."""
+    """Return benchmark -> file of its verdicts, where it has any; "" where no results beside them name it."""
     places = [folder, *(path for path in sorted(folder.glob("*")) if path.is_dir())]
     files = [place / "verdicts.jsonl" for place in places]
-    return {_read_benchmark(file): file for file in files if file.is_file() and file.stat().st_size > 0}
-
-
-def _read_benchmark(verdicts: Path) -> str:
-    """Return the benchmark of the results beside verdicts; empty where there are none."""
-    results = verdicts.with_name("results.json")
-    return str(json.loads(results.read_text(encoding="utf-8")).get("benchmark", "")) if results.is_file() else ""
+    verdict_files: dict[str, Path] = {}
+    for file in files:
+        if file.is_file() and file.stat().st_size > 0:
+            results = file.with_name("results.json")
+            record = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else {}
+            verdict_files[str(record.get("benchmark", ""))] = file
+    return verdict_files

@@ -26,7 +26,7 @@ from prefboost.evaluation.results import Results
 from prefboost.evaluation.user_files import read_records
 from prefboost.progress import Tell, WorkProgress
 from prefboost.reporting.evaluation.page import ScoredBenchmark, render_evaluation_page, write_evaluation_markdown
-from prefboost.runs.evaluate.answering import ContestantAnswers, Speaker, answer_prompts, choose_sampling, open_speaker
+from prefboost.runs.evaluate.answering import ContestantAnswers, answer_prompts, choose_sampling, open_speaker
 from prefboost.runs.evaluate.canary import canary_facts
 from prefboost.runs.evaluate.judge_probe import find_fallback
 from prefboost.runs.evaluate.judging import judge_requests
@@ -212,7 +212,16 @@ class _Run:
         prompts = list(prepared.prompts[: self.settings.limit])
         completions: dict[str, Completions] = {**prepared.given, **read_files(self.settings.file_names, prompts)}
         for contestant in self.contestants:
-            completions[contestant.name] = self._answer(contestant, prepared, prompts, folder).completions
+            speaker = open_speaker(contestant, self.engines.open(contestant.engine))
+            sampling = choose_sampling(speaker, prepared.sampling, self.settings.answering)
+            answers = answer_prompts(speaker, prompts, sampling, self.store, tell=self.tell)
+            self.records[contestant.name] = {
+                "engine": speaker.engine.identity, "goal": contestant.goal, "goal text": speaker.goal_text,
+                "the chat template says the goal": speaker.engine.says_goals, **answers.record,
+            }  # fmt: skip
+            write_completions(folder, contestant, prompts, answers)
+            self._check(contestant.name, len(prompts), list(answers.faults.values()))
+            completions[contestant.name] = answers.completions
         requests = prepared.benchmark.build(prompts, completions)
         assert self.settings.judge is not None
         judge = self.engines.open(self.settings.judge)
@@ -225,7 +234,12 @@ class _Run:
             "answered as": [asdict(row) for row in sightings(self.store) if row.engine == judge.identity],
             "log-probs were not to be had, words were read": find_fallback(requests, judge, self.store),
         }
-        results = self._add_facts(results, facts, raise_alarms(completions, _group_sweeps(self.contestants)))
+        # Model without its goal -> its names with each goal: answers that ignore the goal are an alarm.
+        sweeps: dict[str, list[str]] = {}
+        for contestant in self.contestants:
+            if contestant.goal is not None:
+                sweeps.setdefault(contestant.name.rpartition("@")[0], []).append(contestant.name)
+        results = self._add_facts(results, facts, raise_alarms(completions, sweeps))
         write_evaluation(folder, verdicts, results)
         called = [verdict for request, verdict in zip(requests, verdicts, strict=True) if request.needs_call]
         self._check("the judge", len(called), [verdict.fault or "" for verdict in called if verdict.value is None])
@@ -237,17 +251,6 @@ class _Run:
             check_answered(questions - len(faults), questions, self.settings, faults)
         except RunError as error:
             self.shortfalls.append(RunError(f"{name}: {error.message}", remedy=error.remedy))
-
-    def _answer(
-        self, contestant: Contestant, prepared: PreparedBenchmark, prompts: Sequence[BenchmarkPrompt], folder: Path
-    ) -> ContestantAnswers:
-        speaker = open_speaker(contestant, self.engines.open(contestant.engine))
-        sampling = choose_sampling(speaker, prepared.sampling, self.settings.answering)
-        answers = answer_prompts(speaker, prompts, sampling, self.store, tell=self.tell)
-        self.records[contestant.name] = _record_answers(speaker, answers)
-        write_completions(folder, contestant, prompts, answers)
-        self._check(contestant.name, len(prompts), list(answers.faults.values()))
-        return answers
 
     def _add_facts(self, results: Results, judge: Mapping[str, Any], alarms: Sequence[str]) -> Results:
         """Add to results what was asked of which model, and its cost."""
@@ -262,22 +265,6 @@ class _Run:
         unique = dict.fromkeys([*results.alarms, *alarms, *changed])
         facts = {**results.facts, **canary_facts(self.store.path.parent), "run": run}
         return replace(results, alarms=tuple(unique), facts=facts)
-
-
-def _record_answers(speaker: Speaker, answers: ContestantAnswers) -> dict[str, Any]:
-    return {
-        "engine": speaker.engine.identity, "goal": speaker.contestant.goal, "goal text": speaker.goal_text,
-        "the chat template says the goal": speaker.engine.says_goals, **answers.record,
-    }  # fmt: skip
-
-
-def _group_sweeps(contestants: Sequence[Contestant]) -> dict[str, list[str]]:
-    """Return model without its goal -> its names with each goal."""
-    sweeps: dict[str, list[str]] = {}
-    for contestant in contestants:
-        if contestant.goal is not None:
-            sweeps.setdefault(contestant.name.rpartition("@")[0], []).append(contestant.name)
-    return sweeps
 
 
 def read_judge_verdicts(path: str | Path) -> list[JudgeVerdict]:

@@ -82,9 +82,14 @@ def read_fallback(questions: Sequence[JudgeRequest], engine: Engine, store: Stor
     if first is None:
         return ""
     _, probe = _read_last_probe(first, engine, store)
-    # Within one call the finding holds: verdicts read in two ways would not be comparable.
-    if probe is None or (probe.get("by") != store.owner and _is_outdated(probe, engine, store)):
+    if probe is None:
         return None
+    # Within one call the finding holds: verdicts read in two ways would not be comparable.
+    if probe.get("by") != store.owner and engine.remote:
+        age = date.fromisoformat(today()) - date.fromisoformat(probe.get("date", "2000-01-01"))
+        # The server may have changed since: it has not been probed for long, or replies under another name.
+        if age.days >= _PROBE_DAYS or not _list_names(engine, store) <= {*probe.get("names", ())}:
+            return None
     return str(probe["reason"])
 
 
@@ -153,14 +158,6 @@ def _read_last_probe(question: JudgeRequest, engine: Engine, store: Store) -> tu
             return count, last
         last = probe
     raise AssertionError("probes are counted without end")
-
-
-def _is_outdated(probe: Mapping[str, Any], engine: Engine, store: Store) -> bool:
-    """Tell whether the server may have changed since a probe."""
-    if not engine.remote:
-        return False
-    age = date.fromisoformat(today()) - date.fromisoformat(probe.get("date", "2000-01-01"))
-    return age.days >= _PROBE_DAYS or not _list_names(engine, store) <= {*probe.get("names", ())}
 
 
 def _list_names(engine: Engine, store: Store) -> set[str]:

@@ -56,7 +56,11 @@ def judge_requests(
     work = WorkProgress("judge", len(questions))
     inquiry = Inquiry(engine, Desk(store, tell=tell), work, watch=watch, too_long=TOO_LONG)
     replies: dict[int, JudgeReply] = {}
-    for group in _group_alike(requests, questions):
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for at in questions:
+        request = requests[at]
+        groups.setdefault((request.choices, request.max_tokens, request.temperature), []).append(at)
+    for group in groups.values():
         members = [requests[at] for at in group]
         reading = choose_reading(members[0], in_words=bool(find_fallback(members, engine, store)))
         for batch in inquiry.ask([build_request(member) for member in members], reading):
@@ -69,15 +73,6 @@ def judge_requests(
     # 3. Read. A request without a call has an empty reply; the benchmark takes its value or fault.
     verdicts = [benchmark.parse(request, replies.get(at, JudgeReply())) for at, request in enumerate(requests)]
     return [replace(verdict, judge=engine.identity) for verdict in verdicts]
-
-
-def _group_alike(requests: Sequence[JudgeRequest], questions: Sequence[int]) -> list[list[int]]:
-    """Group the indices of requests with the same choices and the same sampling."""
-    groups: dict[tuple[object, ...], list[int]] = {}
-    for at in questions:
-        request = requests[at]
-        groups.setdefault((request.choices, request.max_tokens, request.temperature), []).append(at)
-    return list(groups.values())
 
 
 def _read_reply(reply: Reply) -> JudgeReply:

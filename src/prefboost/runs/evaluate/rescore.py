@@ -8,7 +8,7 @@ from prefboost.errors import SettingsError
 from prefboost.evaluation.alpaca.benchmark import AlpacaSet
 from prefboost.evaluation.alpaca.judging import AlpacaEval
 from prefboost.evaluation.arena_hard.benchmark import ArenaHard
-from prefboost.evaluation.benchmark import JudgeVerdict
+from prefboost.evaluation.benchmark import Benchmark
 from prefboost.evaluation.mt_bench.benchmark import MtBench
 from prefboost.evaluation.protocols import MeasuredBenchmark
 from prefboost.evaluation.results import Results
@@ -34,22 +34,18 @@ def rescore_verdicts(settings: Evaluate, verdicts: str | Path, out: str | Path) 
     """
     guard_evaluation(Path(out), [verdicts, settings])
     stored = read_judge_verdicts(verdicts)
-    results = _score_verdicts(settings, stored)
-    write_evaluation(out, stored, results)
-    return results
-
-
-def _score_verdicts(settings: Evaluate, verdicts: list[JudgeVerdict]) -> Results:
-    benchmark = settings.benchmarks[0]
+    benchmark, assets = settings.benchmarks[0], settings.assets
     if len(settings.benchmarks) > 1 or isinstance(benchmark, MeasuredBenchmark):
         raise SettingsError("verdicts belong to one benchmark with a judge", remedy="name it alone in benchmarks=[...]")
-    assets = settings.assets
     bare = assets.data_dir is None and (assets.offline or not assets.download)
+    scored: Benchmark
     if isinstance(benchmark, AlpacaSet) and bare and benchmark.prompts is None:
-        minimal = AlpacaEval(benchmark.rules, benchmark.baseline or "baseline")
-        return minimal.score(verdicts, allow_missing=settings.allow_missing)
-    if isinstance(benchmark, ArenaHard | MtBench):
-        return benchmark.score(verdicts, allow_missing=settings.allow_missing)  # it needs none of its data for that
-    models = list(dict.fromkeys(verdict.model for verdict in verdicts))
-    prepared = benchmark.prepare(assets, models)
-    return prepared.benchmark.score(verdicts, allow_missing=settings.allow_missing)
+        scored = AlpacaEval(benchmark.rules, benchmark.baseline or "baseline")
+    elif isinstance(benchmark, ArenaHard | MtBench):
+        scored = benchmark  # it needs none of its data to score
+    else:
+        models = list(dict.fromkeys(verdict.model for verdict in stored))
+        scored = benchmark.prepare(assets, models).benchmark
+    results = scored.score(stored, allow_missing=settings.allow_missing)
+    write_evaluation(out, stored, results)
+    return results

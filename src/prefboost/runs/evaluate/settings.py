@@ -87,10 +87,14 @@ def list_contestants(settings: Evaluate) -> list[Contestant]:
     Raises:
         SettingsError: there is no model, or two have one name.
     """
-    model_names = _name_models([model_name(model) for model in settings.models])
+    whole = [model_name(model) for model in settings.models]
+    short = [shorten_model_name(name) for name in whole]
+    # Where two models share a short name, whole names tell them apart.
+    model_names = [w.rstrip("/") if short.count(s) > 1 else s for w, s in zip(whole, short, strict=True)]
+    digits = settings.condition.digits
     goals: Sequence[float | None] = settings.goals or (None,)
     contestants = [
-        Contestant(_add_goal(name, goal, settings.condition), model, goal, settings.condition)
+        Contestant(name if goal is None else f"{name}@{format_number(goal, digits)}", model, goal, settings.condition)
         for name, model in zip(model_names, settings.models, strict=True)
         for goal in goals
     ]
@@ -113,13 +117,3 @@ def shorten_model_name(model: str) -> str:
     """
     last = model.rstrip("/").rpartition("/")[2].rpartition(":")[2]
     return last.removesuffix(".jsonl").removesuffix(".gguf") or model
-
-
-def _name_models(models: Sequence[str]) -> list[str]:
-    """Return short names; where two models share one, whole names."""
-    short = [shorten_model_name(model) for model in models]
-    return [model.rstrip("/") if short.count(name) > 1 else name for model, name in zip(models, short, strict=True)]
-
-
-def _add_goal(name: str, goal: float | None, say: SayGoal) -> str:
-    return name if goal is None else f"{name}@{format_number(goal, say.digits)}"

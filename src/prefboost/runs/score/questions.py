@@ -87,8 +87,9 @@ def forecast_calls(
     place = store or (out and locate_store(out))
     # A local model's keys hold the fingerprint of its weights, which are read only where there is a store to look into.
     if place is not None and Path(place).exists():
-        keys = [query.key for query in questions.list_queries(engine)]
+        # Opened first: the store settles the number type of a model on this machine, which is part of the keys.
         with Store(place, retry=spending.retry, read_only=True) as held:
+            keys = [query.key for query in questions.list_queries(engine)]
             answers, failed = set(held.find_answers(keys)), set(held.failures(keys))
     left = [request for request, key in zip(requests, keys, strict=True) if key not in answers]
     final = failed & answers
