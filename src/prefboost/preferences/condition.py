@@ -13,8 +13,7 @@ from prefboost.chat.goal_text import decimals_for
 from prefboost.chat.template import Render, probe_template
 from prefboost.errors import ModelError
 from prefboost.preferences.goal_texts import SIDES, find_equal_wordings, name_goal_columns, number_goal_texts
-from prefboost.preferences.scales.fit import choose_goal_scale
-from prefboost.preferences.scales.identity import build_identity_scale, find_goal_scales
+from prefboost.preferences.scales.fit import build_identity_scale, choose_goal_scale, find_goal_scales
 from prefboost.preferences.scales.kinds import FittedScale
 from prefboost.preferences.views import SAID_ALIKE
 from prefboost.tables import (

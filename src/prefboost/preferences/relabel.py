@@ -20,7 +20,7 @@ from prefboost.errors import DataError, MissingScores, Place, SettingsError
 from prefboost.preferences.condition import fit_wording_to_scales
 from prefboost.preferences.draw import draw_share
 from prefboost.preferences.goal_texts import SIDES, find_equal_wordings, name_goal_columns, write_goal_texts
-from prefboost.preferences.scales.identity import build_identity_scale, find_goal_scales
+from prefboost.preferences.scales.fit import build_identity_scale, find_goal_scales
 from prefboost.preferences.scales.kinds import FittedScale
 from prefboost.preferences.scales.missing_marks import reject_marks
 from prefboost.preferences.scales.score_range import PUBLISHED

@@ -25,8 +25,7 @@ from prefboost.sources.layouts.fitted import (
 )
 from prefboost.sources.layouts.layout import Layout, guess
 from prefboost.sources.layouts.sample import sample_records
-from prefboost.sources.layouts.score_columns import list_number_columns, refuse_score_fields
-from prefboost.sources.layouts.score_forms import find_score_forms
+from prefboost.sources.layouts.score_columns import find_score_forms, list_number_columns, refuse_score_fields
 from prefboost.sources.layouts.unmapped import UNMAPPED, count_unmapped, sum_unmapped
 from prefboost.sources.layouts.whole_conversations import SplitReader, find_conversation_column
 from prefboost.sources.messages.conversations import NULL_KEYS, count_null_keys
@@ -43,7 +42,6 @@ from prefboost.sources.rows.identifiers import NO_IDS, REPEATED, assign_ids, fin
 from prefboost.sources.rows.pairs import convert_pairs
 from prefboost.sources.rows.parts import convert_prompts, read_column, read_labels
 from prefboost.sources.rows.prompt_identity import Disputed, find_source_disputes, settle_frame
-from prefboost.sources.rows.ranks import find_rank_ends
 from prefboost.sources.rows.said_goals import refuse_said_goals
 from prefboost.sources.rows.scores import (
     MARKED,
@@ -51,6 +49,7 @@ from prefboost.sources.rows.scores import (
     contradicts_range,
     count_tens_for_ones,
     find_range_faults,
+    find_rank_ends,
     get_rank_score_range,
     guess_score_range,
 )

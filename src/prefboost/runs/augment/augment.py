@@ -21,8 +21,7 @@ from prefboost.chat import to_record
 from prefboost.chat.goal_text import print_goal
 from prefboost.errors import DataError, Place, RunError
 from prefboost.preferences import fit_scales
-from prefboost.preferences.scales.fit import find_declared_range, find_score_columns
-from prefboost.preferences.scales.identity import IdentityScale
+from prefboost.preferences.scales.fit import IdentityScale, find_declared_range, find_score_columns
 from prefboost.preferences.scales.kinds import DeclaredRange
 from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.progress import Tell, WorkProgress

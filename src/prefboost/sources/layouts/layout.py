@@ -52,7 +52,7 @@ class Layout:
     to its column; ``further`` are columns whose text follows that of the prompt; ``aspects`` maps an aspect to its
     column (pairs: to the columns of both sides). ``ranks`` are the best and the worst rank of the source, None where
     there are none or they are not known. ``forms`` maps columns of scores to the form of their texts
-    (`prefboost.sources.layouts.score_forms`).
+    (`prefboost.sources.layouts.score_columns`).
     """
 
     shape: str

@@ -12,21 +12,25 @@ from typing import Any
 import polars as pl
 
 from prefboost.chat import ROLES, Message
-from prefboost.sources.messages.content_parts import NOT_TEXT_PART, are_parts, has_other_parts, join_part_texts
+from prefboost.chat.contents import TEXT_TYPES
 from prefboost.sources.messages.keys import ROLE_NAMES, drop_filled_nulls, drop_notes, is_read
 from prefboost.tables import MESSAGES
 
 __all__ = [
+    "NOT_TEXT_PART",
     "NULL_KEYS",
+    "are_parts",
     "convert_messages",
     "count_null_keys",
-    "is_conversation",
-    "write_plain_texts",
-    "hash_prompts",
     "find_role_faults",
     "find_text_faults",
+    "has_other_parts",
+    "hash_prompts",
+    "is_conversation",
+    "join_part_texts",
     "parse_transcripts",
     "prepend_system",
+    "write_plain_texts",
 ]
 
 ROLE_KEYS = ("role", "from", "speaker")
@@ -294,3 +298,33 @@ def hash_prompts(prompts: pl.Series) -> pl.Series:
     digests = [blake2b(view[begin:end], digest_size=8).digest() for begin, end in pairwise(offsets)]
     hexadecimal = pl.Series("prompt_id", digests, dtype=pl.Binary).bin.encode("hex")
     return hexadecimal.zip_with(texts.is_not_null(), pl.Series([None], dtype=pl.String))
+
+
+NOT_TEXT_PART = "has a part that is not text (an image, audio, ...)"
+
+
+def are_parts(dtype: Any) -> bool:
+    """Tell whether contents of this type are lists of parts."""
+    return isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct) and "type" in _list_fields(dtype)
+
+
+def join_part_texts(contents: pl.Expr, dtype: pl.List) -> pl.Expr:
+    """Join the texts of each content's parts as `prefboost.chat.contents.join_parts` does; empty where none is."""
+    if _list_fields(dtype).get("text") != pl.String:
+        return pl.lit("", dtype=pl.String)
+    return contents.list.eval(pl.element().struct.field("text")).list.drop_nulls().list.join("")
+
+
+def has_other_parts(contents: pl.Expr, dtype: pl.List) -> pl.Expr:
+    """Tell whether a content has a part that is no text, which would be lost."""
+    element, fields = pl.element().struct, _list_fields(dtype)
+    if fields["type"] != pl.String:
+        return contents.list.len() > 0
+    kind = element.field("type").is_in(list(TEXT_TYPES)).fill_null(False)
+    text = element.field("text").is_not_null() if fields.get("text") == pl.String else pl.lit(False)
+    return contents.list.eval((kind & text).not_()).list.any()
+
+
+def _list_fields(dtype: pl.List) -> Mapping[str, Any]:
+    inner: Any = dtype.inner
+    return {item.name: item.dtype for item in inner.fields}

@@ -9,7 +9,7 @@ import polars as pl
 from prefboost.sources.layouts.comparisons import STATED
 from prefboost.sources.layouts.layout import Layout
 from prefboost.sources.messages.conversations import convert_messages
-from prefboost.sources.messages.history import build_turns
+from prefboost.sources.messages.prompt_columns import build_turns
 from prefboost.sources.rows.faults import FAULT, add_fault, build_no_faults
 from prefboost.sources.rows.pairs import convert_pairs
 from prefboost.sources.rows.parts import read_column

@@ -11,8 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from prefboost.sources.layouts.layout import Layout
-from prefboost.sources.messages.content_parts import are_parts
-from prefboost.sources.messages.conversations import ROLE_KEYS, convert_messages, is_conversation
+from prefboost.sources.messages.conversations import ROLE_KEYS, are_parts, convert_messages, is_conversation
 from prefboost.sources.readers.files import BATCH_BYTES
 from prefboost.sources.readers.raw import ROW, RawBatch, Reader
 from prefboost.sources.rows.parts import read_column, read_labels, read_raw_part

@@ -8,8 +8,7 @@ import polars as pl
 from prefboost.sources.layouts.layout import Layout
 from prefboost.sources.readers.raw import Reader
 from prefboost.sources.rows.completions import INDEX
-from prefboost.sources.rows.inner_values import find_holder, read_inner_values
-from prefboost.sources.rows.parts import read_labels
+from prefboost.sources.rows.parts import find_holder, read_inner_values, read_labels
 from prefboost.tables.groups import group_numbers
 
 __all__ = ["NO_IDS", "REPEATED", "assign_ids", "find_repeated_ids"]

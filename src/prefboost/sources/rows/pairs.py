@@ -8,7 +8,7 @@ from prefboost.sources.layouts.layout import Layout
 from prefboost.sources.messages.conversations import find_role_faults
 from prefboost.sources.messages.implicit import split_prompts
 from prefboost.sources.messages.keys import drop_notes
-from prefboost.sources.messages.tools import offer_tools
+from prefboost.sources.messages.prompt_columns import offer_tools
 from prefboost.sources.rows.faults import add_fault, build_no_faults
 from prefboost.sources.rows.parts import (
     add_history,

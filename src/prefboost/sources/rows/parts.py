@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from prefboost.sources.columns import build_expression, find_dtype
@@ -15,24 +17,25 @@ from prefboost.sources.messages.conversations import (
     prepend_system,
     write_plain_texts,
 )
-from prefboost.sources.messages.history import insert_history
-from prefboost.sources.messages.tools import offer_tools
+from prefboost.sources.messages.prompt_columns import insert_history, offer_tools
 from prefboost.sources.readers.raw import ROW
 from prefboost.sources.rows.faults import add_fault
 
 __all__ = [
-    "read_column",
-    "normalize_ending",
-    "has_part",
+    "add_history",
+    "build_nulls",
+    "build_record_labels",
+    "convert_prompts",
+    "find_holder",
     "has_messages",
+    "has_part",
+    "insert_system",
+    "normalize_ending",
+    "read_column",
+    "read_inner_values",
     "read_labels",
     "read_messages",
-    "build_nulls",
-    "convert_prompts",
     "read_raw_part",
-    "build_record_labels",
-    "insert_system",
-    "add_history",
 ]
 
 NO_TRANSCRIPT = "is no transcript (Human: ... Assistant: ...), as most others are"
@@ -167,3 +170,25 @@ def convert_prompts(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
         faults["prompt's conversation"] = find_role_faults(prompts, completion=False)
     rows = build_record_labels(frame, layout, prompts)
     return add_fault(rows.with_columns(read_column(frame, layout.parts["prompt"]).alias("raw.prompt")), faults)
+
+
+def find_holder(layout: Layout, part: str) -> str:
+    """Find the column that holds a part: that of the completions where it is a field of each of them."""
+    nested = layout.shape == "nested" and part in ("completion", "completion_id", "score", "rank")
+    return layout.parts["completions" if nested else part]
+
+
+def read_inner_values(frame: pl.DataFrame, layout: Layout, part: str) -> pl.Series:
+    """Read all values of a part in the records of a frame, completion by completion; none where it is absent."""
+    values = read_column(frame, find_holder(layout, part))
+    if not isinstance(values.dtype, pl.List | pl.Array):
+        return values
+    items = values.explode()
+    if layout.shape != "nested":
+        return items
+    inner: Any = items.dtype
+    schema: dict[str, Any] = {item.name: item.dtype for item in inner.fields} if isinstance(inner, pl.Struct) else {}
+    path = layout.parts[part]
+    if not schema or find_dtype(schema, path) is None:
+        return pl.Series([], dtype=pl.String)
+    return items.struct.unnest().select(build_expression(schema, path)).to_series()

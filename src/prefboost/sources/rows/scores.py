@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 
 import polars as pl
 
-from prefboost.sources.layouts.score_forms import write_plainly
+from prefboost.sources.layouts.layout import Layout
+from prefboost.sources.layouts.score_columns import write_plainly
+from prefboost.sources.readers.raw import Reader
 from prefboost.sources.rows.faults import build_no_faults
+from prefboost.sources.rows.parts import find_holder, read_inner_values
 
 __all__ = [
     "LOW_MEAN",
     "MARKED",
     "RANKS",
     "TEN_FOR_ONE",
-    "parse_scores",
     "choose_score",
     "contradicts_range",
     "count_tens_for_ones",
-    "guess_score_range",
     "find_range_faults",
-    "get_rank_score_range",
+    "find_rank_ends",
     "find_tens_for_ones",
+    "get_rank_score_range",
+    "guess_score_range",
+    "parse_scores",
 ]
 
 NOT_RATED = ("", "n/a", "na", "none", "null", "-", "nan (not rated)")
@@ -113,7 +118,7 @@ def parse_scores(
         values: numbers, truth values (1 and 0), lists of one of these, or text that holds them (``"5"``, ``"N/A"``).
         ranks: best and worst rank, where the values are ranks: these become ``worst + 1 - rank``, so that higher is
             better and the worst is 1.
-        form: of texts that are no plain numbers (`prefboost.sources.layouts.score_forms`).
+        form: of texts that are no plain numbers (`prefboost.sources.layouts.score_columns`).
     """
     if isinstance(values.dtype, pl.Array):
         return parse_scores(values.arr.to_list(), ranks=ranks, form=form)
@@ -199,3 +204,23 @@ def choose_score(frame: pl.DataFrame, score: str, family: str = "score") -> pl.D
     if score == "mean":
         return frame.with_columns(pl.mean_horizontal(aspects).alias(family))
     return frame.with_columns(pl.col(f"{family}.{score}").alias(family))
+
+
+def find_rank_ends(reader: Reader, layout: Layout, rows: int | None) -> tuple[float, float] | None:
+    """Find the best and the worst rank of a source.
+
+    Runs over the source once, reading only the column that holds the ranks where the format allows it. Only the whole
+    source can tell: a batch may lack the worst rank, and ranks from 0 look like ranks from 1 where no best is in it.
+
+    Returns:
+        best (at most 1) and worst; None where no two ranks differ.
+    """
+    holder = find_holder(layout, "rank")
+    best, worst = math.inf, -math.inf
+    for batch in reader.batches(None if "." in holder else [holder], rows):
+        for frame in batch.frames:
+            ranks = parse_scores(read_inner_values(frame, layout, "rank"))[0].drop_nulls()
+            ranks = ranks.filter(ranks.is_finite())
+            if ranks.len():
+                best, worst = min(best, float(ranks.min())), max(worst, float(ranks.max()))  # type: ignore[arg-type]
+    return (min(best, 1.0), worst) if min(best, 1.0) < worst else None
