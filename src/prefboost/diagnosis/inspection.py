@@ -33,8 +33,7 @@ from prefboost.sources import Columns, Source
 from prefboost.sources.layouts.fitted import LATER_LAYOUTS, add_later_layouts
 from prefboost.sources.layouts.unmapped import UNMAPPED, suggest_remedy, sum_unmapped
 from prefboost.sources.messages.conversations import NULL_KEYS
-from prefboost.sources.rows.identifiers import REPEATED
-from prefboost.sources.rows.prompt_identity import PARTED, SHARED
+from prefboost.sources.rows.identity import PARTED, REPEATED, SHARED
 from prefboost.tables import Table
 
 __all__ = ["Inspection", "inspect"]

@@ -38,10 +38,17 @@ from prefboost.sources.rows.comparisons import convert_preferences
 from prefboost.sources.rows.completions import INDEX, convert_flat, convert_nested, convert_parallel
 from prefboost.sources.rows.faults import FAULT, add_fault, build_no_faults, split_rejects
 from prefboost.sources.rows.grouping import group_prompts
-from prefboost.sources.rows.identifiers import NO_IDS, REPEATED, assign_ids, find_repeated_ids
+from prefboost.sources.rows.identity import (
+    NO_IDS,
+    REPEATED,
+    Disputed,
+    assign_ids,
+    find_repeated_ids,
+    find_source_disputes,
+    settle_frame,
+)
 from prefboost.sources.rows.pairs import convert_pairs
 from prefboost.sources.rows.parts import convert_prompts, read_column, read_labels
-from prefboost.sources.rows.prompt_identity import Disputed, find_source_disputes, settle_frame
 from prefboost.sources.rows.said_goals import refuse_said_goals
 from prefboost.sources.rows.scores import (
     MARKED,

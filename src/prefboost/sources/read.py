@@ -17,8 +17,7 @@ from prefboost.sources.layouts.unmapped import UNMAPPED, refuse_unmapped, sum_un
 from prefboost.sources.messages.conversations import NULL_KEYS
 from prefboost.sources.messages.encoded import DECODED_ROWS, ENCODED
 from prefboost.sources.readers.verdict_files import holds_verdicts, read_verdicts
-from prefboost.sources.rows.identifiers import REPEATED
-from prefboost.sources.rows.prompt_identity import PARTED, SHARED, find_disputes, settle_ids
+from prefboost.sources.rows.identity import PARTED, REPEATED, SHARED, find_disputes, settle_ids
 from prefboost.sources.rows.scores import TEN_FOR_ONE
 from prefboost.tables import Step, Table
 

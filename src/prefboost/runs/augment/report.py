@@ -23,7 +23,7 @@ from prefboost.sources import Source
 from prefboost.sources.layouts.fitted import LATER_LAYOUTS, add_later_layouts
 from prefboost.sources.layouts.unmapped import sum_unmapped
 from prefboost.sources.messages.encoded import DECODED_ROWS, ENCODED
-from prefboost.sources.rows.prompt_identity import PARTED, SHARED
+from prefboost.sources.rows.identity import PARTED, SHARED
 from prefboost.sources.rows.scores import TEN_FOR_ONE
 from prefboost.sources.writers.exports import Export, find_export
 from prefboost.tables import Table

@@ -18,7 +18,7 @@ from prefboost.preferences import AllPairs, pair
 from prefboost.preferences.select import Select, select
 from prefboost.runs.augment.augment import augment
 from prefboost.sources import Columns, File, read, read_batches
-from prefboost.sources.rows.prompt_identity import PARTED, SHARED, find_disputes, settle_ids
+from prefboost.sources.rows.identity import PARTED, REPEATED, SHARED, find_disputes, settle_ids
 from prefboost.tables import Table
 
 rows_of = st.lists(st.tuples(st.sampled_from(["a", "b", 7, None]), st.integers(0, 3)), min_size=1, max_size=9)
@@ -168,3 +168,59 @@ def test_ids_of_a_source_that_plugs_in_stay_where_they_agree(tmp_path: Path) -> 
     path.write_text("".join(json.dumps(nested(str(number), number, number)) + "\n" for number in range(4)))
     plain = read(path)
     assert settle_ids(plain, find_disputes([plain])) is plain
+
+
+ids = st.sampled_from(["a", "b", "c", 7, None])
+
+
+def flat_row(number: int, given_id: Any) -> dict[str, Any]:
+    return {"prompt": f"q{number % 3}", "completion": f"a{number}", "score": 1, "completion_id": given_id}
+
+
+def pair_row(number: int, given_id: Any) -> dict[str, Any]:
+    return {"prompt": f"q{number % 3}", "chosen": f"a{number}", "rejected": "b", "pair_id": given_id}
+
+
+def nested_row(number: int, given_id: Any) -> dict[str, Any]:
+    completions = [{"text": f"a{number}", "completion_id": given_id}, {"text": f"b{number}", "completion_id": "z"}]
+    return {"prompt": f"q{number % 3}", "completions": completions}
+
+
+def parallel(number: int, given_id: Any) -> dict[str, Any]:
+    return {"prompt": f"q{number % 3}", "completions": [f"a{number}", f"b{number}"], "completion_id": [given_id, "z"]}
+
+
+def key(table: Table) -> str:
+    return table.spec.key
+
+
+@pytest.mark.parametrize("shape", [flat_row, pair_row, nested_row, parallel])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(named=st.lists(ids, min_size=2, max_size=7), rows=st.integers(1, 4))
+def test_ids_are_unique_over_all_batches_and_do_not_depend_on_them(
+    tmp_path: Path, shape: Any, named: list[Any], rows: int
+) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text("\n".join(json.dumps(shape(number, name)) for number, name in enumerate(named)))
+    whole = read(path)
+    assert whole.rejects.is_empty()
+    assert whole.frame[key(whole)].is_unique().all()
+    texts = "chosen" if "chosen" in whole.frame.columns else "completion"
+    parts = pl.concat([part.frame.select("row", key(part), texts) for part in read_batches(path, rows=rows)])
+    assert sorted(parts.rows(), key=str) == sorted(whole.frame.select("row", key(whole), texts).rows(), key=str)
+
+
+def test_ids_that_stand_there_once_stay_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text("\n".join(json.dumps(pair_row(number, name)) for number, name in enumerate("xyx")))
+    found = read(path)
+    assert found.frame["pair_id"].to_list() == ["x#0", "y", "x#2"]
+    assert found.steps[0].notes[REPEATED] == 2
+    (finding,) = [finding for finding in inspect(path).findings if finding.name == "repeated_ids"]
+    assert (finding.severity, finding.count) == ("note", 2)
+    assert REPEATED not in read_one(path, "xyz").steps[0].notes
+
+
+def read_one(path: Path, names: str) -> Table:
+    path.write_text("\n".join(json.dumps(pair_row(number, name)) for number, name in enumerate(names)))
+    return read(path)
