@@ -18,6 +18,7 @@ from prefboost.runs.report.sources import (
     inspect_file,
     is_at_work,
     list_trainings,
+    read_best_cells,
     read_evaluation,
     read_folder,
     read_run,
@@ -101,7 +102,20 @@ def test_comparisons_demos_and_diagnoses_are_told_apart(tmp_path: Path, run_fold
     sources = read_sources([run, compare, demo, alone])
     assert list(sources.comparisons) == ["compare"] and list(sources.demos) == ["demo"]
     assert list(sources.diagnoses) == ["unlearning", str(alone)]
-    assert "mine" in [each.name for each in sources.runs] and "compare" not in [each.name for each in sources.runs]
+    assert [each.name for each in sources.runs] == ["mine", "compare", "demo"]
+
+
+def test_completions_of_a_reproduction_are_those_of_the_best_cell_with_the_first_seed(tmp_path: Path) -> None:
+    manifest = {"settings": {"seeds": [3, 4]}}
+    settings = {"beta": 0.1, "learning_rate": 1e-3}
+    figures = [{"arm": "ra", "setting": setting, **settings} for setting in ("published", "best")]
+    for seed in (3, 4):
+        folder = tmp_path / "cells" / f"ra-beta0.1-rate0.001-seed{seed}" / "test"
+        folder.mkdir(parents=True)
+        pl.DataFrame({"score": [float(seed)]}).write_parquet(folder / "scored.parquet")
+    start = {"arm": "start", "setting": "best", "beta": None, "learning_rate": 0.0}
+    frames = read_best_cells(tmp_path, {"figures": [*figures, start]}, manifest)
+    assert {arm: frame["score"].to_list() for arm, frame in frames.items()} == {"ra": [3.0]}
 
 
 def test_runs_of_one_name_keep_their_paths(run_folder: Callable[..., Path], tmp_path: Path) -> None:

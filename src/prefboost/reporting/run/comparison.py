@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from prefboost.progress import duration
 from prefboost.reporting.intervals import read_interval
 from prefboost.reporting.plots import Axes, IntervalPoint, Plot, plot_interval_rows, plot_intervals
 from prefboost.reporting.run.evidence import build_frontier_section
@@ -79,7 +80,8 @@ def build_comparison_sections(comparisons: Mapping[str, Record]) -> Iterator[Sec
             if "good_rejected" in by_measure
         ]
         plots = _plot_kept(f"good-rejected{suffix}", changes)
-        yield Section(f"Arms{of}", plots=plots, tables=(ReportTable(columns, rows),))
+        cost = f"{record['cells']:,} cells, {duration(record['seconds'])} of training and measuring."
+        yield Section(f"Arms{of}", (cost,), plots=plots, tables=(ReportTable(columns, rows),))
 
 
 def build_demo_sections(demos: Mapping[str, Record]) -> Iterator[Section]:

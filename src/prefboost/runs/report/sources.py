@@ -24,7 +24,10 @@ from prefboost.reporting.evaluation.page import ScoredBenchmark
 from prefboost.reporting.run.record import RunRecord, TrainingRecord
 from prefboost.runs.evaluate.evaluate import read_judge_verdicts
 from prefboost.runs.pipelines.goal_pairs import PAIRS
-from prefboost.runs.pipelines.on_policy import ANSWERS
+from prefboost.runs.pipelines.on_policy import ANSWERS, SCORED
+from prefboost.runs.reproduce.cells import Cell
+from prefboost.runs.reproduce.held_out import TEST
+from prefboost.runs.reproduce.reproduce import CELLS
 from prefboost.training.claim import LOCK, LOG, MANIFEST, REPORT, TRAINING_LOCK, read_log
 
 __all__ = [
@@ -32,6 +35,7 @@ __all__ = [
     "inspect_file",
     "is_at_work",
     "list_trainings",
+    "read_best_cells",
     "read_evaluation",
     "read_folder",
     "read_run",
@@ -107,6 +111,8 @@ def read_folder(path: Path, sources: ReportSources) -> None:
     name = path.name if path.name not in taken else str(path)
     if isinstance(results, Mapping) and "claims" in results:
         sources.comparisons[name] = results
+        sources.completions[name] = read_best_cells(path, results, manifest or {})
+        sources.runs.append(RunRecord(name, manifest or {}, running=is_at_work(path)))
     elif isinstance(results, Mapping) and "policies" in results:
         sources.demos[name] = results
         files = sorted(path.glob("answers_*.parquet"))
@@ -120,6 +126,19 @@ def read_folder(path: Path, sources: ReportSources) -> None:
             read_evaluation(folder, record, sources)
     if isinstance(manifest, Mapping) and name not in sources.comparisons:
         sources.runs.append(read_run(path, name))
+
+
+def read_best_cells(path: Path, results: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, pl.DataFrame]:
+    """Read the scored completions of every arm of a reproduction, at its best setting and with the first seed."""
+    seed = next(iter(manifest.get("settings", {}).get("seeds", ())), 0)
+    frames = {}
+    for figure in results["figures"]:
+        if figure["setting"] == "best" and figure["arm"] not in frames:
+            cell = Cell(figure["arm"], figure["beta"], figure["learning_rate"], seed)
+            file = path / CELLS / cell.name / TEST / SCORED
+            if file.exists():
+                frames[cell.arm] = pl.read_parquet(file)
+    return frames
 
 
 def read_evaluation(folder: Path, record: Mapping[str, Any], sources: ReportSources) -> None:
