@@ -37,7 +37,7 @@ from prefboost.training.claim import hold_folder
 if TYPE_CHECKING:
     from prefboost.progress import Progress
 
-__all__ = ["ReproductionReport", "plan_cells", "reproduce"]
+__all__ = ["CELLS", "ReproductionReport", "plan_cells", "reproduce"]
 
 logger = logging.getLogger(__name__)
 
