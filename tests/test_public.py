@@ -28,7 +28,18 @@ def test_the_list_of_public_names_is_that_of_the_imports_for_type_checkers() -> 
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("prefboost.")
     ]
     exported = {alias.asname for node in imports for alias in node.names if alias.asname}
-    assert set(pb.__all__) == exported | {"train", "train_reward"}
+    assert set(pb.__all__) == exported | {"compare", "train", "train_reward"}
+
+
+def test_all_losses_engines_benchmarks_and_sources_are_public() -> None:
+    from prefboost.engines.kinds import ENGINES
+    from prefboost.evaluation.kinds import BENCHMARKS
+    from prefboost.losses import LOSSES
+    from prefboost.sources import SOURCES
+
+    for kinds in (LOSSES, ENGINES, BENCHMARKS, SOURCES):
+        assert {kind.__name__ for kind in kinds.values()} <= set(pb.__all__)
+    assert {"read", "inspect", "write", "to_dataset", "to_polars", "evaluate", "compare", "InMemory"} <= set(pb.__all__)
 
 
 def test_an_unknown_name_is_an_attribute_error_that_lists_what_there_is() -> None:

@@ -22,21 +22,44 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     # The one list of public names: type checkers follow these imports, `__getattr__` reads them. `X as X` exports X.
     from prefboost.chat import SayGoal as SayGoal
+    from prefboost.diagnosis.inspection import inspect as inspect
     from prefboost.engines.engine import Sampling as Sampling
     from prefboost.engines.llamacpp import LlamaCpp as LlamaCpp
     from prefboost.engines.local.engine import Local as Local
     from prefboost.engines.openai.engine import OpenAICompatible as OpenAICompatible
     from prefboost.engines.replay import Replay as Replay
+    from prefboost.engines.vllm import VLLM as VLLM
+    from prefboost.evaluation.academic.benchmark import AcademicSet as AcademicSet
     from prefboost.evaluation.academic.harness import Academic as Academic
     from prefboost.evaluation.academic.harness import academic as academic
+    from prefboost.evaluation.alpaca.benchmark import AlpacaSet as AlpacaSet
+    from prefboost.evaluation.alpaca.pairwise import Pairwise as Pairwise
+    from prefboost.evaluation.arena_hard.benchmark import ArenaHard as ArenaHard
+    from prefboost.evaluation.mt_bench.benchmark import MtBench as MtBench
     from prefboost.evaluation.reward_models.accuracy import RewardAccuracy as RewardAccuracy
+    from prefboost.evaluation.reward_models.benchmark import RewardContest as RewardContest
+    from prefboost.losses import AOT as AOT
+    from prefboost.losses import CPO as CPO
     from prefboost.losses import DPO as DPO
     from prefboost.losses import IPO as IPO
     from prefboost.losses import ORPO as ORPO
     from prefboost.losses import RPO as RPO
     from prefboost.losses import SFT as SFT
+    from prefboost.losses import AOTUnpaired as AOTUnpaired
+    from prefboost.losses import APODown as APODown
+    from prefboost.losses import APOZero as APOZero
+    from prefboost.losses import BCOPair as BCOPair
+    from prefboost.losses import DiscoPOP as DiscoPOP
+    from prefboost.losses import EXOPair as EXOPair
+    from prefboost.losses import Hinge as Hinge
+    from prefboost.losses import KTOPair as KTOPair
     from prefboost.losses import MarginDPO as MarginDPO
+    from prefboost.losses import NCAPair as NCAPair
+    from prefboost.losses import RobustDPO as RobustDPO
     from prefboost.losses import SimPO as SimPO
+    from prefboost.losses import SPPOHard as SPPOHard
+    from prefboost.losses import Term as Term
+    from prefboost.losses import WeightedSum as WeightedSum
     from prefboost.preferences import Adjacent as Adjacent
     from prefboost.preferences import AllPairs as AllPairs
     from prefboost.preferences import BestVsRandom as BestVsRandom
@@ -61,6 +84,9 @@ if TYPE_CHECKING:
     from prefboost.recipes.recipe import Recipe as Recipe
     from prefboost.runs.augment.augment import Augment as Augment
     from prefboost.runs.augment.augment import augment as augment
+    from prefboost.runs.evaluate.compare import compare_folders
+    from prefboost.runs.evaluate.evaluate import evaluate as evaluate
+    from prefboost.runs.evaluate.settings import Evaluate as Evaluate
     from prefboost.runs.generate.generate import Generate as Generate
     from prefboost.runs.generate.generate import generate as generate
     from prefboost.runs.pipelines.run import run as run
@@ -85,10 +111,19 @@ if TYPE_CHECKING:
     from prefboost.scoring.regressor.fit import fit_regressor as fit_regressor
     from prefboost.sources import Columns as Columns
     from prefboost.sources import File as File
+    from prefboost.sources import HelpSteer as HelpSteer
+    from prefboost.sources import HhRlhf as HhRlhf
+    from prefboost.sources import InMemory as InMemory
+    from prefboost.sources import Nectar as Nectar
+    from prefboost.sources import SafeRLHF as SafeRLHF
+    from prefboost.sources import Skywork as Skywork
     from prefboost.sources import UltraFeedback as UltraFeedback
     from prefboost.sources import read as read
     from prefboost.sources import read_batches as read_batches
+    from prefboost.sources.convert import to_dataset as to_dataset
+    from prefboost.sources.convert import to_polars as to_polars
     from prefboost.sources.readers.verdict_files import read_verdicts as read_verdicts
+    from prefboost.sources.write import write as write
     from prefboost.synthesis.edits import Clair as Clair
     from prefboost.synthesis.edits import RMBoost as RMBoost
     from prefboost.synthesis.rlaif import RLAIF as RLAIF
@@ -100,6 +135,7 @@ if TYPE_CHECKING:
     from prefboost.training import Train as Train
     from prefboost.training import TrainReward as TrainReward
 
+    compare = compare_folders
     train = train_on
     train_reward = train_reward_on
 

@@ -29,7 +29,7 @@ from prefboost.preferences.ngrams import find_rows_with_grams, hash_ngrams
 from prefboost.preferences.scales.missing_marks import describe_marks, find_marks
 from prefboost.preferences.scales.score_range import PUBLISHED, infer_score_range
 from prefboost.preferences.score_hint import suggest_score_column
-from prefboost.sources import Columns, Source
+from prefboost.sources import Columns, resolve_source
 from prefboost.sources.layouts.fitted import LATER_LAYOUTS, add_later_layouts
 from prefboost.sources.layouts.unmapped import UNMAPPED, suggest_remedy, sum_unmapped
 from prefboost.sources.messages.conversations import NULL_KEYS
@@ -83,9 +83,7 @@ class Inspection:
         return json.dumps(self.as_dict(), ensure_ascii=False, indent=2, allow_nan=False)
 
 
-def inspect(
-    source: str | Path | Source | Table, *, columns: Columns | None = None, against: Iterable[str] = ()
-) -> Inspection:
+def inspect(source: Any, *, columns: Columns | None = None, against: Iterable[str] = ()) -> Inspection:
     """Measure a source.
 
     Batches stream by; about a hundred bytes of each row stay in memory (hashes, lengths, scores), so that a million
@@ -100,6 +98,8 @@ def inspect(
     Raises:
         DataError: as `read`.
     """
+    if not isinstance(source, str | Path | Table):
+        source = resolve_source(source)
     stream = open_stream(source, columns or Columns())
     benchmark_grams = hash_ngrams(pl.Series(list(against), dtype=pl.String), NGRAM)["gram"]
     totals = _Totals()

@@ -9,7 +9,8 @@ from prefboost.sources.datasets.nectar import Nectar
 from prefboost.sources.datasets.safe_rlhf import SafeRLHF
 from prefboost.sources.datasets.skywork import Skywork
 from prefboost.sources.datasets.ultrafeedback import UltraFeedback
-from prefboost.sources.read import read, read_batches
+from prefboost.sources.in_memory import InMemory
+from prefboost.sources.read import read, read_batches, resolve_source
 
 SOURCES: dict[str, type[Settings]] = {
     "file": File,
@@ -29,6 +30,7 @@ __all__ = [
     "File",
     "HelpSteer",
     "HhRlhf",
+    "InMemory",
     "Nectar",
     "SafeRLHF",
     "Skywork",
@@ -36,4 +38,5 @@ __all__ = [
     "UltraFeedback",
     "read",
     "read_batches",
+    "resolve_source",
 ]

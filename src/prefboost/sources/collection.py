@@ -155,7 +155,7 @@ class Collection(Settings):
     def _guess_layout(self, columns: Columns) -> tuple[Reader, Layout, list[str]]:
         """Open the source; return its reader, the meaning of its columns, and their names."""
         named = columns.over(self.columns)
-        reader: Reader = StoredReader(_open_reader(self))
+        reader: Reader = StoredReader(self.open_reader())
         sample = sample_records(reader)
         encoded = find_encoded(sample, named, self.path)
         if encoded:
@@ -189,6 +189,10 @@ class Collection(Settings):
         if "rank" in layout.parts:
             fitted = replace(fitted, ranks=self.ranks(reader, fitted))
         return reader, fitted, sample.columns
+
+    def open_reader(self) -> Reader:
+        """Open the place where the records stand (a hook of sources that are no files)."""
+        return _open_reader(self)
 
     def arrange(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rearrange raw records before their columns are guessed (a hook of families); their number stays."""

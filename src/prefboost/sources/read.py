@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from prefboost.preferences.verdict_pairs import pairs_of_verdicts
 from prefboost.sources.collection import Collection, File, Source
 from prefboost.sources.columns import Columns
+from prefboost.sources.in_memory import InMemory
 from prefboost.sources.layouts.fitted import LATER_LAYOUTS, add_later_layouts
 from prefboost.sources.layouts.unmapped import UNMAPPED, refuse_unmapped, sum_unmapped
 from prefboost.sources.messages.conversations import NULL_KEYS
@@ -26,11 +28,12 @@ __all__ = ["read", "read_batches", "resolve_source"]
 NO_COLUMNS = Columns()
 
 
-def read(source: str | Path | Source, *, columns: Columns = NO_COLUMNS) -> Table:
+def read(source: Any, *, columns: Columns = NO_COLUMNS) -> Table:
     """Read a whole source.
 
     Args:
-        source: a file, folder, glob, saved data set or hub id, or the settings of a source.
+        source: a file, folder, glob, saved data set or hub id; a data set of `datasets`, a frame of pandas or Polars,
+            an Arrow table or a list of dicts; or the settings of a source.
         columns: columns named by the user, over those of the source; what neither names is guessed.
 
     Returns:
@@ -53,9 +56,7 @@ def read(source: str | Path | Source, *, columns: Columns = NO_COLUMNS) -> Table
     return refuse_unmapped(replace(tables[0], frame=frame, rejects=rejects, steps=(step,)))
 
 
-def read_batches(
-    source: str | Path | Source, *, columns: Columns = NO_COLUMNS, rows: int | None = None
-) -> Iterator[Table]:
+def read_batches(source: Any, *, columns: Columns = NO_COLUMNS, rows: int | None = None) -> Iterator[Table]:
     """Read a source as a stream of tables in bounded memory; every batch holds whole prompts.
 
     Each table carries only its own rejects and its own step; together they are what `read` returns, but that prompts
@@ -76,9 +77,15 @@ def read_batches(
     return (settle_ids(table, disputed) for table in settings.batches(columns, rows))
 
 
-def resolve_source(source: str | Path | Source) -> Source:
-    """Return the settings of a source; a path means a `File`."""
-    return File(path=str(source)) if isinstance(source, str | Path) else source
+def resolve_source(source: Any) -> Source:
+    """Return the settings of a source: a path means a `File`, data are `InMemory`.
+
+    Raises:
+        DataError: it is neither.
+    """
+    if isinstance(source, str | Path):
+        return File(path=str(source))
+    return source if isinstance(source, Source) else InMemory(data=source)
 
 
 def _sum_steps(steps: Sequence[Step]) -> Step:

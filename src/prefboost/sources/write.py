@@ -22,7 +22,7 @@ from prefboost.sources.writers.outputs import refuse_inputs
 from prefboost.sources.writers.shapes import has_read_extra, has_white_ends, select_role_and_content
 from prefboost.tables import COMPLETIONS, GOAL_PAIRS, MESSAGES, REJECTS, SCORED_COMPLETIONS, Table, reject_where
 
-__all__ = ["Shaped", "push", "refuse_repository", "shape", "write"]
+__all__ = ["Shaped", "find_table_export", "push", "refuse_repository", "shape", "write"]
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,7 @@ def write(table: Table, out: str | Path, *, format: str = "prefboost", overwrite
     """
     path = Path(out).expanduser()
     path = path.resolve() if path.is_symlink() else path
-    kind = find_file_type(path)
-    completions = table.spec in (COMPLETIONS, SCORED_COMPLETIONS)
-    export = find_export(format, COMPLETION_EXPORTS if completions else None)
-    if export.name != "prefboost" and not completions and table.spec is not GOAL_PAIRS:
-        raise DataError(
-            f"format {format} needs GoalPairs, found {table.spec.name}",
-            remedy="call pair, relabel and condition first, or write format prefboost",
-            place=Place(path=table.path),
-        )
+    kind, export = find_file_type(path), find_table_export(table, format)
     export.refuse_ending(kind.ending, single=True)
     refuse_inputs([path], [table])
     if path.is_dir():
@@ -79,6 +71,24 @@ def write(table: Table, out: str | Path, *, format: str = "prefboost", overwrite
             )
     rejects = table.rejects if shaped.rejects.is_empty() else pl.concat([table.rejects, shaped.rejects])
     return Table(table.spec, table.frame, rejects, table.steps, table.scales, table.path)
+
+
+def find_table_export(table: Table, format: str) -> Export:
+    """Find the export of that name that a table can be given in.
+
+    Raises:
+        DataError: the format needs GoalPairs.
+        SettingsError: there is no such format.
+    """
+    completions = table.spec in (COMPLETIONS, SCORED_COMPLETIONS)
+    export = find_export(format, COMPLETION_EXPORTS if completions else None)
+    if export.name != "prefboost" and not completions and table.spec is not GOAL_PAIRS:
+        raise DataError(
+            f"format {format} needs GoalPairs, found {table.spec.name}",
+            remedy="call pair, relabel and condition first, or write format prefboost",
+            place=Place(path=table.path),
+        )
+    return export
 
 
 def shape(frame: pl.DataFrame, export: Export, kind: FileType, *, path: str | None = None) -> Shaped:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from prefboost.errors import BrokenFact, DataError, Place
+
+if TYPE_CHECKING:
+    import datasets
 
 __all__ = [
     "MESSAGE",
@@ -124,9 +128,23 @@ class Table:
             path=self.path,
         )
 
+    def to_polars(self, format: str = "prefboost", *, drop_rejects: bool = False) -> pl.DataFrame:
+        """Give the rows as a Polars frame: `prefboost.to_polars`."""
+        frame: pl.DataFrame = _find_public("to_polars")(self, format, drop_rejects=drop_rejects)
+        return frame
+
+    def to_dataset(self, format: str = "prefboost", *, drop_rejects: bool = False) -> datasets.Dataset:
+        """Give the rows as a data set of `datasets`: `prefboost.to_dataset`."""
+        return _find_public("to_dataset")(self, format, drop_rejects=drop_rejects)
+
     def with_scales(self, scales: Mapping[str, Any]) -> Table:
         """Attach fitted score scales to the same rows."""
         return replace(self, scales=dict(scales))
+
+
+def _find_public(name: str) -> Any:
+    """Find a public function of the package at call time: the shapes of trainers are a matter of a higher layer."""
+    return getattr(importlib.import_module("prefboost"), name)
 
 
 def aspects_of(columns: Mapping[str, Any] | list[str], family: str) -> list[str]:

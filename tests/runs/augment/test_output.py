@@ -225,3 +225,16 @@ def test_trimmed_completions_are_said(tmp_path: Path) -> None:
     report = augment(tmp_path / "in.jsonl", tmp_path / "out", Augment(format="axolotl"))
     assert report.messages == ("2 rows lost white space at the ends of completions, where axolotl loses the text",)
     assert augment(tmp_path / "in.jsonl", tmp_path / "trl", Augment(format="trl")).messages == ()
+
+
+def test_data_in_memory_give_the_goal_pairs_of_their_file_and_other_data_are_no_resumption(
+    tmp_path: Path, scored: Callable[..., Any]
+) -> None:
+    source = scored(tmp_path / "in.jsonl")
+    records = [json.loads(line) for line in source.read_text().splitlines()]
+    augment(source, tmp_path / "file.jsonl")
+    augment(records, tmp_path / "memory.jsonl")
+    assert (tmp_path / "memory.jsonl").read_bytes() == (tmp_path / "file.jsonl").read_bytes()
+    assert augment(records, tmp_path / "memory.jsonl").skipped
+    with pytest.raises(RunError, match="another input or version"):
+        augment(records[1:], tmp_path / "memory.jsonl")

@@ -55,7 +55,7 @@ class Preview:
 
 
 def augment(
-    source: str | Path | Source,
+    source: Any,
     out: str | Path,
     settings: Augment = _DEFAULT,
     *,
@@ -66,7 +66,7 @@ def augment(
     """Turn scored preference data into goal-conditioned pairs.
 
     Args:
-        source: a file, folder, glob, saved data set or hub id, or the settings of a source.
+        source: as for `prefboost.read`.
         out: a folder (README.md, prefboost.json, rejects.parquet, data/), or one file where the name ends in
             .parquet, .jsonl, .jsonl.gz or .jsonl.zst (its card, manifest and rejects stand beside it).
         settings: what to do.
@@ -83,6 +83,7 @@ def augment(
         DataError: the source cannot be read, or nothing came out.
     """
     begin = time.monotonic()
+    source = source if isinstance(source, str | Path) else resolve_source(source)
     output = Output.at(Path(out), settings, source)
     if push_to is not None:
         output.refuse_file("a single file cannot be pushed: write a folder")

@@ -27,7 +27,7 @@ from prefboost.runs.folder.staging import (
     remove,
     replace_folder,
 )
-from prefboost.sources import Source
+from prefboost.sources import InMemory, Source
 from prefboost.sources.readers.pipes import spool_stream
 from prefboost.sources.writers.exports import find_export
 from prefboost.sources.writers.file_types import FILE_TYPES, FileType, find_file_type
@@ -83,7 +83,8 @@ class Output:
         refuse_inputs(
             [path, *beside, locate_staging(path)], [source], [source, settings.tokenizer, *settings.decontaminate]
         )
-        print_of_input = hash_values(name, [hash_path(file) for file in files])
+        contents = [source.hash_content()] if isinstance(source, InMemory) else [hash_path(file) for file in files]
+        print_of_input = hash_values(name, contents)
         versions = (__version__, metadata.version("polars"))
         benchmarks = [hash_path(path) for path in settings.decontaminate]
         data = list_source_settings(source)

@@ -47,7 +47,9 @@ __all__ = [
 ]
 
 
-def evaluate(settings: Evaluate, out: str | Path, *, tell: Callable[[str], Tell]) -> dict[str, Results]:
+def evaluate(
+    settings: Evaluate, out: str | Path, *, tell: Callable[[str], Tell] = lambda _: lambda _: None
+) -> dict[str, Results]:
     """Run every benchmark.
 
     Args:

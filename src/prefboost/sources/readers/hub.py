@@ -16,7 +16,7 @@ from prefboost.errors import DataError, MissingExtra, Place, UnreadableFile, Unr
 from prefboost.sources.readers.files import MOST_ROWS
 from prefboost.sources.readers.raw import RawBatch, add_row_numbers
 
-__all__ = ["HubReader", "SavedReader", "is_hub_id", "is_saved_folder"]
+__all__ = ["HubReader", "SavedReader", "is_hub_id", "is_saved_folder", "pick_split", "read_dataset_batches"]
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 SAMPLE_ROWS = 10_000
@@ -61,7 +61,7 @@ class HubReader:
                 remedy="check name, revision and config, your network and login; or give a local file or folder",
                 place=Place(self.path),
             ) from error
-        yield from _read_batches(_pick_split(loaded, self.split, self.path), columns, rows, self.path)
+        yield from read_dataset_batches(pick_split(loaded, self.split, self.path), columns, rows, self.path)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class SavedReader:
                 remedy="save it again with save_to_disk",
                 place=Place(self.path),
             ) from error
-        yield from _read_batches(_pick_split(loaded, self.split, self.path), columns, rows, self.path)
+        yield from read_dataset_batches(pick_split(loaded, self.split, self.path), columns, rows, self.path)
 
 
 def _import_datasets() -> Any:
@@ -97,7 +97,12 @@ def _cut_message(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "")[:300] or type(error).__name__
 
 
-def _pick_split(loaded: Any, split: str | None, path: str) -> Any:
+def pick_split(loaded: Any, split: str | None, path: str) -> Any:
+    """Pick a split of a loaded data set: the named one, train, or the only one; others are named in a warning.
+
+    Raises:
+        DataError: there is no such split.
+    """
     # Folders saved from one Dataset have no splits.
     if not isinstance(loaded, Mapping):
         return loaded
@@ -121,7 +126,8 @@ def _pick_split(loaded: Any, split: str | None, path: str) -> Any:
     return loaded[chosen]
 
 
-def _read_batches(data: Any, columns: Sequence[str] | None, rows: int | None, path: str) -> Iterator[RawBatch]:
+def read_dataset_batches(data: Any, columns: Sequence[str] | None, rows: int | None, path: str) -> Iterator[RawBatch]:
+    """Yield the records of a data set of `datasets`; see `prefboost.sources.readers.raw.Reader`."""
     chosen = data if columns is None else data.select_columns(list(columns))
     first = 0
     try:
