@@ -192,7 +192,21 @@ class Collection(Settings):
 
     def open_reader(self) -> Reader:
         """Open the place where the records stand (a hook of sources that are no files)."""
-        return _open_reader(self)
+        path = Path(self.path).expanduser()
+        if path.is_dir() and is_saved_folder(path):
+            return SavedReader(str(path), self.split)
+        reader = open_path_reader(str(path), self.config, self.split)
+        if reader is not None:
+            return reader
+        # A path that does not exist was meant as a file's by its ending, or by the folder that it is in.
+        names_a_file = path.suffix.lower() in (*FORMATS, ".txt", ".gz", ".zst") or path.parent.is_dir()
+        if is_hub_id(self.path) and not names_a_file:
+            return HubReader(self.path, self.split, self.revision, self.config, self.streaming)
+        raise UnreadableFile(
+            "no such file, folder or match",
+            remedy="check the path; a data set on the hub is written organisation/name",
+            place=Place(self.path),
+        )
 
     def arrange(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rearrange raw records before their columns are guessed (a hook of families); their number stays."""
@@ -257,24 +271,6 @@ class _ArrangedReader:
         """See `prefboost.sources.readers.files.Reader`."""
         for batch in self.reader.batches(None, rows):
             yield RawBatch(tuple(map(self.arrange, batch.frames)), batch.rejects)
-
-
-def _open_reader(source: Collection) -> Reader:
-    path = Path(source.path).expanduser()
-    if path.is_dir() and is_saved_folder(path):
-        return SavedReader(str(path), source.split)
-    reader = open_path_reader(str(path), source.config, source.split)
-    if reader is not None:
-        return reader
-    # A path that does not exist was meant as a file's by its ending, or by the folder that it is in.
-    names_a_file = path.suffix.lower() in (*FORMATS, ".txt", ".gz", ".zst") or path.parent.is_dir()
-    if is_hub_id(source.path) and not names_a_file:
-        return HubReader(source.path, source.split, source.revision, source.config, source.streaming)
-    raise UnreadableFile(
-        "no such file, folder or match",
-        remedy="check the path; a data set on the hub is written organisation/name",
-        place=Place(source.path),
-    )
 
 
 def _find_split_column(source: Collection, reader: Reader, layout: Layout) -> str | None:

@@ -105,7 +105,14 @@ class MemoryReader:
             return None
 
     def _read_records(self, rows: int | None) -> Iterator[RawBatch]:
-        records = self.data if isinstance(self.data, list | tuple) else _list_cells(self.data)
+        records = self.data
+        if not isinstance(records, list | tuple):
+            # A frame of pandas whose cells have no common type.
+            rows_of_cells = zip(records.to_dict("records"), records.isna().to_dict("records"), strict=True)
+            records = [
+                {str(name): None if missing[name] else value for name, value in cells.items()}
+                for cells, missing in rows_of_cells
+            ]
         step = min(rows or JSON_ROWS, JSON_ROWS)
         for first in range(0, len(records), step):
             lines = [_dump(record, first + at, self.path) for at, record in enumerate(records[first : first + step])]
@@ -123,17 +130,9 @@ def _is_data_set(data: object) -> bool:
     return any(_is_of(data, "datasets", name) for name in names)
 
 
-def _list_cells(frame: Any) -> list[dict[str, Any]]:
-    """List the records of a pandas frame, with null for its missing values."""
-    records = frame.to_dict(orient="records")
-    missing = frame.isna().to_dict(orient="records")
-    return [
-        {str(name): None if gaps[name] else value for name, value in record.items()}
-        for record, gaps in zip(records, missing, strict=True)
-    ]
-
-
 def _dump(record: object, row: int, path: str) -> bytes:
+    column = None
+
     def convert(value: Any) -> Any:
         # NumPy's arrays and numbers, and dates: what data frames hold beside JSON's own types.
         for method in ("tolist", "isoformat"):
@@ -142,21 +141,16 @@ def _dump(record: object, row: int, path: str) -> bytes:
         raise TypeError(f"a value of type {type(value).__name__}")
 
     try:
-        return json.dumps(record, ensure_ascii=False, default=convert).encode("utf-8", "surrogatepass")
+        if not isinstance(record, Mapping):
+            return json.dumps(record, ensure_ascii=False, default=convert).encode("utf-8", "surrogatepass")
+        cells = []
+        for name, value in record.items():
+            column = str(name)
+            cells.append(f"{json.dumps(column)}: {json.dumps(value, ensure_ascii=False, default=convert)}")
+        return f"{{{', '.join(cells)}}}".encode("utf-8", "surrogatepass")
     except (TypeError, ValueError) as error:
-        fault = str(error)
-        holder = record if isinstance(record, Mapping) else {}
-        column = next((str(name) for name, value in holder.items() if not _is_json(value, convert)), None)
         raise DataError(
-            f"a record cannot be written as JSON: {fault}",
+            f"a record cannot be written as JSON: {error}",
             remedy="give texts, numbers, lists and dicts",
             place=Place(path, row=row, column=column),
         ) from error
-
-
-def _is_json(value: object, convert: Any) -> bool:
-    try:
-        json.dumps(value, default=convert)
-    except (TypeError, ValueError):
-        return False
-    return True
