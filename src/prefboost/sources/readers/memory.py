@@ -80,43 +80,36 @@ class MemoryReader:
         if _is_data_set(self.data):
             yield from read_dataset_batches(pick_split(self.data, self.split, self.path), columns, rows, self.path)
             return
-        frame = self._find_frame()
-        if frame is None:
-            yield from self._read_records(rows)
+        records = self._read_rows()
+        if isinstance(records, pl.DataFrame):
+            chosen = records if columns is None else records.select(columns)
+            step = min(rows or MOST_ROWS, MOST_ROWS)
+            for first in range(0, max(chosen.height, 1), step):
+                yield RawBatch((add_row_numbers(chosen.slice(first, step), first),))
             return
-        chosen = frame if columns is None else frame.select(columns)
-        step = min(rows or MOST_ROWS, MOST_ROWS)
-        for first in range(0, max(chosen.height, 1), step):
-            yield RawBatch((add_row_numbers(chosen.slice(first, step), first),))
-
-    def _find_frame(self) -> pl.DataFrame | None:
-        """Return the data as one frame; None of lists, and of frames whose cells have no common type."""
-        data = self.data
-        if isinstance(data, pl.LazyFrame):
-            return data.collect()
-        if isinstance(data, pl.DataFrame):
-            return data
-        try:
-            if _is_of(data, "pandas", "DataFrame"):
-                # As `to_parquet` writes it: NaN is what pandas has for a missing value.
-                data = pa.Table.from_pandas(data, preserve_index=False)
-            return pl.DataFrame(pl.from_arrow(data)) if isinstance(data, pa.Table) else None
-        except pa.ArrowException:
-            return None
-
-    def _read_records(self, rows: int | None) -> Iterator[RawBatch]:
-        records = self.data
-        if not isinstance(records, list | tuple):
-            # A frame of pandas whose cells have no common type.
-            rows_of_cells = zip(records.to_dict("records"), records.isna().to_dict("records"), strict=True)
-            records = [
-                {str(name): None if missing[name] else value for name, value in cells.items()}
-                for cells, missing in rows_of_cells
-            ]
         step = min(rows or JSON_ROWS, JSON_ROWS)
         for first in range(0, len(records), step):
             lines = [_dump(record, first + at, self.path) for at, record in enumerate(records[first : first + step])]
             yield parse_block(Block(b"\n".join(lines), first + 1), first, self.path)
+
+    def _read_rows(self) -> pl.DataFrame | Sequence[Any]:
+        """Return the data as one frame, or as records where their cells may have no common type."""
+        data = self.data
+        if isinstance(data, pl.DataFrame | pl.LazyFrame):
+            return data.lazy().collect()
+        if isinstance(data, list | tuple):
+            return data
+        try:
+            # As `to_parquet` writes it: NaN is what pandas has for a missing value.
+            table = data if isinstance(data, pa.Table) else pa.Table.from_pandas(data, preserve_index=False)
+            return pl.DataFrame(pl.from_arrow(table))
+        except pa.ArrowException:
+            if isinstance(data, pa.Table):
+                raise
+        rows = zip(data.to_dict("records"), data.isna().to_dict("records"), strict=True)
+        return [
+            {str(name): None if missing[name] else value for name, value in cells.items()} for cells, missing in rows
+        ]
 
 
 def _is_of(data: object, module: str, name: str) -> bool:
