@@ -13,17 +13,20 @@ from prefboost.cli.printing import print_report
 from prefboost.errors import SettingsError
 
 if TYPE_CHECKING:
+    from prefboost.diagnosis.agreement import AgreementReport
     from prefboost.diagnosis.controllability import ControllabilityReport
     from prefboost.diagnosis.frontier import FrontierReport
     from prefboost.diagnosis.unlearning import UnlearningReport
 
-    Report = ControllabilityReport | FrontierReport | UnlearningReport
+    Report = AgreementReport | ControllabilityReport | FrontierReport | UnlearningReport
 
 __all__ = ["diagnose_command"]
 
 
 def diagnose_command(
-    diagnosis: Annotated[str, typer.Argument(metavar="WHAT", help="unlearning, frontier or controllability")],
+    diagnosis: Annotated[
+        str, typer.Argument(metavar="WHAT", help="unlearning, agreement, frontier or controllability")
+    ],
     source: Annotated[
         str,
         typer.Argument(
@@ -35,6 +38,7 @@ def diagnose_command(
         typer.Argument(
             metavar="[MODEL]... [KEY=VALUE]...",
             help="unlearning: checkpoints in the order of training, start=MODEL goal=own scores=[4,7]; "
+            "agreement: checkpoints, start=MODEL train=FILE; "
             "frontier: policies, start=MODEL scorer.kind=rules arms.ra=[early,late] at=[2,5]; "
             "controllability: data_top=9 validation=0.5",
         ),
@@ -47,12 +51,15 @@ def diagnose_command(
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Measure what a training did to a policy (unlearning), score against KL (frontier), and control by goals.
+    """Measure what a training did to a policy, without a judge or with one.
 
     unlearning: the change of the log-prob of every completion, by side and score, from the start model to each
     checkpoint; and whether chosen completions became less likely too (likelihood displacement). A goal-conditioned
     policy is asked as it was trained, for each completion's own score. OUT.store keeps log-probs: the same command
     resumes after an interruption, and a further checkpoint costs only itself.
+
+    agreement: how often the implicit reward orders two held-out completions of a prompt as their scores do, under both
+    goals too, and its rank correlation with the score, also at equal length; no judge is needed.
 
     frontier: mean score against KL to the start model, of policies that complete held-out prompts now (with a scorer),
     of a file of scored completions that name the policy that wrote them, or of the folder of a reproduction; arms are
@@ -87,6 +94,13 @@ def _diagnose(
         unlearning = read_overrides(DiagnoseUnlearning, overrides, base=base)
         with show_stages(hidden=hidden) as tell:
             return diagnose_unlearning(read(source), unlearning, out, store=store, progress=tell)
+    if diagnosis == "agreement":
+        from prefboost.diagnosis.agreement import DiagnoseAgreement
+        from prefboost.runs.diagnose.agreement import diagnose_agreement
+
+        agreement = read_overrides(DiagnoseAgreement, overrides, base=base)
+        with show_stages(hidden=hidden) as tell:
+            return diagnose_agreement(read(source), agreement, out, store=store, progress=tell)
     if diagnosis == "frontier" and (Path(source) / "cells").is_dir():
         from prefboost.diagnosis.frontier import CompareFrontiers
         from prefboost.runs.reproduce.equal_kl import diagnose_reproduction
@@ -105,5 +119,5 @@ def _diagnose(
         from prefboost.runs.diagnose.controllability import diagnose_controllability
 
         return diagnose_controllability(read(source), read_overrides(DiagnoseControllability, arguments), out)
-    remedy = "one of: unlearning, frontier, controllability"
+    remedy = "one of: unlearning, agreement, frontier, controllability"
     raise SettingsError(f"there is no diagnosis {diagnosis!r}", remedy=remedy)

@@ -8,8 +8,16 @@ import pytest
 from tests.scoring.test_implicit import logp
 from tests.training.conftest import build_folder
 
+from prefboost.diagnosis.agreement import correlate_rewards
 from prefboost.errors import DataError
-from prefboost.runs.reproduce.held_out import SPLITS, HeldOutRows, hold_prompts_out, make_held_out_pairs, measure_pairs
+from prefboost.runs.reproduce.held_out import (
+    SPLITS,
+    HeldOutRows,
+    hold_prompts_out,
+    make_held_out_pairs,
+    measure_pairs,
+    measure_rank_agreement,
+)
 from prefboost.runs.reproduce.settings import Reproduction
 from prefboost.sources import read
 
@@ -61,3 +69,21 @@ def test_accuracies_and_changes_are_those_of_the_log_probs(tiny: Path, scored: P
         assert values["pair_accuracy"][prompt] == pytest.approx(sum(right) / len(right))
     unchanged = measure_pairs(pairs, str(tiny), settings, tmp_path / "store", lambda _: None)
     assert set(unchanged["good_rejected"].values()) == {0.0}
+
+
+@pytest.mark.torch
+def test_rank_agreement_is_that_of_the_log_probs(tiny: Path, scored: Path, tmp_path: Path) -> None:
+    settings = build_settings(tiny, scored)
+    policy = build_folder(tmp_path / "policy", seed=1)
+    rows = split(settings).select("test")
+    values = measure_rank_agreement(rows, str(policy), None, settings, tmp_path / "store", lambda _: None)
+    assert set(values) == {"rank_correlation", "rank_at_equal_length"}
+    texts = [(row["prompt"][0]["content"], row["completion"][0]["content"]) for row in rows.frame.to_dicts()]
+    rewards = [logp(policy, *text)[0] - logp(tiny, *text)[0] for text in texts]
+    lengths = [logp(tiny, *text)[1] for text in texts]
+    for name, found in zip(
+        ("rank_correlation", "rank_at_equal_length"),
+        correlate_rewards(rewards, rows.frame["score"], lengths, rows.frame["prompt_id"]),
+        strict=True,
+    ):
+        assert values[name] == pytest.approx(dict(found.by_group))

@@ -24,9 +24,11 @@ from prefboost.runs.pipelines.run import run
 from prefboost.runs.reproduce.arms import ARMS, ArmRecipe, build_arm_recipe
 from prefboost.runs.reproduce.held_out import (
     SPLITS,
+    TEST,
     HeldOutRows,
     make_held_out_pairs,
     measure_pairs,
+    measure_rank_agreement,
 )
 from prefboost.runs.reproduce.settings import Reproduction
 
@@ -154,6 +156,11 @@ def measure_cell(cell: Cell, setup: CellSetup, progress: Progress | None = None)
         if trained is not None:
             pairs = make_held_out_pairs(rows, recipe, trained, stated)
             measures[split] |= measure_pairs(pairs, model, settings, folder / STORE, tell_bar(progress))
+            if settings.scorer is None and split == TEST:
+                # Of use in the report alone: no setting is chosen by it.
+                measures[split] |= measure_rank_agreement(
+                    rows, model, top, settings, folder / STORE, tell_bar(progress)
+                )
         if settings.scorer is not None:
             how, tell = CompletionMeasures(settings.scorer, settings.sampling, settings.samples), tell_bar(progress)
             scored = sample_completions(rows, model, top, how, place / split, tell)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from prefboost.diagnosis.agreement import correlate_rewards
 from prefboost.diagnosis.log_ratios import compute_policy_ratios, open_policy_reader
 from prefboost.engines.budget import UNLIMITED
 from prefboost.errors import DataError, Place
@@ -23,16 +24,27 @@ from prefboost.runs.pipelines.goal_pairs import make_recipe_pairs
 from prefboost.runs.reproduce.arms import ArmRecipe
 from prefboost.runs.reproduce.settings import Reproduction
 from prefboost.runs.score.questions import open_desk
-from prefboost.scoring.sides import ScoredItem, Scores
+from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, read_item_scores
 from prefboost.tables import Table
 
-__all__ = ["SPLITS", "HeldOutRows", "make_held_out_pairs", "measure_pairs", "hold_prompts_out"]
+__all__ = [
+    "SPLITS",
+    "HeldOutRows",
+    "make_held_out_pairs",
+    "measure_pairs",
+    "measure_rank_agreement",
+    "hold_prompts_out",
+]
 
 VALIDATION, TEST = SPLITS = ("validation", "test")
 """Settings are chosen by the first; the second gives the verdict."""
 
 _SEED = 20241008
 """Of the draw of held-out prompts: a constant, so that every reproduction of the same data holds out the same."""
+
+
+_MOST_RANKED = 8
+"""Completions of a prompt that are ranked: further ones cost a pass each, and move a correlation little."""
 
 
 @dataclass(frozen=True)
@@ -152,3 +164,41 @@ def measure_pairs(pairs: Table, model: str, settings: Reproduction, store: Path,
         if view == "plain" and row["score_rejected"] >= good:
             values["good_rejected"][prompt].append(loser)
     return average_within_prompts(values)
+
+
+def measure_rank_agreement(
+    rows: Table, model: str, top: float | None, settings: Reproduction, store: Path, tell: Tell
+) -> PromptMeasures:
+    """Correlate a policy's implicit reward with the scores of held-out completions; no judge is needed.
+
+    Args:
+        rows: of a split, with the scores of the file.
+        model: the policy.
+        top: the score that it is asked for; None: nothing is asked for.
+        settings: start model.
+        store: folder that keeps the log-probs.
+        tell: is told the progress.
+
+    Returns:
+        per prompt ``rank_correlation`` and ``rank_at_equal_length``, as `correlate_ranks_within` has them by group: their
+        means over prompts are the correlations.
+    """
+    frame = rows.frame.filter(pl.int_range(pl.len()).over("prompt_id") < _MOST_RANKED)
+    table = replace(rows, frame=frame)
+    items = list_scored_items(table)
+    score_of = {(item.row, item.side): score for item, score in zip(items, read_item_scores(table, items), strict=True)}
+    start = settings.start_model
+    encoded = open_policy_reader(model, start).encode(items, Scores(), lambda _: top)
+    usable = [key for key in encoded if score_of[key] is not None]
+    with open_desk(None, store, UNLIMITED, tell) as desk:
+        ratios = compute_policy_ratios(start, {model: [encoded[key] for key in usable]}, desk)[model]
+    if not usable:
+        return {}
+    raw, partial = correlate_rewards(
+        ratios.tolist(),
+        [score_of[key] or 0.0 for key in usable],
+        [len(encoded[key][1]) for key in usable],
+        [frame["prompt_id"][row] for row, _ in usable],
+    )
+    measures = {"rank_correlation": dict(raw.by_group), "rank_at_equal_length": dict(partial.by_group)}
+    return {name: values for name, values in measures.items() if values}

@@ -20,6 +20,8 @@ _UNITS = {
     "kl": "nats",
     "goal_accuracy": "of goal pairs",
     "pair_accuracy": "of pairs",
+    "rank_correlation": "correlation",
+    "rank_at_equal_length": "correlation",
     "good_rejected": "nats",
     "good_chosen": "nats",
 }
@@ -162,6 +164,13 @@ def list_claims(
         ("scores alone are not enough: ra beats rpo", "ra", "rpo", "best", measure),
         ("scores alone are not enough: ra beats margin_dpo", "ra", "margin_dpo", "best", measure),
         ("ra keeps good rejected completions better than dpo", "ra", "dpo", "best", "good_rejected"),
+        (
+            "at equal length ra's implicit reward ranks held-out completions as their scores do, more than dpo's",
+            "ra",
+            "dpo",
+            "best",
+            "rank_at_equal_length",
+        ),
         ("general ability: ra keeps held-out good completions better than dpo", "ra", "dpo", "best", "good_chosen"),
     ]
     statements += [(f"{arm} beats {START}", arm, START, "best", measure) for arm in ("ra", "dpo") if get(START, "best")]
