@@ -30,7 +30,7 @@ def test_of_one_group_it_is_spearmans_rho(rows: list[tuple[int, ...]]) -> None:
 @given(columns)
 def test_of_one_group_the_partial_one_is_that_of_the_three_correlations(rows: list[tuple[int, ...]]) -> None:
     a, b, c = np.array(rows, dtype=float).T
-    found = correlate_ranks_within(a, b, ["one"] * len(a), given=c)
+    found = correlate_ranks_within(a, b, ["one"] * len(a), control=c)
     if min(len(set(column)) for column in (a, b, c)) == 1:
         return
     ab, ac, bc = (stats.spearmanr(*pair).statistic for pair in ((a, b), (a, c), (b, c)))
@@ -62,7 +62,7 @@ def test_many_groups_are_one_regression_on_ranks_within_them() -> None:
     a, b, c = parts
     assert correlate_ranks_within(reward, score, names).estimate == pytest.approx(np.corrcoef(a, b)[0, 1])
     a, b = (column - c * np.linalg.lstsq(c[:, None], column, rcond=None)[0] for column in (a, b))
-    partial = correlate_ranks_within(reward, score, names, given=lengths)
+    partial = correlate_ranks_within(reward, score, names, control=lengths)
     assert partial.estimate == pytest.approx(np.corrcoef(a, b)[0, 1])
     assert np.mean(list(partial.by_group.values())) == pytest.approx(partial.estimate)
 
@@ -73,7 +73,7 @@ def test_a_common_cause_is_taken_out_and_differences_between_groups_count_nothin
     reward, score = (lengths + rng.normal(scale=0.5, size=len(names)) for _ in range(2))
     assert correlate_ranks_within(reward, score, names).estimate > 0.6
     # Ranks of four are coarse, so that a part of a common cause stays: the module says how much.
-    assert abs(correlate_ranks_within(reward, score, names, given=lengths).estimate) < 0.2
+    assert abs(correlate_ranks_within(reward, score, names, control=lengths).estimate) < 0.2
     level = np.repeat(rng.normal(scale=100, size=400), 4)
     noise = rng.normal(size=(2, len(names)))
     assert abs(correlate_ranks_within(noise[0] + level, noise[1] + level, names).estimate) < 0.1
@@ -82,13 +82,13 @@ def test_a_common_cause_is_taken_out_and_differences_between_groups_count_nothin
 @pytest.mark.parametrize("partial", [False, True])
 def test_the_interval_of_the_groups_values_is_that_of_resampled_groups(partial: bool) -> None:
     reward, score, lengths, names = build_groups(120)
-    found = correlate_ranks_within(reward, score, names, given=lengths if partial else None)
+    found = correlate_ranks_within(reward, score, names, control=lengths if partial else None)
     quick = bootstrap_mean(list(found.by_group.values()))
 
     def recompute(*columns: np.ndarray) -> float:
         # Resampled groups are new groups, or two copies of one would be ranked against each other.
         fresh = np.repeat(np.arange(len(columns[0]) // 4), 4)
-        return correlate_ranks_within(*columns[:2], fresh, given=columns[2] if partial else None).estimate
+        return correlate_ranks_within(*columns[:2], fresh, control=columns[2] if partial else None).estimate
 
     slow = bootstrap(recompute, reward, score, lengths, clusters=names, how=Bootstrap(resamples=400))
     assert quick.estimate == pytest.approx(slow.estimate)

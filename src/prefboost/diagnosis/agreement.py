@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 _SEED = 20241009
-"""Of the draw of pairs: a constant, so that every policy is asked about the same ones."""
+"""Of the draw of pairs: a constant, so that every policy gets the same ones."""
 
 
 class DiagnoseAgreement(ComparePolicies):
@@ -81,8 +81,8 @@ class TrainedOn:
     @classmethod
     def of_table(cls, table: Table) -> TrainedOn:
         """List the prompts and writers of a table."""
-        writers = table.frame["model"].drop_nulls() if "model" in table.frame.columns else []
-        return cls(set(table.frame.select(text=prompt_text())["text"]), set(writers))
+        writers = set(table.frame["model"].drop_nulls()) if "model" in table.frame.columns else set()
+        return cls(set(table.frame.select(text=prompt_text())["text"]), writers)
 
 
 @dataclass(frozen=True)
@@ -182,18 +182,18 @@ def measure_agreement_with_scores(
     """
     rows, faults = _read_rows(table, settings), Scores()
     goal = float(max(rows.scores)) if settings.goal is None else settings.goal
-    asked: dict[str, list[_Asked]] = {}
+    requests: dict[str, list[_Asked]] = {}
     texts: dict[str, list[Encoded]] = {}
     top: dict[str, float | None] = {}
     for name in settings.models:
         reader = open_policy_reader(name, settings.start_model, settings.max_length)
         top[name] = goal if reader.asks else None
         encoded = _encode(rows, rows.list_asked(top[name]), reader, faults)
-        asked[name], texts[name] = list(encoded), list(encoded.values())
+        requests[name], texts[name] = list(encoded), list(encoded.values())
     models = []
     for name, ratios in compute_policy_ratios(settings.start_model, texts, desk).items():
-        rewards = dict(zip(asked[name], ratios.tolist(), strict=True))
-        lengths = {at: len(ids) for (at, _), (_, ids) in zip(asked[name], texts[name], strict=True)}
+        rewards = dict(zip(requests[name], ratios.tolist(), strict=True))
+        lengths = {at: len(ids) for (at, _), (_, ids) in zip(requests[name], texts[name], strict=True)}
         slices = [
             _measure_slice(label, rows, chosen, rewards, lengths, top[name])
             for label, chosen in rows.list_slices(trained_on).items()
@@ -216,7 +216,7 @@ def correlate_rewards(
     """
     return (
         correlate_ranks_within(rewards, scores, prompts),
-        correlate_ranks_within(rewards, scores, prompts, given=lengths),
+        correlate_ranks_within(rewards, scores, prompts, control=lengths),
     )
 
 
@@ -245,10 +245,10 @@ class _Rows:
 
     def list_asked(self, top: float | None) -> list[_Asked]:
         """List each completion with each goal under which it is measured, once."""
-        asked: list[_Asked] = [(at, top) for at in range(len(self.items))]
+        requests: list[_Asked] = [(at, top) for at in range(len(self.items))]
         if top is not None:
-            asked += [(at, self.scores[goal]) for pair in self.pairs for goal in pair for at in pair]
-        return list(dict.fromkeys(asked))
+            requests += [(at, self.scores[goal]) for pair in self.pairs for goal in pair for at in pair]
+        return list(dict.fromkeys(requests))
 
     def list_slices(self, trained_on: TrainedOn | None) -> dict[str, set[int]]:
         """List the completions of every slice by its name."""
@@ -297,16 +297,16 @@ def _read_rows(table: Table, settings: DiagnoseAgreement) -> _Rows:
     return _Rows(different, scores, [prompt for prompt, _ in rows], prompt_texts, writers, pairs)
 
 
-def _encode(rows: _Rows, asked: Sequence[_Asked], reader: PolicyReader, faults: Scores) -> dict[_Asked, Encoded]:
+def _encode(rows: _Rows, requests: Sequence[_Asked], reader: PolicyReader, faults: Scores) -> dict[_Asked, Encoded]:
     """Encode completions under goals; what is too long under one goal is left out under that one."""
     # Numbered anew: one completion stands here once for every goal.
-    copies = [replace(rows.items[at], row=number) for number, (at, _) in enumerate(asked)]
+    copies = [replace(rows.items[at], row=number) for number, (at, _) in enumerate(requests)]
     missing = Scores()
-    encoded = reader.encode(copies, missing, lambda item: asked[item.row][1])
+    encoded = reader.encode(copies, missing, lambda item: requests[item.row][1])
     for number, fault in ((number, fault) for (number, _), fault in missing.faults.items()):
-        item = rows.items[asked[number][0]]
+        item = rows.items[requests[number][0]]
         faults.faults[item.row, item.side] = fault
-    return {asked[number]: ids for (number, _), ids in encoded.items()}
+    return {requests[number]: ids for (number, _), ids in encoded.items()}
 
 
 def _measure_slice(

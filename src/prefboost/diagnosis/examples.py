@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -28,17 +28,14 @@ def add_texts(findings: Sequence[Finding], stream: Stream) -> tuple[Finding, ...
         example.position for finding in findings for example in finding.examples if example.position is not None
     }
     texts = _read_texts(positions, stream)
-    return tuple(
-        replace(finding, examples=tuple(_fill_example(example, texts) for example in finding.examples))
-        for finding in findings
-    )
 
+    def fill(example: Example) -> Example:
+        if example.position is None and example.text:
+            return example  # it stands for no row of the table, and says itself what it shows
+        text, path = texts.get(-1 if example.position is None else example.position, ("", ""))
+        return replace(example, text=text, path=path)
 
-def _fill_example(example: Example, texts: Mapping[int, tuple[str, str]]) -> Example:
-    if example.position is None and example.text:
-        return example  # it stands for no row of the table, and says itself what it shows
-    text, path = texts.get(-1 if example.position is None else example.position, ("", ""))
-    return replace(example, text=text, path=path)
+    return tuple(replace(finding, examples=tuple(map(fill, finding.examples))) for finding in findings)
 
 
 def _read_texts(positions: set[int], stream: Stream) -> dict[int, tuple[str, str]]:

@@ -36,13 +36,28 @@ def measure_length_cue(frame: pl.DataFrame) -> LengthCue:
     compared in a hashed order, each with the next of its prompt.
     """
     if "chosen_chars" in frame.columns:
-        compared, scored = (
-            _compare_pairs(frame),
-            _stack_sides(_draw_prompts(_select_finite(frame, "score_chosen", "score_rejected"))),
+        pairs = _select_finite(frame, "score_chosen", "score_rejected")
+        chars = pl.col("chosen_chars").cast(pl.Int64) - pl.col("rejected_chars").cast(pl.Int64)
+        compared = (
+            frame.select(score=pl.lit(1.0), chars=chars)
+            if pairs.is_empty()
+            else pairs.select(score=pl.col("score_chosen") - pl.col("score_rejected"), chars=chars)
         )
+        drawn = _draw_prompts(pairs)
+        sides = [
+            drawn.select("prompt_hash", score=f"score_{side}", chars=f"{side}_chars", text=f"{side}_hash")
+            for side in ("chosen", "rejected")
+        ]
+        # Pairs of a prompt share completions; each counts once.
+        scored = pl.concat(sides).unique(["prompt_hash", "text"], keep="first", maintain_order=True)
     elif "score" in frame.columns:
         finite = _select_finite(frame, "score")
-        compared, scored = _compare_neighbours(finite), _draw_prompts(finite).rename({"completion_chars": "chars"})
+        # Neighbours in the order of hashes are a random pairing that a second run repeats.
+        ordered = finite.select("prompt_hash", "completion_hash", "score", chars="completion_chars")
+        compared = ordered.sort("completion_hash").select(
+            pl.col(name).cast(pl.Float64).diff().over("prompt_hash") for name in ("score", "chars")
+        )
+        scored = _draw_prompts(finite).rename({"completion_chars": "chars"})
     else:
         return LengthCue(None, 0, None, 0)
     decided = compared.select(differ=(pl.col("score") != 0) & (pl.col("chars") != 0),
@@ -59,29 +74,6 @@ def _draw_prompts(frame: pl.DataFrame) -> pl.DataFrame:
     # The smallest hashes are a sample that depends on the texts alone, not on a seed or the order of rows.
     prompts = frame["prompt_hash"].unique().bottom_k(_MOST_PROMPTS)
     return frame.filter(pl.col("prompt_hash").is_in(prompts.implode()))
-
-
-def _compare_pairs(frame: pl.DataFrame) -> pl.DataFrame:
-    scored = _select_finite(frame, "score_chosen", "score_rejected")
-    chars = pl.col("chosen_chars").cast(pl.Int64) - pl.col("rejected_chars").cast(pl.Int64)
-    if scored.is_empty():
-        return frame.select(score=pl.lit(1.0), chars=chars)
-    return scored.select(score=pl.col("score_chosen") - pl.col("score_rejected"), chars=chars)
-
-
-def _stack_sides(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Stack the completions of the pairs, each once per prompt."""
-    sides = [
-        pairs.select("prompt_hash", score=f"score_{side}", chars=f"{side}_chars", text=f"{side}_hash")
-        for side in ("chosen", "rejected")
-    ]
-    return pl.concat(sides).unique(["prompt_hash", "text"], keep="first", maintain_order=True)
-
-
-def _compare_neighbours(scored: pl.DataFrame) -> pl.DataFrame:
-    # Neighbours in the order of hashes are a random pairing that a second run repeats.
-    ordered = scored.select("prompt_hash", "completion_hash", "score", chars="completion_chars").sort("completion_hash")
-    return ordered.select(pl.col(name).cast(pl.Float64).diff().over("prompt_hash") for name in ("score", "chars"))
 
 
 def _select_finite(frame: pl.DataFrame, *scores: str) -> pl.DataFrame:

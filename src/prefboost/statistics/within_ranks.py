@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prefboost.statistics.columns import FloatColumn, check_columns, number_labels
+from prefboost.statistics.columns import check_columns, number_labels
 from prefboost.statistics.rank_correlation import rank_values
 
 __all__ = ["PooledRanks", "correlate_ranks_within"]
@@ -39,7 +39,7 @@ class PooledRanks:
 
 
 def correlate_ranks_within(
-    first: ArrayLike, second: ArrayLike, groups: ArrayLike, *, given: ArrayLike | None = None
+    first: ArrayLike, second: ArrayLike, groups: ArrayLike, *, control: ArrayLike | None = None
 ) -> PooledRanks:
     """Correlate the ranks of two columns within groups.
 
@@ -47,15 +47,20 @@ def correlate_ranks_within(
         first: N finite numbers.
         second: N finite numbers.
         groups: N labels, such as prompt ids.
-        given: N finite numbers that are held equal, such as lengths: their ranks' linear part is taken from both
+        control: N finite numbers that are held equal, such as lengths: their ranks' linear part is taken from both
             columns' ranks. None: nothing is.
     """
-    columns = check_columns(first=first, second=second, **({} if given is None else {"given": given}))
+    columns = check_columns(first=first, second=second, **({} if control is None else {"control": control}))
     numbers, count = number_labels(groups, len(columns[0]))
     sizes = np.bincount(numbers, minlength=count)
-    ranks = np.array([_rank_within(column, numbers, sizes) for column in columns])
+    before = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    ranks = []
+    for column in columns:
+        # One ranking of (group, value) ranks within each group at once: groups follow one another.
+        whole = rank_values(np.unique(column, return_inverse=True)[1] + numbers * float(len(column)))
+        ranks.append((whole - before[numbers] - (sizes[numbers] + 1) / 2) / sizes[numbers])
     a, b = ranks[0], ranks[1]
-    if given is not None:
+    if control is not None:
         scale = ranks[2] @ ranks[2]
         # Residuals of the least-squares fit; without any difference in length there is nothing to take out.
         a, b = (column - ranks[2] * (column @ ranks[2] / scale if scale > 0 else 0.0) for column in (a, b))
@@ -71,12 +76,3 @@ def correlate_ranks_within(
     products, squares = a * b / scales.prod(), (a / scales[0]) ** 2 + (b / scales[1]) ** 2
     moved = np.bincount(numbers, products - rho * squares / 2, minlength=count) + rho
     return PooledRanks(rho, {str(names[at]): float(moved[at]) for at in ranked}, count - len(ranked))
-
-
-def _rank_within(column: FloatColumn, numbers: np.ndarray, sizes: np.ndarray) -> FloatColumn:
-    """Rank a column within groups: centred, and divided by the group's size."""
-    # One ranking of (group, value) pairs ranks within each group at once: groups follow one another.
-    whole = rank_values(np.unique(column, return_inverse=True)[1] + numbers * float(len(column)))
-    before = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    ranks: FloatColumn = (whole - before[numbers] - (sizes[numbers] + 1) / 2) / sizes[numbers]
-    return ranks

@@ -180,8 +180,8 @@ def measure_rank_agreement(
         tell: is told the progress.
 
     Returns:
-        per prompt ``rank_correlation`` and ``rank_at_equal_length``, as `correlate_ranks_within` has them by group: their
-        means over prompts are the correlations.
+        per prompt ``rank_correlation`` and ``rank_at_equal_length``, whose means over prompts are the correlations
+        (see `prefboost.statistics.within_ranks.PooledRanks`).
     """
     frame = rows.frame.filter(pl.int_range(pl.len()).over("prompt_id") < _MOST_RANKED)
     table = replace(rows, frame=frame)

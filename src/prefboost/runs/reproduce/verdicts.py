@@ -164,13 +164,7 @@ def list_claims(
         ("scores alone are not enough: ra beats rpo", "ra", "rpo", "best", measure),
         ("scores alone are not enough: ra beats margin_dpo", "ra", "margin_dpo", "best", measure),
         ("ra keeps good rejected completions better than dpo", "ra", "dpo", "best", "good_rejected"),
-        (
-            "at equal length ra's implicit reward ranks held-out completions as their scores do, more than dpo's",
-            "ra",
-            "dpo",
-            "best",
-            "rank_at_equal_length",
-        ),
+        ("ra ranks completions of equal length better than dpo", "ra", "dpo", "best", "rank_at_equal_length"),
         ("general ability: ra keeps held-out good completions better than dpo", "ra", "dpo", "best", "good_chosen"),
     ]
     statements += [(f"{arm} beats {START}", arm, START, "best", measure) for arm in ("ra", "dpo") if get(START, "best")]
