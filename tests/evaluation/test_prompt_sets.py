@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from prefboost.errors import DataError, UnreadableFile
+from prefboost.errors import DataError, UnreadableFile, UnreadData
 from prefboost.evaluation import prompt_sets
 from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.benchmark import BenchmarkPrompt
@@ -69,7 +69,10 @@ def test_broken_lines_are_named(tmp_path):
     path.write_text('{"uid": \n')
     with pytest.raises(UnreadableFile, match=r"m\.jsonl:1"):
         read_arena_answers(path)
-    with pytest.raises(DataError, match="a record has no choices"):
+    path.write_text("[1]\n")
+    with pytest.raises(DataError, match=r"m\.jsonl:1: found \[1\], no object"):
+        read_arena_answers(path)
+    with pytest.raises(DataError, match="a record of answers has no choices"):
         read_mt_answers(lines(tmp_path / "n.jsonl", [{"question_id": 1}]))
     assert prompt_sets.__all__
 
@@ -119,11 +122,14 @@ NO_TEXT = [None, 7, True, {"token_len": 3}, {"content": None}, [], [None], {"con
         lambda value: {"instruction": "P", "output": value},
     ],
 )
-def test_what_is_no_text_is_refused_by_name_and_row(tmp_path, record, value):
+def test_what_is_no_text_is_rejected_by_name_and_row_and_refused_where_it_is_all_there_is(tmp_path, record, value):
     good = {**record("good"), "question_id": 2, "uid": "b", "instruction": "Q"}
-    path = lines(tmp_path / "m.jsonl", [good, record(value)])
-    with pytest.raises(DataError, match="row 1"):
-        read_answers(path, [BenchmarkPrompt("P", ("P",))])
+    prompts = [BenchmarkPrompt(uid, (text,)) for uid, text in (("P", "P"), ("b", "Q"))]
+    with pytest.warns(UnreadData, match="1 of 2 records are rejected, and their prompts count as missing: row 1: "):
+        answers = read_answers(lines(tmp_path / "m.jsonl", [good, record(value)]), prompts)
+    assert len(answers) == 1 and next(iter(answers)) in ("b", "2")
+    with pytest.raises(DataError, match="row 0"):
+        read_answers(lines(tmp_path / "n.jsonl", [record(value)]), prompts)
 
 
 @pytest.mark.parametrize(
@@ -150,8 +156,12 @@ def test_every_bad_record_is_named_whatever_the_shape(tmp_path):
     older = [{"question_id": at, "choices": [{"turns": [None if at % 3 else "x"]}]} for at in range(9)]
     plain = [{"instruction": f"P{at}", "output": "x", "turns": [None if at % 3 else "x"]} for at in range(9)]
     for rows in (arena, older, plain):
+        with pytest.warns(UnreadData, match=r"6 of 9 records are rejected, .*: row 1: .*; row 7: .*; and 1 more"):
+            answers = read_answers(lines(tmp_path / "m.jsonl", rows), prompts)
+        assert answers == dict.fromkeys("036", ("x",))
+    for rows, read in ((arena, read_arena_answers), (older, read_mt_answers)):
         with pytest.raises(DataError, match=r"6 of 9 records cannot be read: row 1: .*; row 7: .*; and 1 more"):
-            read_answers(lines(tmp_path / "m.jsonl", rows), prompts)
+            read(lines(tmp_path / "m.jsonl", rows))
 
 
 def test_two_different_answers_to_one_prompt_are_refused_and_two_equal_ones_are_one(tmp_path):

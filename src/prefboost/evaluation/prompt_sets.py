@@ -12,7 +12,7 @@ from prefboost.errors import DataError, Place, UnreadableFile
 from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.benchmark import BenchmarkPrompt
 from prefboost.evaluation.record_texts import read_answer, read_answer_turns, read_each, require_text, require_turns
-from prefboost.evaluation.user_files import read_completions, read_records
+from prefboost.evaluation.user_files import read_records
 
 __all__ = [
     "read_answers",
@@ -41,14 +41,15 @@ def read_arena_prompts(assets: Assets, version: str = "v2.0") -> list[BenchmarkP
     return read_each(_read_rows(path, ("uid", "prompt")), read_prompt, str(path))
 
 
-def read_arena_answers(path: str | Path) -> dict[str, tuple[str, ...]]:
+def read_arena_answers(path: str | Path, *, reject: bool = False) -> dict[str, tuple[str, ...]]:
     """Read uid -> completion from a file of answers of Arena-Hard-Auto (``model_answer/NAME.jsonl``).
 
     Args:
         path: records of v2.0 (uid, messages) or of v0.1 (question_id, choices).
+        reject: leave faulty records out with a warning, unless all are.
 
     Raises:
-        DataError: a record has no answer, or one that is no text.
+        DataError: a record has no answer, or one that is no text; a prompt has two.
     """
 
     def read_completion(at: int, row: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
@@ -63,7 +64,7 @@ def read_arena_answers(path: str | Path) -> dict[str, tuple[str, ...]]:
             raise DataError("a record of answers has no answer", remedy="give a file of model_answer", place=place)
         return str(uid), (read_answer(messages[-1].get("content"), "messages[-1].content", place),)
 
-    return _group_by_uid(read_each(_read_rows(Path(path), ()), read_completion, str(path)), path)
+    return _group_by_uid(read_each(_read_rows(Path(path), ()), read_completion, str(path), reject=reject), path)
 
 
 def read_mt_prompts(assets: Assets, references: str = "mt_bench_references_gpt4_0125") -> list[BenchmarkPrompt]:
@@ -100,18 +101,24 @@ def read_mt_questions(path: str | Path) -> list[BenchmarkPrompt]:
     return read_each(_read_rows(Path(path), ("question_id", "category", "turns")), read_question, str(path))
 
 
-def read_mt_answers(path: str | Path) -> dict[str, tuple[str, ...]]:
+def read_mt_answers(path: str | Path, *, reject: bool = False) -> dict[str, tuple[str, ...]]:
     """Read question_id -> answers to both turns from a file of answers or references of FastChat.
 
+    Args:
+        path: the file.
+        reject: leave faulty records out with a warning, unless all are.
+
     Raises:
-        DataError: a record has no answer.
+        DataError: a record has no answer; a question has two.
     """
 
     def read_turns(at: int, row: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-        return str(row["question_id"]), _read_choice(row, Place(str(path), row=at))
+        place = Place(str(path), row=at)
+        if "question_id" not in row:
+            raise DataError("a record has no question_id", remedy="give the published file", place=place)
+        return str(row["question_id"]), _read_choice(row, place)
 
-    rows = _read_rows(Path(path), ("question_id", "choices"))
-    return _group_by_uid(read_each(rows, read_turns, str(path)), path)
+    return _group_by_uid(read_each(_read_rows(Path(path), ()), read_turns, str(path), reject=reject), path)
 
 
 def read_answers(path: str | Path, prompts: Sequence[BenchmarkPrompt]) -> dict[str, tuple[str, ...]]:
@@ -120,24 +127,26 @@ def read_answers(path: str | Path, prompts: Sequence[BenchmarkPrompt]) -> dict[s
     Args:
         path: answers of Arena-Hard-Auto (uid, messages) or FastChat (question_id, choices); or records with instruction
             and output, matched with prompts by their text (``turns`` holds the completions of several turns).
-        prompts: prompts of the benchmark; those that the file does not answer are absent from the result.
+        prompts: prompts of the benchmark; those that the file does not answer are absent from the result. So are those
+            of faulty records, which are rejected with a warning: they count as missing, as where an engine fails.
 
     Raises:
-        DataError: a record has none of the shapes.
+        DataError: no record has one of the shapes; a prompt has two answers.
     """
     first = next(iter(read_records(path)), {})
     if "messages" in first:
-        return read_arena_answers(path)
+        return read_arena_answers(path, reject=True)
     if "choices" in first:
-        return read_mt_answers(path)
-    read_completions(path)  # refuses records without both, and prompts that are listed twice
+        return read_mt_answers(path, reject=True)
 
-    def read_output(at: int, row: Mapping[str, Any]) -> tuple[str, ...]:
+    def read_output(at: int, row: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
         place, turns = Place(str(path), row=at), row.get("turns")
-        return read_answer_turns(turns, "turns", place) if turns else (read_answer(row["output"], "output", place),)
+        if "instruction" not in row or "output" not in row:
+            raise DataError(f"found {str(row)[:80]}", remedy="give instruction and output", place=place)
+        answer = read_answer_turns(turns, "turns", place) if turns else (read_answer(row["output"], "output", place),)
+        return require_text(row["instruction"], "instruction", place), answer
 
-    turns = read_each(read_records(path), read_output, str(path))
-    answers = {str(row["instruction"]): answer for row, answer in zip(read_records(path), turns, strict=True)}
+    answers = _group_by_uid(read_each(read_records(path), read_output, str(path), reject=True), path)
     return {prompt.uid: answers[prompt.turns[0]] for prompt in prompts if prompt.turns[0] in answers}
 
 
@@ -186,9 +195,8 @@ def _read_rows(path: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
         if row is None:
             continue
         missing = [name for name in needed if not isinstance(row, dict) or name not in row]
-        if missing:
-            raise DataError(
-                f"a record has no {', '.join(missing)}", remedy="give the published file", place=Place(str(path), line)
-            )
+        if missing or not isinstance(row, dict):
+            fault = f"a record has no {', '.join(missing)}" if missing else f"found {text.strip()[:80]}, no object"
+            raise DataError(fault, remedy="give the published file", place=Place(str(path), line))
         rows.append(row)
     return rows

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from prefboost.engines.reasoning import answer_of
-from prefboost.errors import DataError, Place
+from prefboost.errors import DataError, Place, UnreadData
 
 __all__ = ["read_answer", "read_answer_turns", "read_each", "require_text", "require_turns"]
 
@@ -20,33 +21,41 @@ _TEXT_FIELDS = ("content", "answer", "text", "value")
 """Fields of an object that hold the text of a turn: in Arena-Hard v0.1 and v2.0, and in parts of content."""
 
 
-def read_each(records: Iterable[Record], read: Callable[[int, Record], Content], path: str) -> list[Content]:
+def read_each(
+    records: Iterable[Record], read: Callable[[int, Record], Content], path: str, *, reject: bool = False
+) -> list[Content]:
     """Read every record, so that one message names all that cannot be read.
 
     Args:
         records: records of a file.
         read: (number of a record from 0, record) -> its content; raises DataError.
         path: path of the file.
+        reject: leave such records out with a warning (`UnreadData`), unless none can be read.
 
     Raises:
-        DataError: some cannot be read; the message has the first few by row and reason, and their number.
+        DataError: some cannot be read, or all of them; the message has the first few by row and reason, and their
+            number.
     """
-    contents, faults, count = [], list[DataError](), 0
+    contents, faults = [], list[DataError]()
     for at, record in enumerate(records):
-        count += 1
         try:
             contents.append(read(at, record))
         except DataError as fault:
             faults.append(fault)
-    if len(faults) == 1:
+    rows = [f"row {fault.place.row if fault.place else '?'}: {fault.message}" for fault in faults[:_NAMED]]
+    rest = [f"and {len(faults) - _NAMED:,} more"] if len(faults) > _NAMED else []
+    count = f"{len(faults):,} of {len(faults) + len(contents):,} records"
+    if faults and contents and reject:
+        warnings.warn(
+            f"{path}: {count} are rejected, and their prompts count as missing: {'; '.join([*rows, *rest])}",
+            UnreadData,
+            stacklevel=2,
+        )
+    elif len(faults) == 1:
         raise faults[0]
-    if faults:
-        rows = [f"row {fault.place.row if fault.place else '?'}: {fault.message}" for fault in faults[:_NAMED]]
-        rest = [f"and {len(faults) - _NAMED:,} more"] if len(faults) > _NAMED else []
+    elif faults:
         raise DataError(
-            f"{len(faults):,} of {count:,} records cannot be read: {'; '.join([*rows, *rest])}",
-            remedy=faults[0].remedy,
-            place=Place(path),
+            f"{count} cannot be read: {'; '.join([*rows, *rest])}", remedy=faults[0].remedy, place=Place(path)
         )
     return contents
 
