@@ -64,7 +64,14 @@ def select_completions(
         files = companions(out, ".select.json")
         refuse_inputs(files, [table])
         refuse_foreign(files, files[-1:], "select")
-    selected = table if how.cut == "keep" else _drop_cut(table)
+    selected = table
+    if how.cut == "drop" and table.spec is SCORED_COMPLETIONS and "finish_reason" in table.frame.columns:
+        cut = (pl.col("finish_reason") == "length").fill_null(value=False)
+        reason = "generation cut the completion at the token limit"
+        frame, rejects = reject_where(table.frame, cut, stage="select", reason=reason, path=table.path)
+        counts = {reason: rejects.height} if len(rejects) else {}
+        step = Step("select", {"cut": "drop"}, len(table), frame.height, counts)
+        selected = table.derive(SCORED_COMPLETIONS, frame, step, rejects=rejects)
     selected = selected if how.select is None else select(selected, how.select)
     selected = select(selected, how.strategy)
     if out is None:
@@ -84,15 +91,3 @@ def count_selection(table: Table, selected: Table) -> dict[str, Any]:
         "score mean kept": selected.frame["score"].mean(),
         "rejected": dict(selected.rejects["reason"].value_counts(sort=True).iter_rows()),
     }
-
-
-def _drop_cut(table: Table) -> Table:
-    if table.spec is not SCORED_COMPLETIONS or "finish_reason" not in table.frame.columns:
-        return table
-    cut = pl.col("finish_reason") == "length"
-    reason = "generation cut the completion at the token limit"
-    frame, rejects = reject_where(
-        table.frame, cut.fill_null(value=False), stage="select", reason=reason, path=table.path
-    )
-    step = Step("select", {"cut": "drop"}, len(table), frame.height, {reason: rejects.height} if len(rejects) else {})
-    return table.derive(SCORED_COMPLETIONS, frame, step, rejects=rejects)

@@ -28,7 +28,11 @@ def guard_report(out: str | Path, data: Sequence[Any], others: Sequence[Any] = (
     if target.suffix != ".json":
         raise DataError(f"the report is JSON, found {target.name}", remedy="name a file that ends in .json")
     refuse_inputs(companions(target, ".store"), data, others)
-    if not _is_report(target):
+    try:
+        is_report = _MARK in json.loads(target.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        is_report = False
+    if not is_report:
         refuse_foreign([target], [], "diagnose")
 
 
@@ -36,10 +40,3 @@ def write_report(out: str | Path, diagnosis: str, record: Mapping[str, Any]) -> 
     """Write a report, with the name of its diagnosis."""
     text = json.dumps({_MARK: diagnosis, **record}, indent=2, ensure_ascii=False)
     write_atomically(Path(out), text + "\n")
-
-
-def _is_report(path: Path) -> bool:
-    try:
-        return _MARK in json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
-        return False

@@ -7,6 +7,7 @@ the same command after an interruption goes on where it stopped.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -167,24 +168,19 @@ def open_run(
         RunError: the folder holds something else: another run (names the settings that differ) or other files.
     """
     folder = Path(path)
-    fresh = {
-        "prefboost": __version__,
-        "name": name,
-        "settings": json.loads(without_secrets(json.dumps(dict(settings), default=str), os.environ)),
-        "inputs": dict(inputs)
-        if isinstance(inputs, Mapping)
-        else {str(source): hash_path(source) for source in inputs},
-        "command": sys.argv,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": _read_versions(),
-        "git": _read_git_revision(),
-        "stages": {},
-    }
+    fresh = _describe_call(name, settings, inputs)
     manifest = _read_manifest(folder)
     if manifest and revise:
         return _revise(folder, manifest, fresh)
     if manifest:
-        _check_same(folder, manifest, fresh)
+        for part in ("settings", "inputs"):
+            differing = list_differences(manifest.get(part), fresh[part])
+            if differing:
+                raise RunError(
+                    f"the folder holds a run with other {part}: {'; '.join(differing[:5])}",
+                    remedy="give another folder or name to keep both, or delete this one",
+                    place=Place(str(folder)),
+                )
         return Run(folder, manifest)
     if holds_foreign_files(folder):
         raise RunError(
@@ -196,6 +192,29 @@ def open_run(
     run = Run(folder, fresh)
     run.save()
     return run
+
+
+def _describe_call(
+    name: str, settings: Mapping[str, Any], inputs: Mapping[str, str] | Iterable[str | Path]
+) -> dict[str, Any]:
+    """Return the manifest of a run that begins now."""
+    versions = {"python": platform.python_version()}
+    for library in _LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[library] = metadata.version(library)
+    return {
+        "prefboost": __version__,
+        "name": name,
+        "settings": json.loads(without_secrets(json.dumps(dict(settings), default=str), os.environ)),
+        "inputs": dict(inputs)
+        if isinstance(inputs, Mapping)
+        else {str(source): hash_path(source) for source in inputs},
+        "command": sys.argv,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions,
+        "git": _read_git_revision(),
+        "stages": {},
+    }
 
 
 def hash_path(path: str | Path) -> str:
@@ -263,17 +282,6 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _check_same(folder: Path, manifest: Mapping[str, Any], fresh: Mapping[str, Any]) -> None:
-    for part in ("settings", "inputs"):
-        differing = list_differences(manifest.get(part), fresh[part])
-        if differing:
-            raise RunError(
-                f"the folder holds a run with other {part}: {'; '.join(differing[:5])}",
-                remedy="give another folder or name to keep both, or delete this one",
-                place=Place(str(folder)),
-            )
-
-
 def _revise(folder: Path, manifest: dict[str, Any], fresh: Mapping[str, Any]) -> Run:
     """Write the present settings into the manifest; what finished stages noted stays."""
     if manifest.get("name") != fresh["name"]:
@@ -307,16 +315,6 @@ def _measure_size(path: Path) -> int:
     if path.is_dir():
         return sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
     return path.stat().st_size
-
-
-def _read_versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for library in _LIBRARIES:
-        try:
-            versions[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def _read_git_revision() -> str | None:

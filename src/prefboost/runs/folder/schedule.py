@@ -85,11 +85,10 @@ def list_statuses(run: Run, stages: Sequence[Stage]) -> list[StageStatus]:
     keys: dict[str, str] = {}
     statuses = []
     for stage in stages:
-        depends = _as_json({
-            "settings": stage.settings,
-            "inputs": stage.inputs,
-            "after": {name: keys[name] for name in stage.after},
-        })  # fmt: skip
+        after = {name: keys[name] for name in stage.after}
+        depends = {"settings": stage.settings, "inputs": stage.inputs, "after": after}
+        # As a manifest gives it back: tuples are lists there, and paths are text.
+        depends = json.loads(json.dumps(depends, default=str))
         # Keys of earlier stages are part of the key, so that a change passes on to all that come after.
         keys[stage.name] = hash_values(depends)
         statuses.append(
@@ -118,9 +117,14 @@ def carry_out(
     Raises:
         RunError: there is no stage of the name ``until``.
     """
-    last = _find_position(stages, until)
+    names = [stage.name for stage in stages]
+    if until is not None and until not in names:
+        near = difflib.get_close_matches(until, names, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise RunError(f"there is no stage {until!r}", remedy=f"{hint}stages: {', '.join(names)}")
+    end = len(names) if until is None else names.index(until) + 1
     did = []
-    for standing in list_statuses(run, stages)[: last + 1]:
+    for standing in list_statuses(run, stages)[:end]:
         begin = time.monotonic()
         if not standing.done:
             _do(run, standing, executor)
@@ -158,17 +162,6 @@ def _do(run: Run, standing: StageStatus, executor: Executor) -> None:
         executor.see_to(stage.name, is_finished, lambda: None)
 
 
-def _find_position(stages: Sequence[Stage], until: str | None) -> int:
-    names = [stage.name for stage in stages]
-    if until is None:
-        return len(names) - 1
-    if until not in names:
-        near = difflib.get_close_matches(until, names, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise RunError(f"there is no stage {until!r}", remedy=f"{hint}stages: {', '.join(names)}")
-    return names.index(until)
-
-
 def _explain_repeat(run: Run, stage: str, key: str, depends: Mapping[str, Any]) -> str | None:
     entry = run.entry(stage)
     if not entry:
@@ -188,7 +181,3 @@ def _explain_repeat(run: Run, stage: str, key: str, depends: Mapping[str, Any]) 
     upstream = [name for name, was in depends["after"].items() if before.get("after", {}).get(name) != was]
     changed += [f"{name} changed" for name in upstream]
     return "; ".join(changed[:3]) + (f"; and {len(changed) - 3} more" if len(changed) > 3 else "")
-
-
-def _as_json(values: Any) -> Any:
-    return json.loads(json.dumps(values, default=str))

@@ -108,12 +108,17 @@ def open_staging(out: Path, key: str) -> Iterator[Staging]:
                 remedy="give another output with -o",
                 place=Place(str(out.parent)),
             ) from None
-        _put_back(out)
+        # Undo half a replacement: a kill came after the old output was moved away and before the new one stood there.
+        old = folder / _REPLACED
+        if old.exists() and not out.exists():
+            old.rename(out)
         header, entries = _read_journal(folder)
         scraps = 0
         if header.get("key") != key:
             scraps = len(entries)
-            _empty_folder(folder)
+            for path in folder.iterdir():
+                if path.name != "lock":
+                    remove(path)
             (folder / JOURNAL).write_text(json.dumps({"key": key}) + "\n", encoding="utf-8")
             entries = {}
         yield Staging(folder, key, entries, scraps=scraps)
@@ -192,17 +197,17 @@ def _read_journal(folder: Path) -> tuple[dict[str, Any], dict[int, dict[str, Any
             break
     if not lines or not isinstance(lines[0], dict):
         return {}, {}
-    parts = {entry["part"]: entry for entry in lines[1:] if _is_intact(folder, entry)}
+
+    def is_intact(entry: Mapping[str, Any]) -> bool:
+        try:
+            return all(_describe_file(folder / described["name"]) == described for described in entry["files"].values())
+        except OSError:
+            return False
+
+    parts = {entry["part"]: entry for entry in lines[1:] if is_intact(entry)}
     intact = [json.dumps(line) for line in (lines[0], *parts.values())]
     write_atomically(folder / JOURNAL, "\n".join(intact) + "\n")
     return lines[0], parts
-
-
-def _is_intact(folder: Path, entry: Mapping[str, Any]) -> bool:
-    try:
-        return all(_describe_file(folder / described["name"]) == described for described in entry["files"].values())
-    except OSError:
-        return False
 
 
 def _describe_file(path: Path) -> dict[str, Any]:
@@ -215,16 +220,3 @@ def _describe_file(path: Path) -> dict[str, Any]:
 
 def _is_staging(folder: Path) -> bool:
     return any((folder / name).exists() for name in ("lock", JOURNAL, _REPLACED))
-
-
-def _put_back(out: Path) -> None:
-    """Undo half a replacement: a kill came after the old output was moved away and before the new one stood there."""
-    old = locate_staging(out) / _REPLACED
-    if old.exists() and not out.exists():
-        old.rename(out)
-
-
-def _empty_folder(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.name != "lock":
-            remove(path)

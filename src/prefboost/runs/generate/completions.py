@@ -34,11 +34,7 @@ def build_completions(
         outcomes: rows and what became of them.
     """
     completed = [(row, result) for row, result in outcomes if isinstance(result, Result) and not result.only_thinks]
-    failed = _reject_failures(
-        frame, prompts.path, [(row, outcome) for row, outcome in outcomes if isinstance(outcome, Failure)]
-    )
-    thoughts = [(row, outcome) for row, outcome in outcomes if isinstance(outcome, Result) and outcome.only_thinks]
-    rejects = pl.concat([rejects, failed, _reject_thoughts(frame, prompts.path, thoughts)])
+    rejects = pl.concat([rejects, _reject_unanswered(frame, prompts.path, outcomes)])
     new: dict[str, list[Any]] = {
         "completion_id": _name_completions(frame, [row for row, _ in completed]),
         "completion": [result.completion for _, result in completed],
@@ -67,50 +63,38 @@ def build_completions(
     return prompts.derive(COMPLETIONS, completions, step, rejects=rejects, scales={})
 
 
-_FAILURES = {False: "the engine gave no completion", True: "the engine refused the prompt"}
-"""Reasons of rejects, by whether asking again is useless."""
-
-
-def _reject_failures(
-    frame: pl.DataFrame, path: str | None, failures: Sequence[tuple[CompletionRequest, Failure]]
+def _reject_unanswered(
+    frame: pl.DataFrame, path: str | None, outcomes: Sequence[tuple[CompletionRequest, Outcome]]
 ) -> pl.DataFrame:
-    """Reject rows that the engine could not complete."""
+    """Reject rows that the engine could not complete, and those in which the model thought and gave no answer."""
+    failures = [(row, outcome) for row, outcome in outcomes if isinstance(outcome, Failure)]
+    thoughts = [(row, outcome) for row, outcome in outcomes if isinstance(outcome, Result) and outcome.only_thinks]
+    texts = {
+        reason: [
+            (row, f"{failure.reason} (attempts: {failure.attempts})")
+            for row, failure in failures
+            if failure.permanent is permanent
+        ]
+        for reason, permanent in (("the engine gave no completion", False), ("the engine refused the prompt", True))
+    }
+    texts["the completion is thoughts alone: no answer stands behind them"] = [
+        (row, f"{result.tokens:,} tokens, {result.finish_reason}: …{(result.reasoning or '')[-120:]}")
+        for row, result in thoughts
+    ]
     aside = pl.DataFrame(schema=REJECTS)
-    for permanent, reason in _FAILURES.items():
-        some = [(row, failure) for row, failure in failures if failure.permanent is permanent]
-        faults = [f"{failure.reason} (attempts: {failure.attempts})" for _, failure in some]
-        repeated = frame[[row.prompt for row, _ in some]].with_columns(
-            completion_id=pl.Series(_name_completions(frame, [row for row, _ in some]), dtype=pl.String),
-            _found=pl.Series(faults, dtype=pl.String),
+    for reason, rows in texts.items():
+        repeated = frame[[row.prompt for row, _ in rows]].with_columns(
+            completion_id=pl.Series(_name_completions(frame, [row for row, _ in rows]), dtype=pl.String),
+            _found=pl.Series([text for _, text in rows], dtype=pl.String),
         )
-        _, rejects = reject_where(
+        rejects = reject_where(
             repeated, pl.lit(True), stage="generate", reason=reason, path=path, value=pl.col("_found")
-        )
+        )[1]
         aside = pl.concat([aside, rejects])
     return aside
 
 
-def _reject_thoughts(
-    frame: pl.DataFrame, path: str | None, thoughts: Sequence[tuple[CompletionRequest, Result]]
-) -> pl.DataFrame:
-    """Reject rows in which the model thought and gave no answer."""
-    reason = "the completion is thoughts alone: no answer stands behind them"
-    tails = [
-        f"{result.tokens:,} tokens, {result.finish_reason}: …{(result.reasoning or '')[-120:]}"
-        for _, result in thoughts
-    ]
-    repeated = frame[[row.prompt for row, _ in thoughts]].with_columns(
-        completion_id=pl.Series(_name_completions(frame, [row for row, _ in thoughts]), dtype=pl.String),
-        _found=pl.Series(tails, dtype=pl.String),
-    )
-    return reject_where(repeated, pl.lit(True), stage="generate", reason=reason, path=path, value=pl.col("_found"))[1]
-
-
 def _name_completions(frame: pl.DataFrame, rows: Sequence[CompletionRequest]) -> list[str]:
     ids = frame["prompt_id"].to_list()
-    return [_name_completion(ids[row.prompt], row) for row in rows]
-
-
-def _name_completion(prompt_id: str, row: CompletionRequest) -> str:
-    goal = [] if row.goal is None else [f"goal {format_number(row.goal, 6)}"]
-    return "/".join([prompt_id, *goal, str(row.request.sample)])
+    goals = [[] if row.goal is None else [f"goal {format_number(row.goal, 6)}"] for row in rows]
+    return ["/".join([ids[row.prompt], *goal, str(row.request.sample)]) for row, goal in zip(rows, goals, strict=True)]

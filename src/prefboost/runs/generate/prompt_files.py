@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -88,9 +87,14 @@ def _read_lines(path: Path) -> Table:
             ),
         }
     )
-    rejects = pl.DataFrame(
-        [_build_reject(path, row, line, faults[row]) for row, line in filled if row in faults], REJECTS
-    )
+    aside = [
+        {
+            "stage": "read", "path": str(path), "row": row, "id": None, "reason": f"the line {faults[row]}",
+            "found": line[:200].decode(errors="backslashreplace").replace("\0", "\\0"),
+        }
+        for row, line in filled if row in faults
+    ]  # fmt: skip
+    rejects = pl.DataFrame(aside, REJECTS)
     rejected = dict(Counter(rejects["reason"].to_list()))
     step = Step("read", {"path": str(path)}, rows_in=len(filled), rows_out=len(texts), rejected=rejected)
     return Table(PROMPTS, conform(frame, PROMPTS, path=str(path)), rejects, steps=(step,), path=str(path))
@@ -104,8 +108,3 @@ def _find_fault(line: bytes) -> str | None:
         return None if line.decode().strip() else "is blank"
     except UnicodeDecodeError:
         return "is not UTF-8"
-
-
-def _build_reject(path: Path, row: int, line: bytes, fault: str) -> dict[str, Any]:
-    excerpt = line[:200].decode(errors="backslashreplace").replace("\0", "\\0")
-    return {"stage": "read", "path": str(path), "row": row, "id": None, "reason": f"the line {fault}", "found": excerpt}

@@ -30,8 +30,22 @@ class CompletionRequest:
 def prepare_prompts(prompts: Table, settings: Generate, engine: Engine) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split prompts into those that can be completed, once each, and rejects."""
     frame, rejects = split_renderable(prompts, settings, engine)
-    frame, too_long = _drop_long(frame, prompts.path, settings, engine)
-    return frame, pl.concat([rejects, too_long])
+    if engine.context is None or frame.is_empty():
+        return frame, rejects
+    # A prompt must leave room for a completion under each of the goals.
+    rows = list_requests(frame, settings, engine, samples=1)
+    longest = [0] * frame.height
+    for row, length in zip(rows, engine.prompt_tokens([row.request for row in rows]), strict=True):
+        longest[row.prompt] = max(longest[row.prompt], length)
+    fitting, too_long = reject_where(
+        frame.with_columns(_tokens=pl.Series(longest, dtype=pl.Int64)),
+        pl.col("_tokens") > engine.context - settings.sampling.max_tokens,
+        stage="generate",
+        reason="the prompt and max_tokens exceed the model's context",
+        path=prompts.path,
+        value=pl.format("{} tokens", "_tokens"),
+    )
+    return fitting.drop("_tokens"), pl.concat([rejects, too_long])
 
 
 def _drop_repeated(prompts: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -86,29 +100,6 @@ def _find_refusal(prompt: Any, goals: Sequence[float], ask: Ask, engine: Engine)
     except tuple(_REFUSALS) as error:
         return next(why for kind, why in _REFUSALS.items() if isinstance(error, kind)), error.message
     return None
-
-
-def _drop_long(
-    frame: pl.DataFrame, path: str | None, settings: Generate, engine: Engine
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Reject prompts that leave no room for a completion under one of the goals."""
-    if engine.context is None or frame.is_empty():
-        return frame, pl.DataFrame(schema=REJECTS)
-    rows = list_requests(frame, settings, engine, samples=1)
-    lengths = engine.prompt_tokens([row.request for row in rows])
-    longest = [0] * frame.height
-    for row, length in zip(rows, lengths, strict=True):
-        longest[row.prompt] = max(longest[row.prompt], length)
-    room = engine.context - settings.sampling.max_tokens
-    fitting, rejects = reject_where(
-        frame.with_columns(_tokens=pl.Series(longest, dtype=pl.Int64)),
-        pl.col("_tokens") > room,
-        stage="generate",
-        reason="the prompt and max_tokens exceed the model's context",
-        path=path,
-        value=pl.format("{} tokens", "_tokens"),
-    )
-    return fitting.drop("_tokens"), rejects
 
 
 def list_requests(

@@ -262,9 +262,12 @@ class _Stages:
         """Return the policy after a round; of round 0 the start model."""
         train = self.recipe.train
         if number == 0:
-            return RoundPolicy(
-                train.model, train.revision, train.trust_remote_code, _read_template(train.chat_template)
-            )
+            template = train.chat_template
+            if template is not None:
+                from prefboost.training.policy.model import template_text  # torch is loaded where there is a template
+
+                template = template_text(template)
+            return RoundPolicy(train.model, train.revision, train.trust_remote_code, template)
         return RoundPolicy(
             str((self.run.path / _name_folder(number) / "model").resolve()), None, train.trust_remote_code
         )
@@ -288,12 +291,3 @@ class _Stages:
     def _scorer_inputs(self) -> dict[str, str]:
         named = (getattr(self.recipe.scorer, each, None) for each in ("model", "policy", "reference"))
         return fingerprint_models(*(each for each in named if each))
-
-
-def _read_template(chat_template: str | None) -> str | None:
-    """Read a chat template, a file's too; torch is loaded where there is one."""
-    if chat_template is None:
-        return None
-    from prefboost.training.policy.model import template_text
-
-    return template_text(chat_template)

@@ -28,7 +28,6 @@ from prefboost.tables import EVALUATION_SPLITS, PREFERENCE_PAIRS, SCORED_COMPLET
 from prefboost.training.claim import MODEL
 
 if TYPE_CHECKING:
-    from prefboost.evaluation.reward_models.accuracy import AccuracyReport
     from prefboost.progress import Progress
 
 __all__ = ["list_reward_files", "build_reward_stages"]
@@ -72,7 +71,10 @@ class _Stages:
             for name, table in parts.items():
                 counts = write_table(_drop_evaluation_rows(table), self.run.path / DATA / "parts" / f"{name}.parquet")
                 rejected |= {f"{name}: {reason}": count for reason, count in counts["rejected"].items()}
-            return {"size": self._size(recipe), "test pairs": len(test), **notes, "rejected": rejected}
+            # As set, or as many training pairs as the smallest mixture can have.
+            drawn = [mix(self._parts(how.parts), how, evaluated=self._test()) for how in recipe.mixed.values()]
+            size = min(sum(pairs.steps[-1].notes["training pairs"].values()) for pairs in drawn)
+            return {"size": size, "test pairs": len(test), **notes, "rejected": rejected}
 
         names = [TEST, *(f"parts/{name}.parquet" for name in self.recipe.parts)]
         return Stage(
@@ -129,7 +131,9 @@ class _Stages:
             report: Any = reward_accuracy(
                 self._test(), scorer, part.recipe.accuracy, folder / ACCURACY, progress=tell_bar(self.progress)
             )
-            return _pick_figures(report)
+            # The manifest names the main figures; the file holds all of them.
+            record = report.record()
+            return {name: record[name] for name in ("accuracy", "bounds", "pairs", "missing", "longer")}
 
         return Stage(
             f"{model}/accuracy",
@@ -146,14 +150,6 @@ class _Stages:
 
     def _test(self) -> Table:
         return load_table(self.run.path / DATA / TEST, PREFERENCE_PAIRS)
-
-    def _size(self, recipe: RewardModels) -> int:
-        """Return the pairs of every mixture: as set, or as many as the smallest one can have."""
-        test, sizes = self._test(), list[int]()
-        for how in recipe.mixed.values():
-            drawn = mix(self._parts(how.parts), how, evaluated=test)
-            sizes.append(sum(drawn.steps[-1].notes["training pairs"].values()))
-        return min(sizes)
 
 
 def _read_pairs(recipe: RewardModels, path: str) -> Table:
@@ -188,9 +184,3 @@ def _drop_evaluation_rows(table: Table) -> Table:
         return table
     kept_rows = table.frame.filter(~pl.col("split").is_in(EVALUATION_SPLITS).fill_null(False))
     return Table(table.spec, kept_rows, table.rejects, table.steps, table.scales, table.path)
-
-
-def _pick_figures(report: AccuracyReport) -> dict[str, Any]:
-    """Pick the figures of a report for the manifest; its file holds all of them."""
-    record = report.record()
-    return {name: record[name] for name in ("accuracy", "bounds", "pairs", "missing", "longer")}

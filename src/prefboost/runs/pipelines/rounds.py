@@ -197,10 +197,23 @@ def complete_round(
             parts.append(complete_prompts(prompts, settings, stated, place, progress))
     table = parts[0]
     if len(parts) > 1:
-        frame = pl.concat([part.frame for part in parts], how="diagonal_relaxed")
-        rejects = pl.concat([part.rejects for part in parts])
-        table = replace(table, frame=frame, rejects=rejects, steps=(*table.steps, *parts[1].steps[-1:]))
-    return _drop_identical(table)
+        table = replace(
+            table,
+            frame=pl.concat([part.frame for part in parts], how="diagonal_relaxed"),
+            rejects=pl.concat([part.rejects for part in parts]),
+            steps=(*table.steps, *parts[1].steps[-1:]),
+        )
+    # Completions that are all the same have one score: nothing can be learned from comparing them.
+    several = pl.col("completion").n_unique().over("prompt_id") == 1
+    frame, rejects = reject_where(
+        table.frame, several, stage="generate", reason=IDENTICAL, path=table.path, value=pl.col("prompt_id")
+    )
+    dropped = len(table) - frame.height
+    step = Step(
+        "drop identical", {}, len(table), frame.height, {IDENTICAL: dropped} if dropped else {},
+        {"prompts dropped": table.frame["prompt_id"].n_unique() - frame["prompt_id"].n_unique()},
+    )  # fmt: skip
+    return table.derive(COMPLETIONS, frame, step, rejects=rejects)
 
 
 def complete_prompts(
@@ -286,19 +299,6 @@ def _say_goal(prompts: Table, wording: Wording, engine: Engine) -> Table:
     return prompts.derive(
         PROMPTS, frame.with_columns(prompt=pl.Series(conditioned, dtype=MESSAGES)), step, rejects=rejects
     )
-
-
-def _drop_identical(table: Table) -> Table:
-    several = pl.col("completion").n_unique().over("prompt_id") == 1
-    frame, rejects = reject_where(
-        table.frame, several, stage="generate", reason=IDENTICAL, path=table.path, value=pl.col("prompt_id")
-    )
-    dropped = len(table) - frame.height
-    step = Step(
-        "drop identical", {}, len(table), frame.height, {IDENTICAL: dropped} if dropped else {},
-        {"prompts dropped": table.frame["prompt_id"].n_unique() - frame["prompt_id"].n_unique()},
-    )  # fmt: skip
-    return table.derive(COMPLETIONS, frame, step, rejects=rejects)
 
 
 def _compute_mean(values: pl.Series) -> float | None:

@@ -106,7 +106,11 @@ def train_reward_on(
     refuse_inputs([out], [], [settings])  # a run keeps the pairs that it trains on in the same folder
     prepared = prepare_reward_rows(table, settings, strategy)
     rows, evaluation = split_rows(prepared.frame.to_arrow())
-    origin = Origin(dict(Counter(prepared.rejects["reason"].to_list())), _map_score_ranges(prepared))
+    # Of the overall score and of aspects, where a scale or the source declares the range.
+    declared = find_declared_range(prepared)
+    ranges = {} if declared is None else {"overall": declared}
+    ranges |= {name or "overall": (scale.values[0], scale.values[-1]) for name, scale in prepared.scales.items()}
+    origin = Origin(dict(Counter(prepared.rejects["reason"].to_list())), ranges)
     report = train_reward(rows, settings, Path(out), eval_rows=evaluation, origin=origin, progress=progress)
     if choose_executor(os.environ).leads:
         write_rejects(prepared.rejects, Path(out) / REJECTS)
@@ -135,10 +139,3 @@ def prepare_reward_rows(table: Table, settings: TrainReward, strategy: PairStrat
     if table.spec is SCORED_COMPLETIONS and settings.loss.compares:
         table = pair(table, strategy)
     return gather(table)
-
-
-def _map_score_ranges(table: Table) -> dict[str, tuple[float, float]]:
-    """Map ``overall`` and aspects to the range of their scores, where a scale or the source declares one."""
-    declared = find_declared_range(table)
-    scaled = {name or "overall": (scale.values[0], scale.values[-1]) for name, scale in table.scales.items()}
-    return ({} if declared is None else {"overall": declared}) | scaled

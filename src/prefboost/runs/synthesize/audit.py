@@ -18,7 +18,7 @@ from prefboost.preferences.draw import draw_rank
 from prefboost.scoring.judges.judge import JUDGES, Judge
 from prefboost.settings import Settings, choice
 from prefboost.sources import read
-from prefboost.synthesis.audit import Audit, LabelNoise, audit, label_noise
+from prefboost.synthesis.audit import Audit, audit, label_noise
 from prefboost.synthesis.calls import Calls
 from prefboost.synthesis.diversity import measure_spread
 from prefboost.synthesis.rlaif import name_judge
@@ -67,26 +67,19 @@ def audit_file(path: str | Path, settings: Auditing) -> Audit:
         ModelError: a model cannot be loaded.
     """
     table = read(path)
-    some = _draw_pairs(table, settings)
+    drawn = table.frame.filter(draw_rank(settings.seed, "pair_id").rank("ordinal") <= settings.pairs)
+    some = Table(table.spec, drawn, path=table.path)
     vectors = math.nan
     if settings.embedder is not None:
         from prefboost.engines.models.embeddings import embed_texts
 
         texts = [join_text(completion) for side in ("chosen", "rejected") for completion in some.frame[side]]
         vectors = measure_spread(embed_texts(settings.embedder, texts))
-    noise = None if settings.judge is None else _judge_labels(Path(path), some, settings.judge)
-    return audit(table, _read_history(Path(path)), noise, vectors)
-
-
-def _draw_pairs(table: Table, settings: Auditing) -> Table:
-    order = draw_rank(settings.seed, "pair_id").rank("ordinal")
-    frame = table.frame.filter(order <= settings.pairs)
-    return Table(table.spec, frame, path=table.path)
-
-
-def _judge_labels(path: Path, some: Table, judge: Judge) -> LabelNoise:
-    with Store(path.with_name(f"{path.name}.audit.store")) as store:
-        return label_noise(some, judge, name_judge(judge), Calls(Desk(store)))
+    noise, file = None, Path(path)
+    if settings.judge is not None:
+        with Store(file.with_name(f"{file.name}.audit.store")) as store:
+            noise = label_noise(some, settings.judge, name_judge(settings.judge), Calls(Desk(store)))
+    return audit(table, _read_history(file), noise, vectors)
 
 
 def _read_history(path: Path) -> dict[str, Any]:
