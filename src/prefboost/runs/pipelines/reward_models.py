@@ -72,7 +72,8 @@ class _Stages:
                 counts = write_table(_drop_evaluation_rows(table), self.run.path / DATA / "parts" / f"{name}.parquet")
                 rejected |= {f"{name}: {reason}": count for reason, count in counts["rejected"].items()}
             # As set, or as many training pairs as the smallest mixture can have.
-            drawn = [mix(self._parts(how.parts), how, evaluated=self._test()) for how in recipe.mixed.values()]
+            written = self._test()
+            drawn = [mix(self._parts(how.parts), how, evaluated=written) for how in recipe.mixed.values()]
             size = min(sum(pairs.steps[-1].notes["training pairs"].values()) for pairs in drawn)
             return {"size": size, "test pairs": len(test), **notes, "rejected": rejected}
 
