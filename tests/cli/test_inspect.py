@@ -117,6 +117,6 @@ def test_a_page_of_the_data_is_written_beside_what_is_printed(
     assert main(["inspect", str(SCORED), "--html", str(tmp_path / "data.html")]) == 0
     assert capsys.readouterr().out.endswith(f"page: {tmp_path / 'data.html'}\n")
     page = (tmp_path / "data.html").read_text()
-    assert all(f"<h2>{title}</h2>" in page for title in ("Rows", "Scores", "Goals", "Lengths", "Lints"))
+    assert all(f"<h2>{title}</h2>" in page for title in ("Rows", "Scores", "Goals", "Lengths", "Lints", "Samples"))
     assert main(["inspect", str(SCORED), str(SCORED), "--html", str(tmp_path / "data.html")]) == 2
     assert "a page shows one data set" in capsys.readouterr().err

@@ -51,10 +51,11 @@ def inspect_command(
     from prefboost.diagnosis import inspect
     from prefboost.recipes.source_arguments import read_columns, read_source
     from prefboost.runs.generate.prompt_files import read_benchmark_prompts
-    from prefboost.runs.report.report import guard_page, write_inspection_page
 
     others, files, settings = read_audit(overrides or [])
     if html is not None:
+        from prefboost.runs.report.report import guard_page
+
         # Before a large file is read for a page that may not be written.
         guard_page(html, [Path(source), *map(Path, files)])
         if files:
@@ -67,7 +68,10 @@ def inspect_command(
     prompts = [] if against is None else read_benchmark_prompts(against)
     inspection = inspect(data, columns=read_columns(columns), against=prompts)
     if html is not None:
-        write_inspection_page(inspection, html, name=source)
+        from prefboost.diagnosis.streams import open_stream
+        from prefboost.runs.report.inspection_page import write_inspection_page
+
+        write_inspection_page(inspection, open_stream(data, read_columns(columns)), html, name=source)
     if as_json:
         print_json({**json.loads(inspection.to_json()), **record_audits(audits)})
         return

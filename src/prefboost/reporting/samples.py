@@ -12,10 +12,21 @@ import polars as pl
 from prefboost.chat import format_number, join_text
 from prefboost.reporting.texts import cut_text
 
-__all__ = ["TextSample", "SampleCell", "Samples", "collect_samples", "choose_completions", "choose_pairs"]
+__all__ = [
+    "TextSample",
+    "SampleCell",
+    "Samples",
+    "collect_samples",
+    "choose_completions",
+    "choose_pairs",
+    "choose_scored",
+]
 
 MOST_CHARACTERS = 2_000
 """Characters of a text; 300 samples of three such texts are 2 MB of page."""
+
+MOST_CELLS = 8
+"""Completions of a prompt that are shown, where a file has no goals to tell them apart."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +137,29 @@ def choose_completions(frames: Mapping[str, pl.DataFrame], group: str, limit: in
             cell = SampleCell(name, _show(row["completion"]), row.get("score"), _format_goal(row), remark)
             cells[row["prompt_id"]].append(cell)
     return [TextSample(group, prompts[prompt_id], tuple(its)) for prompt_id, its in cells.items()]
+
+
+def choose_scored(completions: pl.DataFrame, group: str, limit: int) -> list[TextSample]:
+    """Choose completions, those of one prompt side by side.
+
+    Args:
+        completions: with prompt_id, prompt and completion; model, score and goal where there are any.
+        group: name of the samples.
+        limit: most prompts.
+    """
+    samples = []
+    for (_,), rows in completions.group_by("prompt_id", maintain_order=True):
+        listed = rows.head(MOST_CELLS).to_dicts()
+        cells = [
+            SampleCell(row.get("model") or "completion", _show(row["completion"]), row.get("score"), _format_goal(row))
+            for row in listed
+        ]
+        hidden = rows.height - len(listed)
+        cells += [SampleCell("…", f"{hidden:,} more completions of this prompt", None)] if hidden else []
+        samples.append(TextSample(group, _show(listed[0]["prompt"]), tuple(cells)))
+        if len(samples) == limit:
+            break
+    return samples
 
 
 def _space_evenly(frame: pl.DataFrame, limit: int) -> pl.DataFrame:

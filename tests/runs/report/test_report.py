@@ -12,10 +12,9 @@ import pytest
 from headless import open_page
 from waiting import PATIENCE_S
 
-from prefboost.diagnosis import inspect
 from prefboost.errors import RunError
 from prefboost.locks import hold_lock
-from prefboost.runs.report.report import PageReport, guard_page, report, watch, write_inspection_page
+from prefboost.runs.report.report import PageReport, guard_page, report, watch
 from prefboost.tables import MESSAGES
 
 
@@ -69,14 +68,6 @@ def test_a_watched_run_is_written_again_until_it_ends(run_folder: Callable[..., 
     assert not watching.is_alive()
     assert ['http-equiv="refresh" content="1"' in text for text in seen] == [True, True, False]
     assert "0.123456" not in seen[0] and "0.123456" in seen[1]
-
-
-def test_the_page_of_a_data_set_begins_with_its_lints(run_folder: Callable[..., Path], tmp_path: Path) -> None:
-    file = run_folder() / "pairs.parquet"
-    write_inspection_page(inspect(file), tmp_path / "data.html", name=str(file))
-    verdict = (tmp_path / "data.html").read_text().partition('class="verdict"')[2].partition("</div>")[0]
-    assert "No record was rejected." in verdict and "int" in verdict
-    assert "<h1>pairs.parquet</h1>" in (tmp_path / "data.html").read_text()
 
 
 @pytest.mark.slow

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from prefboost.atomic import write_atomically
-from prefboost.diagnosis import Inspection
 from prefboost.errors import Place, RunError
-from prefboost.reporting.inspection import build_inspection_sections
 from prefboost.reporting.report_page import ReportPage, render_report
 from prefboost.runs.report.parts import build_parts, list_missing, state_outcome
 from prefboost.runs.report.sources import is_at_work, read_sources
 from prefboost.sources.writers.outputs import refuse_inputs
 
-__all__ = ["PageReport", "guard_page", "report", "watch", "write_inspection_page"]
+__all__ = ["PageReport", "guard_page", "report", "watch"]
 
 SAMPLES = 300
 """Rows whose texts are on the page, of all groups together."""
@@ -121,26 +118,3 @@ def guard_page(target: Path, folders: Sequence[Path]) -> None:
         raise RunError(
             "the file exists, and prefboost did not write it", remedy="give another name", place=Place(str(target))
         )
-
-
-def write_inspection_page(inspection: Inspection, out: str | Path, *, name: str) -> None:
-    """Write the page of a data set alone.
-
-    Args:
-        inspection: of the data.
-        out: ``.html`` file; see `guard_page`.
-        name: of the data.
-    """
-    counts = Counter(finding.severity for finding in inspection.findings)
-    severities = ", ".join(f"{count} {severity}{'s' if count > 1 else ''}" for severity, count in counts.items())
-    rejected = sum(inspection.rejects.values())
-    page = ReportPage(
-        title=Path(name).name or name,
-        about=name,
-        verdict=[
-            f"Lints found {severities}." if severities else "No lint found anything.",
-            f"{rejected:,} of {inspection.records:,} records were rejected." if rejected else "No record was rejected.",
-        ],
-        sections=list(build_inspection_sections(inspection)),
-    )
-    write_atomically(Path(out), render_report(page), errors="replace")
