@@ -107,4 +107,5 @@ def test_a_browser_shows_every_figure_of_a_run_and_an_evaluation(
           [f.id, f.querySelectorAll(".plot svg path").length > 0])""",
     )
     assert opened.console == []
-    assert dict(opened.probe) == dict.fromkeys(("winners-score", "winners-words", "loss", "margins"), True)
+    names = ("evaluation-2-1", "evaluation-5-1", "winners-score", "winners-words", "loss", "margins")
+    assert dict(opened.probe) == dict.fromkeys(names, True)
