@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from prefboost.errors import Place, SettingsError
 from prefboost.recipes.documents import Begins, Document, KeyPath, apply_overrides
+from prefboost.recipes.other_names import suggest_own_name
 from prefboost.recipes.tree import classes_at, default_at
 from prefboost.settings import Settings
 
@@ -73,7 +74,7 @@ def _describe_fault(cls: type[Settings], document: Document, detail: ErrorDetail
         names = list(dict.fromkeys(name for each in classes for name in each.model_fields))
         near = difflib.get_close_matches(str(path[-1]), names, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"settings here: {', '.join(names) or 'none'}"
-        return line, str(origin), f"{dotted} is not a setting here; {hint}"
+        return line, str(origin), f"{dotted} is not a setting here; {suggest_own_name(path, names) or hint}"
     if detail["type"] == "missing":
         fields = [each.model_fields[str(path[-1])] for each in classes if str(path[-1]) in each.model_fields]
         about = f" ({fields[0].description})" if fields and fields[0].description else ""
