@@ -71,7 +71,7 @@ OTHER_NAMES: dict[str, tuple[str, str]] = {
 
 
 def suggest_own_name(path: Sequence[str | int], names: Collection[str]) -> str | None:
-    """Suggest what to write for a name of TRL, transformers or peft; None for other names, and where no training is set.
+    """Suggest what to write for a name of TRL, transformers or peft; None for others, and where no training is set.
 
     Args:
         path: of the unknown setting; its last part is the name.
@@ -79,15 +79,15 @@ def suggest_own_name(path: Sequence[str | int], names: Collection[str]) -> str |
     """
     if path[-1] not in OTHER_NAMES:
         return None
-    own, remark = OTHER_NAMES[str(path[-1])]
-    if not own:
+    setting, remark = OTHER_NAMES[str(path[-1])]
+    if not setting:
         return remark
     above = [str(step) for step in path[:-1]]
     # `r` under `lora` means `lora.rank`; a name at the top of a recipe is one of its training.
-    if above and own.startswith(f"{above[-1]}."):
+    if above and setting.startswith(f"{above[-1]}."):
         above = above[:-1]
-    elif own.partition(".")[0] not in names:
+    elif setting.partition(".")[0] not in names:
         if "train" not in names:
             return None
         above = [*above, "train"]
-    return f"here it is {own}: write {'.'.join([*above, own])}=..." + (f" ({remark})" if remark else "")
+    return f"here it is {setting}: write {'.'.join([*above, setting])}=..." + (f" ({remark})" if remark else "")
