@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +24,19 @@ from prefboost.settings.secrets import without_secrets
 def test_a_secret_is_replaced(text: str, secret: str) -> None:
     assert secret not in without_secrets(text)
     assert "[secret]" in without_secrets(text)
+
+
+SETTINGS = {"pad_token": 1234567, "bytes_per_token": 4.351234, "eos_token": [1234567, 2345678], "max_tokens": 4096}
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_json_stays_json_and_numbers_of_tokens_are_no_secrets(indent: int | None) -> None:
+    hidden = json.loads(
+        without_secrets(json.dumps({**SETTINGS, "password": 12345678, "token": "abc1234"}, indent=indent))
+    )
+    assert hidden == {**SETTINGS, "password": "[secret]", "token": "[secret]"}
+    nested = json.dumps([{"stop_token": 12345678}, [{"api_key": 87654321}]], indent=indent)
+    assert json.loads(without_secrets(nested)) == [{"stop_token": 12345678}, [{"api_key": "[secret]"}]]
 
 
 @pytest.mark.parametrize("text", ["max_tokens=4096", "tokenizer: gpt2", "special tokens: <|im_end|>", "beta: 0.01"])

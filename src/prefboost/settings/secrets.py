@@ -23,6 +23,7 @@ _PATTERNS = (
         r"""(?i)(?<![a-z0-9])((?:[a-z0-9]+[_-])*(?:api[_-]?key|token|secret|password))(["']?\s*[=:]\s*["']?)([^\s"',}&]{6,})"""
     ),
 )
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")
 _SECRET_NAME = re.compile(r"(?i)(api_?key|token|secret|password)$")
 
 
@@ -42,4 +43,14 @@ def without_secrets(text: str, environment: Mapping[str, str] | None = None) -> 
     *plain, named = _PATTERNS
     for pattern in plain:
         text = pattern.sub(_HIDDEN, text)
-    return named.sub(lambda match: f"{match[1]}{match[2]}{_HIDDEN}", text)
+
+    def hide_value(match: re.Match[str]) -> str:
+        name, separator, value = match.groups()
+        if separator[0] not in "\"'" or separator[-1] in "\"'":
+            return f"{name}{separator}{_HIDDEN}"
+        # JSON with a value that is no text. No access token is a number, but settings such as pad_token are.
+        if value[0] in "[{" or (name.lower().endswith("token") and _NUMBER.fullmatch(value)):
+            return match[0]
+        return f'{name}{separator}"{_HIDDEN}"'
+
+    return named.sub(hide_value, text)

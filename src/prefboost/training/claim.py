@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from prefboost.atomic import write_atomically
+from prefboost.devices.launch import read_rank
 from prefboost.errors import MissingExtra, Place, RunError
 from prefboost.locks import LockHeldError, hold_lock
 from prefboost.settings.secrets import without_secrets
@@ -130,7 +131,7 @@ def hold_folder(folder: Path, lock: str = LOCK) -> Iterator[None]:
 
 def leads(environment: Mapping[str, str]) -> bool:
     """Return whether this process does what only one of several may: launchers number them in ``RANK``."""
-    return int(environment.get("RANK") or 0) == 0
+    return read_rank(environment) == 0
 
 
 def begin(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -217,12 +218,12 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def last_metrics(out: Path) -> dict[str, float]:
-    """Read the last number of every metric in a run's log."""
-    metrics: dict[str, float] = {}
+    """Read the last value of every metric in a run's log; a metric that ended as null is absent."""
+    metrics: dict[str, Any] = {}
     for line in read_log(out / LOG):
         # Later lines win; metrics of evaluation stand in lines of their own.
-        metrics |= {name: value for name, value in line.items() if isinstance(value, (int, float)) and name != "step"}
-    return metrics
+        metrics |= {name: value for name, value in line.items() if name != "step"}
+    return {name: value for name, value in metrics.items() if isinstance(value, (int, float))}
 
 
 def part_in_order(processes: int) -> None:

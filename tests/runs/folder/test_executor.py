@@ -32,6 +32,7 @@ def test_waiting_ends_with_an_error_that_names_the_stage() -> None:
 
 def test_the_executor_fits_the_launcher() -> None:
     assert isinstance(choose_executor({}), LocalExecutor)
+    assert isinstance(choose_executor({"WORLD_SIZE": "", "RANK": ""}), LocalExecutor)
     assert isinstance(choose_executor({"WORLD_SIZE": "1", "RANK": "0"}), LocalExecutor)
     second = choose_executor({"WORLD_SIZE": "2", "RANK": "1"})
     assert isinstance(second, FirstOfMany)

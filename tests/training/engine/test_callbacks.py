@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from prefboost.training.claim import LOG, last_metrics
 from prefboost.training.engine.callbacks import JsonLog, OptimizerClock, SaveByTime, StepProgress, read_log
 
 
@@ -25,6 +27,20 @@ class Heard:
 
 def state(step: int, **more: Any) -> Any:
     return SimpleNamespace(global_step=step, max_steps=10, is_world_process_zero=True, **more)
+
+
+def test_a_loss_that_has_diverged_is_null_in_the_log_and_no_older_number_stands_for_it(tmp_path: Path) -> None:
+    log = JsonLog(tmp_path / LOG)
+    log.on_train_begin(None, state(0), None)
+    log.on_log(None, state(1), None, logs={"loss": 0.5, "grad_norm": 1.0})
+    log.on_log(None, state(2), None, logs={"loss": float("nan"), "grad_norm": float("inf"), "learning_rate": 0.1})
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    lines = [json.loads(line, parse_constant=refuse) for line in (tmp_path / LOG).read_text().splitlines()]
+    assert lines[1] == {"step": 2, "loss": None, "grad_norm": None, "learning_rate": 0.1}
+    assert last_metrics(tmp_path) == {"learning_rate": 0.1}
 
 
 def test_a_resumed_log_has_no_step_twice_and_no_half_line(tmp_path: Path) -> None:

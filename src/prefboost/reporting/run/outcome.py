@@ -57,7 +57,9 @@ def state_trainings(run: RunRecord) -> Iterator[str]:
         higher = "" if accuracy is None else f"; the chosen completion has the higher reward in {accuracy:.0%} of pairs"
         ends = f"loss {losses[0]:.3f} to {sum(tail) / len(tail):.3f}"
         yield f"{label}: {state} for {last['step']:,}{of} steps, {ends}{higher}."
-        good = [key for key in last if key.startswith("logp_change/rejected") and _GOOD in key]
+        good = [
+            key for key in last if key.startswith("logp_change/rejected") and _GOOD in key and last[key] is not None
+        ]
         for key in good[-1:]:
             chosen = last.get(key.replace("rejected", "chosen"))
             beside = "" if chosen is None else f" (chosen ones of that score: {chosen:+.1f})"

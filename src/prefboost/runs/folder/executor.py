@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from prefboost.devices.launch import read_rank, read_world_size
 from prefboost.errors import RunError
 
 __all__ = ["Executor", "FirstOfMany", "LocalExecutor", "choose_executor"]
@@ -71,5 +72,4 @@ class FirstOfMany:
 
 def choose_executor(environment: Mapping[str, str]) -> Executor:
     """Choose the executor by how this process was started: launchers set ``RANK`` and ``WORLD_SIZE``."""
-    several = int(environment.get("WORLD_SIZE") or 1) > 1
-    return FirstOfMany(int(environment.get("RANK") or 0)) if several else LocalExecutor()
+    return FirstOfMany(read_rank(environment)) if read_world_size(environment) > 1 else LocalExecutor()

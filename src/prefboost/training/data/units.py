@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from datasets import Dataset
 from torch.utils.data import Sampler
 
+from prefboost.devices.launch import read_world_size
 from prefboost.errors import DataError, SettingsError
 from prefboost.training.policy.settings import Train
 from prefboost.training.reward.settings import TrainReward
@@ -146,7 +147,7 @@ def lay_out_units(
         count_items(units),
         settings.batch_size,
         micro_batch,
-        devices=int(os.environ.get("WORLD_SIZE", "1")),
+        devices=read_world_size(os.environ),
         epochs=settings.epochs,
     )
     return Data(Dataset(units), None if eval_units is None or not eval_units.num_rows else Dataset(eval_units)), plan

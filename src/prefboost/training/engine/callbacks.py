@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
+from prefboost.statistics.json_form import replace_nan
 from prefboost.training.claim import read_log
 
 if TYPE_CHECKING:
@@ -133,4 +134,5 @@ class JsonLog(TrainerCallback):
         """Write one line."""
         if state.is_world_process_zero and logs:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+                # JSON knows no NaN: a loss that has diverged is null.
+                file.write(json.dumps(replace_nan({"step": state.global_step, **logs}), allow_nan=False) + "\n")

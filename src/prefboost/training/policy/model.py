@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prefboost.devices.launch import read_local_rank
 from prefboost.engines.models.loading_faults import explain_loading, refuse_architecture
 from prefboost.engines.models.packaged import model_folder
 from prefboost.engines.models.weights import load_config
@@ -134,7 +135,7 @@ def choose_training_device(environment: Mapping[str, str]) -> torch.device:
     """
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", int(environment.get("LOCAL_RANK", "0")))
+    return torch.device("cuda", read_local_rank(environment))
 
 
 def shares_weights(environment: Mapping[str, str]) -> bool:

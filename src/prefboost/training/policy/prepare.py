@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from prefboost.chat import SayGoal
 from prefboost.chat.rendering import ChatEncoder
+from prefboost.devices.launch import read_world_size
 from prefboost.errors import MissingScores, SettingsError
 from prefboost.settings import kind_of
 from prefboost.training.data.questions import settle_prompt_ids
@@ -73,7 +74,7 @@ def plan_units(trained: Tokenised, evaluated: Tokenised | None, settings: Train)
         SettingsError: the loss needs the whole batch, and the engine has it in parts.
     """
     trained.refuse_empty()
-    devices = int(os.environ.get("WORLD_SIZE", "1"))
+    devices = read_world_size(os.environ)
     # The packed engine draws the whole batch and cuts it by tokens; only padding needs micro-batches of units.
     at_once = settings.engine == "packed" or settings.loss.whole_batch
     if settings.loss.whole_batch and devices > 1 and settings.engine != "packed":
