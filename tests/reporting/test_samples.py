@@ -7,7 +7,15 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.reporting.samples import MOST_CHARACTERS, choose_completions, choose_pairs, collect_samples
+from prefboost.reporting.samples import (
+    MOST_BYTES,
+    MOST_CHARACTERS,
+    SampleCell,
+    TextSample,
+    choose_completions,
+    choose_pairs,
+    collect_samples,
+)
 from prefboost.tables import MESSAGES
 
 
@@ -61,6 +69,16 @@ def test_long_texts_are_cut_with_a_note(goal_row: Callable[..., Any]) -> None:
     frame = pl.DataFrame([row], schema_overrides=dict.fromkeys(("prompt", "chosen", "rejected"), MESSAGES))
     shown = choose_pairs(frame, "pairs", 5)[0].cells[0].text
     assert shown.startswith("xyzy") and shown.endswith("(3 more characters)")
+
+
+def test_texts_of_many_bytes_are_fewer_from_the_first_to_the_last() -> None:
+    text = "語" * MOST_CHARACTERS
+    rows = [TextSample("g", f"{at}", (SampleCell("a", text, None),)) for at in range(3_000)]
+    samples = collect_samples([(rows, 3_000)])
+    assert samples is not None
+    assert sum(sample.size for sample in samples.rows) <= MOST_BYTES
+    assert samples.rows[0].prompt == "0" and int(samples.rows[-1].prompt) > 2_900
+    assert samples.note.startswith(f"{len(samples.rows)} of 3,000")
 
 
 def test_no_limit_shows_no_row(goal_table: Callable[..., Any]) -> None:

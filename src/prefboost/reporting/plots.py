@@ -11,6 +11,7 @@ from typing import Any
 from prefboost.statistics import Interval
 
 __all__ = [
+    "MOST_POINTS",
     "Axes",
     "IntervalPoint",
     "Plot",
@@ -86,7 +87,9 @@ class IntervalPoint:
     x_interval: Interval | None = None
 
 
-def plot_curves(name: str, title: str, curves: Mapping[str, Sequence[tuple[float, float]]], axes: Axes) -> Plot:
+def plot_curves(
+    name: str, title: str, curves: Mapping[str, Sequence[tuple[float, float]]], axes: Axes, most: int = MOST_POINTS
+) -> Plot:
     """Plot curves over one x axis, e.g. the loss by optimiser step.
 
     Args:
@@ -94,12 +97,13 @@ def plot_curves(name: str, title: str, curves: Mapping[str, Sequence[tuple[float
         title: heading.
         curves: series -> points (x, y); points that are not finite leave a gap.
         axes: titles.
+        most: points of a curve; neighbouring ones of longer curves are averaged.
     """
     values, thinned = [], False
     for series, points in curves.items():
-        drawn = thin_curve(points)
+        drawn = thin_curve(points, most)
         thinned |= len(drawn) < len(points)
-        values += [{"series": series, "x": x, "y": y if math.isfinite(y) else None} for x, y in drawn]
+        values += [{"series": series, "x": x, "y": float(f"{y:.6g}") if math.isfinite(y) else None} for x, y in drawn]
     spec = _share_encoding(values, list(curves), axes)
     few = min(map(len, curves.values())) < _FEW
     spec["layer"] = [
@@ -116,7 +120,7 @@ def plot_curves(name: str, title: str, curves: Mapping[str, Sequence[tuple[float
             },
         },
     ]  # fmt: skip
-    caption = f"Each point is the mean of neighbouring steps; at most {MOST_POINTS} per curve." if thinned else ""
+    caption = f"Each point is the mean of neighbouring steps; at most {most} per curve." if thinned else ""
     return Plot(name, title, spec, caption)
 
 

@@ -25,6 +25,9 @@ __all__ = [
 MOST_CHARACTERS = 2_000
 """Characters of a text; 300 samples of three such texts are 2 MB of page."""
 
+MOST_BYTES = 4_000_000
+"""Bytes of all texts of a page, which stays below 8 MB with its figures and their library."""
+
 MOST_CELLS = 8
 """Completions of a prompt that are shown, where a file has no goals to tell them apart."""
 
@@ -56,6 +59,13 @@ class TextSample:
     cells: tuple[SampleCell, ...]
     pair: bool = False
 
+    @property
+    def size(self) -> int:
+        """Bytes of its texts."""
+        return len(self.prompt.encode("utf-8", "replace")) + sum(
+            len(cell.text.encode("utf-8", "replace")) for cell in self.cells
+        )
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -81,7 +91,14 @@ def collect_samples(parts: Sequence[tuple[Sequence[TextSample], int]]) -> Sample
     Args:
         parts: samples, and of how many they were chosen.
     """
-    rows = tuple(sample for samples, _ in parts for sample in samples)
+    chosen_parts = [samples for samples, _ in parts]
+    share = MOST_BYTES / max(1, sum(sample.size for samples in chosen_parts for sample in samples))
+    if share < 1:
+        # Long texts, or ones of three bytes per character: fewer of each group, still from the first to the last.
+        chosen_parts = [
+            [samples[int(at / share)] for at in range(int(len(samples) * share))] for samples in chosen_parts
+        ]
+    rows = tuple(sample for samples in chosen_parts for sample in samples)
     total = sum(count for _, count in parts)
     if not rows:
         return None

@@ -48,6 +48,14 @@ def test_runs_share_a_figure_and_are_parted_where_there_are_too_many_curves() ->
     assert [plot.title for plot in four.plots if plot.name.startswith("loss")] == [f"Loss: {name}" for name in "abcd"]
 
 
+def test_the_points_of_a_page_are_limited_however_many_runs_it_has() -> None:
+    log = [{"step": step, **LINE} for step in range(1, 2_001)]
+    section = build_curves_section([RunRecord(str(at), {}, {"": TrainingRecord(log)}) for at in range(20)])
+    assert section is not None
+    assert sum(len(plot.spec["data"]["values"]) for plot in section.plots) < 40_000
+    assert "at most 100 per curve" in section.plots[0].caption
+
+
 def test_a_log_without_steps_has_no_section() -> None:
     assert build_curves_section([RunRecord("new", {}, {"": TrainingRecord()})]) is None
     assert build_curves_section([]) is None

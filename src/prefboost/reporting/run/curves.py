@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prefboost.reporting.plots import Axes, Plot, plot_curves
+from prefboost.reporting.plots import MOST_POINTS, Axes, Plot, plot_curves
 from prefboost.reporting.run.outcome import state_trainings
 from prefboost.reporting.run.record import RunRecord
 from prefboost.reporting.sections import Section
 
 __all__ = ["build_curves_section"]
+
+_MOST_POINTS_OF_ALL = 30_000
+"""Points of all curves of a page."""
 
 _MOST_SERIES = 6
 """Curves of one figure that colours tell apart."""
@@ -37,8 +40,13 @@ class _Figure:
         words = key.removeprefix(prefix).replace("_score", ", score").replace("_", " ")
         return words.replace(">=", " ≥ ").replace("<", " < ").replace("  ", " ")
 
-    def plot(self, logs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Plot]:
-        """Plot all logs; each in a figure of its own where one would have too many curves."""
+    def plot(self, logs: Mapping[str, Sequence[Mapping[str, Any]]], most: int) -> list[Plot]:
+        """Plot all logs; each in a figure of its own where one would have too many curves.
+
+        Args:
+            logs: name -> lines.
+            most: points of a curve.
+        """
         curves: dict[str, dict[str, list[tuple[float, float]]]] = {}
         for log, lines in logs.items():
             for line in lines:
@@ -51,7 +59,7 @@ class _Figure:
         axes = Axes("optimiser step", self.axis, self.zero, whole=True)
         if sum(map(len, curves.values())) > _MOST_SERIES and len(curves) > 1:
             return [
-                plot_curves(f"{self.name}-{number}", f"{self.title}: {log}", its, axes)
+                plot_curves(f"{self.name}-{number}", f"{self.title}: {log}", its, axes, most)
                 for number, (log, its) in enumerate(curves.items(), 1)
             ]
         single = len(curves) == 1
@@ -61,7 +69,7 @@ class _Figure:
             for log, its in curves.items()
             for series, points in its.items()
         }
-        return [plot_curves(self.name, self.title, joined, axes)]
+        return [plot_curves(self.name, self.title, joined, axes, most)]
 
 
 _FIGURES = (
@@ -92,6 +100,9 @@ def build_curves_section(runs: Sequence[RunRecord]) -> Section | None:
         runs: several are drawn into the same figures.
     """
     logs = {run.label(name): each.log for run in runs for name, each in run.trainings.items() if each.log}
-    plots = [plot for figure in _FIGURES for plot in figure.plot(logs)]
+    curves = sum(max(map(len, lines)) for lines in logs.values())
+    # Ten runs of long logs would else be the larger part of the page's 8 MB: a point takes about 60 bytes.
+    most = max(60, min(MOST_POINTS, _MOST_POINTS_OF_ALL // max(1, curves)))
+    plots = [plot for figure in _FIGURES for plot in figure.plot(logs, most)]
     notes = tuple(sentence for run in runs for sentence in state_trainings(run))
     return Section("Training curves", notes, plots=tuple(plots)) if plots else None
