@@ -31,30 +31,21 @@ def read_array_blocks(path: Path, block_bytes: int) -> Iterator[Block]:
         UnreadableFile: the array is no JSON, is cut off, or something follows it; items before that have been given.
     """
     lines: list[str] = []
-    size, first = 0, 1
-    for item in _parse_items(path):
-        lines.append(item)
-        size += len(item)
+    size, first, text = 0, 1, _Text(path)
+    text.pass_sign("[")
+    sign = text.pass_sign("]") if text.peek_sign() == "]" else ","
+    while sign == ",":
+        lines.append(text.pass_value())
+        size += len(lines[-1])
         if size >= block_bytes:
             yield Block("\n".join(lines).encode("utf-8", "surrogatepass"), first)
             first += len(lines)
             lines, size = [], 0
-    if lines:
-        yield Block("\n".join(lines).encode("utf-8", "surrogatepass"), first)
-
-
-def _parse_items(path: Path) -> Iterator[str]:
-    text = _Text(path)
-    text.pass_sign("[")
-    if text.peek_sign() == "]":
-        text.position += 1
-    else:
-        while True:
-            yield text.pass_value()
-            if text.pass_sign(",", "]") == "]":
-                break
+        sign = text.pass_sign(",", "]")
     if text.peek_sign():
         raise text.describe_fault("something stands after the array")
+    if lines:
+        yield Block("\n".join(lines).encode("utf-8", "surrogatepass"), first)
 
 
 class _Text:
