@@ -33,7 +33,7 @@ from prefboost.sources.messages.encoded import DECODED_ROWS, count_encoded
 from prefboost.sources.readers.decoded import DECODED, DecodedReader, StoredReader, find_encoded, list_plain_columns
 from prefboost.sources.readers.files import FORMATS, open_path_reader
 from prefboost.sources.readers.hub import HubReader, SavedReader, is_hub_id, is_saved_folder
-from prefboost.sources.readers.raw import ROW, RawBatch, Reader
+from prefboost.sources.readers.raw import ROW, RawBatch, Reader, WrappedReader
 from prefboost.sources.rows.comparisons import convert_preferences
 from prefboost.sources.rows.completions import INDEX, convert_flat, convert_nested, convert_parallel
 from prefboost.sources.rows.faults import FAULT, add_fault, build_no_faults, split_rejects
@@ -256,16 +256,10 @@ PAIRS = ("pairs", "preference")
 
 
 @dataclass(frozen=True)
-class _ArrangedReader:
+class _ArrangedReader(WrappedReader):
     """A reader whose records a family rearranges; it needs all columns for that."""
 
-    reader: Reader
     arrange: Callable[[pl.DataFrame], pl.DataFrame]
-
-    @property
-    def path(self) -> str:
-        """The path as it was asked for."""
-        return self.reader.path
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `prefboost.sources.readers.files.Reader`."""

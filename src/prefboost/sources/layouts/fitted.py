@@ -14,7 +14,7 @@ from prefboost.sources.columns import KNOWN_ASPECTS, NAMES, Columns, build_expre
 from prefboost.sources.layouts.layout import COMPLETION_LIKE, INSIDE, Layout, guess
 from prefboost.sources.layouts.unmapped import holds_value, looks_like_question
 from prefboost.sources.readers.decoded import DECODED
-from prefboost.sources.readers.raw import ROW, RawBatch, Reader
+from prefboost.sources.readers.raw import ROW, RawBatch, WrappedReader
 from prefboost.tables import REJECTS
 
 __all__ = [
@@ -129,7 +129,7 @@ def _select_fields(name: str, fields: Sequence[str]) -> pl.Expr:
 
 
 @dataclass(frozen=True)
-class FittedReader:
+class FittedReader(WrappedReader):
     """A reader of records that all have one layout.
 
     Records with columns that the first ones do not have are read by a layout of their own, guessed from the columns
@@ -137,24 +137,17 @@ class FittedReader:
     reject.
 
     Args:
-        reader: of records as they stand.
         columns: what the user named.
         known: names of the columns of the first records.
         layout: from `add_later_parts`.
         fields: of the completions of the first records, where they are structs (`list_struct_fields`).
     """
 
-    reader: Reader
     columns: Columns
     known: frozenset[str]
     layout: Layout
     fields: frozenset[str] = frozenset()
     plans: dict[Any, Layout | str] = field(default_factory=dict, compare=False)
-
-    @property
-    def path(self) -> str:
-        """The path as it was asked for."""
-        return self.reader.path
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `prefboost.sources.readers.files.Reader`."""

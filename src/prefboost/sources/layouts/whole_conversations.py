@@ -12,7 +12,7 @@ from prefboost.sources.columns import NAMES, Columns, find_first_column
 from prefboost.sources.layouts.layout import COMPLETION_LIKE
 from prefboost.sources.messages.conversations import ROLE_KEYS
 from prefboost.sources.messages.keys import ROLE_NAMES
-from prefboost.sources.readers.raw import RawBatch, Reader
+from prefboost.sources.readers.raw import RawBatch, WrappedReader
 
 __all__ = ["COMPLETION", "SplitReader", "find_conversation_column"]
 
@@ -21,21 +21,14 @@ COMPLETION = "completion"
 
 
 @dataclass(frozen=True)
-class SplitReader:
+class SplitReader(WrappedReader):
     """A reader whose conversations lose the answer to their last question, which becomes a column of its own.
 
     Args:
-        reader: of records as they stand.
         conversation: the column, from `find_conversation_column`.
     """
 
-    reader: Reader
     conversation: str
-
-    @property
-    def path(self) -> str:
-        """The path as it was asked for."""
-        return self.reader.path
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `prefboost.sources.readers.raw.Reader`."""

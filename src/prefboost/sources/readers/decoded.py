@@ -13,7 +13,7 @@ from prefboost.sources.columns import NAMES, Columns, normalize_name
 from prefboost.sources.layouts.layout import Layout
 from prefboost.sources.messages.encoded import decode_list, decode_text, find_likely, looks_encoded, parse_literal
 from prefboost.sources.readers.json_lines import build_frames_by_kind
-from prefboost.sources.readers.raw import ROW, RawBatch, Reader
+from prefboost.sources.readers.raw import ROW, RawBatch, WrappedReader
 from prefboost.sources.readers.storage_types import convert_stored_types
 from prefboost.tables import REJECTS
 
@@ -39,15 +39,8 @@ DECODED = "__decoded__"
 
 
 @dataclass(frozen=True)
-class StoredReader:
+class StoredReader(WrappedReader):
     """A reader whose dictionaries, bytes and extension types become plain values."""
-
-    reader: Reader
-
-    @property
-    def path(self) -> str:
-        """The path as it was asked for."""
-        return self.reader.path
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `prefboost.sources.readers.files.Reader`."""
@@ -58,27 +51,20 @@ class StoredReader:
 
 
 @dataclass(frozen=True)
-class DecodedReader:
+class DecodedReader(WrappedReader):
     """A reader whose encoded columns hold the values that their texts encode.
 
     Records with other texts are passed on as they are; those whose text begins like an encoded conversation and cannot
     be decoded are rejects.
 
     Args:
-        reader: of records as they stand.
         encoded: columns and what their texts encode.
         rare: whether few of these texts are expected to encode anything: only those that look so are taken apart, and
             the frames of their records get the column `DECODED`.
     """
 
-    reader: Reader
     encoded: Mapping[str, Kind]
     rare: bool = False
-
-    @property
-    def path(self) -> str:
-        """The path as it was asked for."""
-        return self.reader.path
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `prefboost.sources.readers.files.Reader`."""

@@ -15,6 +15,7 @@ __all__ = [
     "ROW",
     "RawBatch",
     "Reader",
+    "WrappedReader",
     "build_no_rejects",
     "add_row_numbers",
     "build_line_rejects",
@@ -59,6 +60,22 @@ class Reader(Protocol):
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """Yield the records; at most ``rows`` per batch, only ``columns`` where the format can leave others."""
         ...
+
+
+@dataclass(frozen=True)
+class WrappedReader:
+    """The base of readers that change the records of another reader on their way.
+
+    Args:
+        reader: of records as they stand.
+    """
+
+    reader: Reader
+
+    @property
+    def path(self) -> str:
+        """The path as it was asked for."""
+        return self.reader.path
 
 
 def build_line_rejects(bad: Sequence[tuple[int, int, str, str, str]], path: str) -> pl.DataFrame:
