@@ -327,6 +327,18 @@ def _convert_batch(source: Collection, batch: RawBatch, layout: Layout, facts: _
     declared = source.score_range or source.find_makers_range(layout)
     if declared and source._is_guessed(declared) and contradicts_range([frame], declared):
         declared = None
+    findings = {
+        REPEATED: distinguished,
+        NUMBERS: None if layout.scored else list_number_columns(batch.frames, layout),
+        UNMAPPED: sum_unmapped(unmapped),
+        **disagreeing,
+        **count_tens_for_ones(frame),
+        **(count_encoded(frame) if facts.counts_texts else {}),
+        DECODED_ROWS: decoded,
+        NULL_KEYS: nulls,
+        LATER_LAYOUTS: sum_unmapped(map(count_layouts, batch.frames)),
+        "score range": list(declared) if declared and layout.scored else None,
+    }
     step = Step(
         "read",
         source.model_dump(),
@@ -338,16 +350,7 @@ def _convert_batch(source: Collection, batch: RawBatch, layout: Layout, facts: _
             "records": batch.records - other,
             "records of other splits": other,
             "guess": {**layout.describe(), **({} if source.score == "overall" else {"score": source.score})},
-            **({REPEATED: distinguished} if distinguished else {}),
-            **({} if layout.scored else {NUMBERS: list_number_columns(batch.frames, layout)}),
-            **({UNMAPPED: counts} if (counts := sum_unmapped(unmapped)) else {}),
-            **disagreeing,
-            **count_tens_for_ones(frame),
-            **(count_encoded(frame) if facts.counts_texts else {}),
-            **({DECODED_ROWS: decoded} if decoded else {}),
-            **({NULL_KEYS: nulls} if nulls else {}),
-            **({LATER_LAYOUTS: layouts} if (layouts := sum_unmapped(map(count_layouts, batch.frames))) else {}),
-            **({"score range": list(declared)} if declared and layout.scored else {}),
+            **{name: value for name, value in findings.items() if value},
         },
     )
     return Table(spec, conform(frame, spec, path=source.path), aside, (step,), path=source.path)
