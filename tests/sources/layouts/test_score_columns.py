@@ -1,4 +1,4 @@
-"""Columns that could be the score, and scores that are objects."""
+"""Columns that could be the score, scores that are objects, and texts of one form, read where it is certain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Earlier turns in a column of their own."""
+"""Earlier turns and tools in columns of their own belong to the prompt, or are rejected by name."""
 
 from __future__ import annotations
 

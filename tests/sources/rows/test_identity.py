@@ -1,4 +1,4 @@
-"""A prompt is its content: no id of a source merges two prompts, and none parts the answers to one."""
+"""A prompt is its content, whatever its ids say, and the ids of rows are unique in the whole source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers out of score columns."""
+"""Numbers out of score columns, and the ranks that a source counts by."""
 
 from __future__ import annotations
 

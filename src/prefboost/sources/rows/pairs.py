@@ -8,15 +8,13 @@ from prefboost.sources.layouts.layout import Layout
 from prefboost.sources.messages.conversations import find_role_faults
 from prefboost.sources.messages.implicit import split_prompts
 from prefboost.sources.messages.keys import drop_notes
-from prefboost.sources.messages.prompt_columns import offer_tools
 from prefboost.sources.rows.faults import add_fault, build_no_faults
 from prefboost.sources.rows.parts import (
     add_history,
     build_nulls,
     build_record_labels,
+    complete_prompts,
     has_messages,
-    has_part,
-    insert_system,
     normalize_ending,
     read_column,
     read_labels,
@@ -57,12 +55,9 @@ def convert_pairs(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
         prompts, history = add_history(frame, layout, split["prompt"])
         split = split.with_columns(prompts.alias("prompt"))
     faults |= history
-    if has_part(frame, layout, "system"):
-        prompts, faults["system text"] = insert_system(frame, layout, split["prompt"])
-        split = split.with_columns(prompts.alias("prompt"))
-    if has_part(frame, layout, "tools"):
-        prompts, faults["tools"] = offer_tools(split["prompt"], read_column(frame, layout.parts["tools"]))
-        split = split.with_columns(prompts.alias("prompt"))
+    prompts, beside = complete_prompts(frame, layout, split["prompt"])
+    faults |= beside
+    split = split.with_columns(prompts.alias("prompt"))
     missing = pl.when(pl.col("prompt").is_null()).then(pl.lit("is missing"))
     order = {
         "prompt": prompt_fault,

@@ -25,6 +25,7 @@ __all__ = [
     "add_history",
     "build_nulls",
     "build_record_labels",
+    "complete_prompts",
     "convert_prompts",
     "find_holder",
     "has_messages",
@@ -133,6 +134,16 @@ def insert_system(frame: pl.DataFrame, layout: Layout, prompts: pl.Series) -> tu
     return prepend_system(prompts, texts), wrong
 
 
+def complete_prompts(frame: pl.DataFrame, layout: Layout, prompts: pl.Series) -> tuple[pl.Series, dict[str, pl.Series]]:
+    """Add system text and tools that have columns of their own to prompts, and say what is wrong with them."""
+    faults: dict[str, pl.Series] = {}
+    if has_part(frame, layout, "system"):
+        prompts, faults["system text"] = insert_system(frame, layout, prompts)
+    if has_part(frame, layout, "tools"):
+        prompts, faults["tools"] = offer_tools(prompts, read_column(frame, layout.parts["tools"]))
+    return prompts, faults
+
+
 def has_part(frame: pl.DataFrame, layout: Layout, part: str) -> bool:
     """Tell whether this frame has the column of a part."""
     path = layout.parts.get(part)
@@ -162,10 +173,8 @@ def convert_prompts(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     prompts, fault = read_messages(frame, layout, "prompt", "user")
     prompts, history = add_history(frame, layout, prompts)
     faults = {"prompt": fault, **history}
-    if has_part(frame, layout, "system"):
-        prompts, faults["system text"] = insert_system(frame, layout, prompts)
-    if has_part(frame, layout, "tools"):
-        prompts, faults["tools"] = offer_tools(prompts, read_column(frame, layout.parts["tools"]))
+    prompts, beside = complete_prompts(frame, layout, prompts)
+    faults |= beside
     if has_messages(frame, layout, "prompt"):
         faults["prompt's conversation"] = find_role_faults(prompts, completion=False)
     rows = build_record_labels(frame, layout, prompts)
