@@ -11,9 +11,9 @@ from prefboost.sources.messages.keys import drop_notes
 from prefboost.sources.rows.faults import add_fault, build_no_faults
 from prefboost.sources.rows.parts import (
     add_history,
+    add_system_and_tools,
     build_nulls,
     build_record_labels,
-    complete_prompts,
     has_messages,
     normalize_ending,
     read_column,
@@ -55,7 +55,7 @@ def convert_pairs(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
         prompts, history = add_history(frame, layout, split["prompt"])
         split = split.with_columns(prompts.alias("prompt"))
     faults |= history
-    prompts, beside = complete_prompts(frame, layout, split["prompt"])
+    prompts, beside = add_system_and_tools(frame, layout, split["prompt"])
     faults |= beside
     split = split.with_columns(prompts.alias("prompt"))
     missing = pl.when(pl.col("prompt").is_null()).then(pl.lit("is missing"))

@@ -25,7 +25,7 @@ __all__ = [
     "add_history",
     "build_nulls",
     "build_record_labels",
-    "complete_prompts",
+    "add_system_and_tools",
     "convert_prompts",
     "find_holder",
     "has_messages",
@@ -134,7 +134,9 @@ def insert_system(frame: pl.DataFrame, layout: Layout, prompts: pl.Series) -> tu
     return prepend_system(prompts, texts), wrong
 
 
-def complete_prompts(frame: pl.DataFrame, layout: Layout, prompts: pl.Series) -> tuple[pl.Series, dict[str, pl.Series]]:
+def add_system_and_tools(
+    frame: pl.DataFrame, layout: Layout, prompts: pl.Series
+) -> tuple[pl.Series, dict[str, pl.Series]]:
     """Add system text and tools that have columns of their own to prompts, and say what is wrong with them."""
     faults: dict[str, pl.Series] = {}
     if has_part(frame, layout, "system"):
@@ -173,7 +175,7 @@ def convert_prompts(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     prompts, fault = read_messages(frame, layout, "prompt", "user")
     prompts, history = add_history(frame, layout, prompts)
     faults = {"prompt": fault, **history}
-    prompts, beside = complete_prompts(frame, layout, prompts)
+    prompts, beside = add_system_and_tools(frame, layout, prompts)
     faults |= beside
     if has_messages(frame, layout, "prompt"):
         faults["prompt's conversation"] = find_role_faults(prompts, completion=False)
