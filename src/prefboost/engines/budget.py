@@ -61,7 +61,7 @@ class Price(Settings):
 class Spending(Patience):
     """Budget and prices of calls, and which failures are asked again."""
 
-    budget: Budget = Field(Budget(), description="What may be spent, over all calls that share the store.")
+    budget: Budget = Field(Budget(), description="Limits of spending, over all calls that share the store.")
     prices: dict[str, Price] = Field({}, description="Price table: the model's name to dollars a million tokens.")
 
 

@@ -76,7 +76,7 @@ class BradleyTerry(Settings):
     kind: Literal["bradley_terry"] = Field("bradley_terry", description="Likelihood of the preferences.")
     gap: Literal["ignore", "margin", "weight"] = Field(
         "ignore",
-        description="What the gap of the scores does: nothing; margin: subtracted from r_w - r_l (arXiv 2307.09288, "
+        description="Role of the gap of the scores: nothing; margin: subtracted from r_w - r_l (arXiv 2307.09288, "
         "section 3.2.2); weight: multiplies the loss (arXiv 2410.01257).",
     )
     gap_scale: float = Field(1.0, gt=0, description="The gap of the scores is multiplied by this first.")

@@ -49,7 +49,7 @@ class RPO(Settings):
     beta: float = Field(0.1, gt=0, description="Scale of the policy's log-ratios (arXiv 2406.11704).")
     eta: float = Field(1.0, gt=0, description="Scale of the scores: rewards per unit of score (arXiv 2406.11704).")
     distance: Literal["squared", "forward_kl", "backward_kl"] = Field(
-        "backward_kl", description="How x is held against t: squared, forward_kl KL(p||q) or backward_kl KL(q||p)."
+        "backward_kl", description="Comparison of x with t: squared, forward_kl KL(p||q) or backward_kl KL(q||p)."
     )
     gap: Gap = Field("score", description=_GAP)
 

@@ -17,7 +17,7 @@ class Term(Settings):
     """One loss of a sum and its weight."""
 
     loss: Annotated[Loss, choice(SINGLE_LOSSES)] = Field(..., description="The loss: its kind, or a mapping with it.")
-    weight: float = Field(1.0, description="What the loss is multiplied by (MPO, arXiv 2411.10442).")
+    weight: float = Field(1.0, description="Factor of the loss (MPO, arXiv 2411.10442).")
 
 
 class WeightedSum(Settings):

@@ -38,7 +38,7 @@ class BestOfN(Settings):
     """The completions of the highest scores of every prompt (best-of-n sampling)."""
 
     kind: Literal["best_of_n"] = Field("best_of_n", description="The strategy's name in recipes.")
-    count: int = Field(1, ge=1, description="How many completions of a prompt are kept; ties go by completion_id.")
+    count: int = Field(1, ge=1, description="Number of completions to keep per prompt; ties go by completion_id.")
     at_least: float | None = Field(None, description="Only those with this score or more, in score units.")
 
     def pick(self, scored: pl.DataFrame) -> pl.Series:

@@ -23,8 +23,8 @@ class Part(Settings):
     """One file of pairs in a mixture."""
 
     data: str = Field(description="Preference pairs: a file, folder or hub id.")
-    share: float = Field(1.0, ge=0, description="Of the training pairs, as against the other parts' shares.")
-    weight: float = Field(1.0, ge=0, description="Of each of its pairs in the loss, times the pair's own.")
+    share: float = Field(1.0, ge=0, description="Share of the training pairs, relative to the other parts' shares.")
+    weight: float = Field(1.0, ge=0, description="Weight of each of its pairs in the loss, times the pair's own.")
 
 
 class Mix(Settings):
@@ -36,7 +36,7 @@ class Mix(Settings):
         ge=1,
         description="Training pairs in all, so that mixtures can be compared; none: as many as shares allow.",
     )
-    seed: int = Field(0, description="Of the draw; smaller mixtures are parts of larger ones.")
+    seed: int = Field(0, description="Seed of the draw; smaller mixtures are parts of larger ones.")
 
 
 def mix(tables: Mapping[str, Table], settings: Mix, *, evaluated: Table | None = None) -> Table:

@@ -130,7 +130,7 @@ class MarginAtLeast(_Pairing):
     margin: float = Field(1.0, gt=0, description="Least difference of the two scores, in score units.")
     among: Literal["all", "best", "best_vs_worst", "adjacent"] = Field(
         "all",
-        description="Which pairs are looked at: all, the best against every other, or as their names say.",
+        description="Candidate pairs: all, the best against every other, or as their names say.",
     )
 
     def edges(self, ranked: pl.DataFrame) -> pl.DataFrame:

@@ -31,13 +31,13 @@ class ImplicitRewards(Preparation, _Begins):
     """Implicit-reward augmentation: train, score the same pairs, relabel, train again from the start model."""
 
     first: Train | None = Field(
-        None, description="How the policy that gives the scores is trained on the pairs as they are; none: as train."
+        None, description="Training of the policy that gives the scores, on the pairs as they are; none: as train."
     )
-    score: ImplicitScores = Field(ImplicitScores(), description="How the pairs are scored with it.")
+    score: ImplicitScores = Field(ImplicitScores(), description="Scoring of the pairs with it.")
     scale: Annotated[Scale, choice(SCALES)] | None = Field(
-        Percentile(), description="How implicit rewards become goals; the published map is not known, this one is kept."
+        Percentile(), description="Scale from implicit rewards to goals; the published one is not known."
     )
-    train: Train = Field(description="How the policy is trained on goals, from the start model.")
+    train: Train = Field(description="Training of the policy on goals, from the start model.")
 
     @model_validator(mode="after")
     def _agrees(self) -> ImplicitRewards:

@@ -40,12 +40,12 @@ class RoundCompletions(Settings):
     """Sampling of the training prompts by the policy of a round."""
 
     engine: Engine | None = Field(
-        None, description="What completes; its model is the policy of the round. None is the local engine."
+        None, description="Engine of the completions; its model is the policy of the round. None is the local engine."
     )
     n: int = Field(5, ge=2, description="Completions a prompt (SimPO v0.2's on-policy data: 5).")
     sampling: Sampling = Field(
         Sampling(temperature=0.8, top_p=0.95, max_tokens=1024),
-        description="How tokens are drawn (SimPO v0.2: temperature 0.8, top-p 0.95).",
+        description="Sampling (SimPO v0.2: temperature 0.8, top-p 0.95).",
     )
     goal: Literal["plain", "top", "mixture"] = Field(
         "plain",
@@ -75,14 +75,14 @@ class RoundEvaluation(Settings):
     """Measurement of a policy after a round: held-out prompts, with the highest score as the goal."""
 
     n: int = Field(1, ge=1, description="Completions a held-out prompt.")
-    sampling: Sampling = Field(Sampling(max_tokens=1024), description="How tokens are drawn.")
+    sampling: Sampling = Field(Sampling(max_tokens=1024), description="Sampling of tokens.")
     engine: Engine | None = Field(None, description="As in generate; none takes that one.")
     share: float = Field(
         0.1, gt=0, lt=1, description="Share of the prompts that is held out where none is marked by a column split."
     )
     goal: float | None = Field(None, description="The score asked for; none is the highest of the scale.")
     start: bool = Field(True, description="Measure the start model too, asked in the same words.")
-    bootstrap: Bootstrap = Field(Bootstrap(), description="How intervals are drawn, clustered by prompt.")
+    bootstrap: Bootstrap = Field(Bootstrap(), description="Bootstrap of the intervals, clustered by prompt.")
 
     @field_validator("engine", mode="before")
     @classmethod
@@ -95,16 +95,16 @@ class _Prompts(Named):
 
     kind: Literal["on_policy"] = Field("on_policy", description="Rounds of generating, scoring, pairing and training.")
     prompts: Annotated[Source, choice(SOURCES)] = Field(
-        description="Where prompts come from: a source, or a file (.txt: one a line); of data with completions the "
+        description="Source of the prompts: its settings, or a file (.txt: one a line); of data with completions the "
         "prompts alone count. Rows whose split is validation or test are held out."
     )
-    rounds: int = Field(1, ge=1, le=100, description="How often the policy completes, is scored and is trained.")
+    rounds: int = Field(1, ge=1, le=100, description="Number of rounds of completing, scoring and training.")
     prompts_a_round: Literal["all", "parts"] = Field(
         "all", description="all: every round completes all prompts; parts: each round completes a part of its own."
     )
-    generate: RoundCompletions = Field(RoundCompletions(), description="How the policy completes the prompts.")
-    scorer: Annotated[Scorer, choice(SCORERS)] = Field(description="What gives the scores.")
-    budget: Budget = Field(Budget(), description="What a scorer that asks a model may spend, over all rounds.")
+    generate: RoundCompletions = Field(RoundCompletions(), description="Completion of the prompts by the policy.")
+    scorer: Annotated[Scorer, choice(SCORERS)] = Field(description="Scorer of the completions.")
+    budget: Budget = Field(Budget(), description="Limits of spending of a scorer that asks a model, over all rounds.")
     prices: dict[str, Price] = Field({}, description="Price table: the model's name to dollars a million tokens.")
 
     @field_validator("prompts", mode="before")
@@ -117,22 +117,22 @@ class OnPolicy(Preparation, _Prompts):
     """On-policy rounds: the policy completes prompts, a scorer scores them, and the policy is trained on the pairs."""
 
     pair: Annotated[PairStrategy, choice(PAIR_STRATEGIES)] = Field(
-        BestVsWorst(), description="Which completions of a prompt are compared (SimPO v0.2: highest against lowest)."
+        BestVsWorst(), description="Pairs to make of a prompt's completions (SimPO v0.2: highest against lowest)."
     )
     scale_of: Literal["first", "each"] = Field(
         "first",
         description="The scale is fitted to the scores of the first round and kept, so that a goal means the same in "
         "all rounds; or to those of each round.",
     )
-    train: Train = Field(description="How the policy is trained; its model is the start model.")
+    train: Train = Field(description="Training of the policy; its model is the start model.")
     begin: Literal["last", "start"] = Field(
-        "last", description="What a round's training begins with: the last round's policy, or the start model."
+        "last", description="Start of a round's training: the last round's policy, or the start model."
     )
     reference: Literal["start", "last"] = Field(
-        "start", description="What the loss compares with: the start model, or the policy that wrote the completions."
+        "start", description="Reference model of the loss: the start model, or the policy that wrote the completions."
     )
     evaluate: RoundEvaluation | None = Field(
-        RoundEvaluation(), description="How each round is measured; none measures nothing and holds nothing out."
+        RoundEvaluation(), description="Measurement of each round; none measures nothing and holds nothing out."
     )
     seed: int = Field(42, ge=0, description="Seed of the draw of held-out prompts and of the parts.")
 

@@ -19,15 +19,13 @@ __all__ = ["FromData", "Named", "Recipe", "path_as_file"]
 class Named(Settings):
     """First fields of every recipe: pydantic puts the fields of the last base first."""
 
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", description="What the run is called; also the name of its folder."
-    )
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", description="Name of the run and of its folder.")
 
 
 class FromData(Named):
     """A recipe whose data are there before it begins."""
 
-    data: Annotated[Source, choice(SOURCES)] = Field(description="Where the data come from: a source, or a file.")
+    data: Annotated[Source, choice(SOURCES)] = Field(description="Source of the data: its settings, or a file.")
 
     @field_validator("data", mode="before")
     @classmethod
@@ -38,7 +36,7 @@ class FromData(Named):
 class Recipe(Preparation, FromData):
     """Everything that defines a run: data, pairs, relabelling, how the goal is said, and training."""
 
-    train: Train = Field(description="How the policy is trained.")
+    train: Train = Field(description="Training of the policy.")
 
 
 def path_as_file(source: Any) -> Any:

@@ -45,11 +45,11 @@ class RewardModels(_Parts):
     )
     columns: Columns = Field(Columns(), description="Columns of the files, where they are not guessed right.")
     pair: Annotated[PairStrategy, choice(PAIR_STRATEGIES)] = Field(
-        AllPairs(), description="Which completions of a prompt are compared where a part holds scored completions."
+        AllPairs(), description="Pairs to make of a prompt's completions, where a part holds scored completions."
     )
-    seed: int = Field(0, description="Of the draw of pairs; smaller mixtures are parts of larger ones.")
-    train: TrainReward = Field(description="How every reward model is trained.")
-    accuracy: RewardAccuracy = Field(RewardAccuracy(), description="How the accuracy of each is reported.")
+    seed: int = Field(0, description="Seed of the draw of pairs; smaller mixtures are parts of larger ones.")
+    train: TrainReward = Field(description="Training of every reward model.")
+    accuracy: RewardAccuracy = Field(RewardAccuracy(), description="Report of the accuracy of each.")
 
     @field_validator("parts", mode="before")
     @classmethod

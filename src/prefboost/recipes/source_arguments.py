@@ -18,7 +18,7 @@ __all__ = ["read_columns", "read_source"]
 
 
 class _Given(Settings):
-    data: Annotated[Source, choice(SOURCES)] = Field(description="Where the data come from.")
+    data: Annotated[Source, choice(SOURCES)] = Field(description="Source of the data.")
 
 
 class _Named(Settings):

@@ -24,7 +24,7 @@ class SelectCompletions(Settings):
     """Settings of `select`: which completions are kept, and the shape in which they are written."""
 
     strategy: Annotated[SelectStrategy, choice(SELECT_STRATEGIES)] = Field(
-        description="Which completions of a prompt are kept, by their scores."
+        description="Choice of a prompt's completions by their scores."
     )
     select: Select | None = Field(None, description="Limits that a completion passes before scores are compared.")
     cut: Literal["drop", "keep"] = Field(

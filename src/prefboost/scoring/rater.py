@@ -67,10 +67,8 @@ class Rater(Settings):
     )
     samples: int = Field(1, ge=1, description="Answers a question, averaged (self-rewarding: 3); needs a temperature.")
     reason: bool = Field(True, description="Ask for a sentence of reason in front of the ratings; it is not kept.")
-    sampling: Sampling = Field(
-        Sampling(temperature=0.0, top_p=1.0, max_tokens=512), description="How answers are drawn."
-    )
-    seed: int = Field(0, description="Of the order in which completions are shown together.")
+    sampling: Sampling = Field(Sampling(temperature=0.0, top_p=1.0, max_tokens=512), description="Sampling of answers.")
+    seed: int = Field(0, description="Seed of the order in which completions are shown together.")
     scale: Annotated[Scale, choice(SCALES)] | None = Field(
         None,
         description="Brings the overall score onto the scale that goals are said on; none keeps the rubric's numbers.",

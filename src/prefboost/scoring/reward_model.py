@@ -55,7 +55,7 @@ class RewardModelScorer(Settings):
     )
     trust_remote_code: bool = Field(False, description="Run code that the checkpoint brings; off for safety.")
     weights: Mapping[str, float] = Field(
-        {}, description="Of the heads of a model with several, summed to the score; none takes their mean."
+        {}, description="Weights of the heads of a model with several, summed to the score; none takes their mean."
     )
     scale: Annotated[Scale, choice(SCALES)] | None = Field(
         None, description="Brings the score onto the scale that goals are said on; none keeps the raw reward."

@@ -84,18 +84,18 @@ class Collection(Settings):
 
     path: str = Field(..., description="File, folder, glob, saved data set, or hub id (organisation/name).")
     split: str | None = Field(
-        None, description="Which split to read; default: train on the hub and of saved data, all elsewhere."
+        None, description="Split to read; default: train on the hub and of saved data, all elsewhere."
     )
     revision: str | None = Field(None, description="Commit, branch or tag on the hub.")
     config: str | None = Field(None, description="Name of the configuration on the hub.")
     streaming: bool = Field(False, description="Read from the hub as a stream instead of fetching it first.")
-    score: str = Field("overall", description="What is the score: overall as found, mean of the aspects, or an aspect.")
+    score: str = Field("overall", description="Score to use: overall as found, mean of the aspects, or an aspect.")
     score_range: tuple[float, float] | None = Field(
         None, description="Lowest and highest score there may be; rows outside are rejected."
     )
     columns: Columns = Field(Columns(), description="Columns named by the user; the others are guessed.")
     whole_prompts: bool = Field(
-        True, description="Whether batches hold all records of a prompt; without, pairs stream as they stand."
+        True, description="Keep all records of a prompt in one batch; without it, pairs stream as they stand."
     )
 
     def batches(self, columns: Columns, rows: int | None) -> Iterator[Table]:

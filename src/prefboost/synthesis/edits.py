@@ -32,9 +32,9 @@ class _Editing(Generating):
     editor: Annotated[EngineSettings, choice(ENGINES)] | None = Field(
         None, description="The model that writes second completions; none: the generator."
     )
-    edit_sampling: Sampling | None = Field(None, description="How its tokens are drawn; none: as the generator's.")
+    edit_sampling: Sampling | None = Field(None, description="Its sampling; none: as the generator's.")
     first: Literal["generate", "completion", "chosen", "rejected"] = Field(
-        "generate", description="Where first completions come from: the generator, or a column of the table of prompts."
+        "generate", description="Origin of first completions: the generator, or a column of the table of prompts."
     )
     plan: bool = Field(False, description="Ask for a plan of edits in front of the completion; it is kept as lineage.")
     length_window: float | None = Field(
@@ -42,7 +42,7 @@ class _Editing(Generating):
         gt=0,
         description="Words the second may have, as a share more or less than the first's; none asks for no length.",
     )
-    filters: Filters = Field(Filters(max_edit_distance=0.95), description="What sets a pair aside.")
+    filters: Filters = Field(Filters(max_edit_distance=0.95), description="Filters that reject a pair.")
 
     def _propose_edits(
         self, items: Sequence[PromptItem], prompt: str, calls: ModelCalls, directions: Sequence[Sequence[Direction]]

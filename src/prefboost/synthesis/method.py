@@ -46,10 +46,10 @@ class Generating(Settings):
     """The settings of every method that generates."""
 
     generator: Annotated[EngineSettings, choice(ENGINES)] = Field(description="The model that writes completions.")
-    sampling: Sampling = Field(Sampling(), description="How its tokens are drawn (RMBoost and RLCD do not publish it).")
+    sampling: Sampling = Field(Sampling(), description="Its sampling (RMBoost and RLCD do not publish it).")
     aspects: Aspects = Field(Aspects(), description="The task, and what counts in it.")
-    seed: int = Field(0, description="Of draws of labels, aspects and phrases.")
-    filters: Filters = Field(Filters(), description="What sets a pair aside.")
+    seed: int = Field(0, description="Seed of draws of labels, aspects and phrases.")
+    filters: Filters = Field(Filters(), description="Filters that reject a pair.")
 
     def decide(self, proposals: Sequence[Proposal]) -> list[Proposal]:
         """Return all of them as they are."""

@@ -27,7 +27,7 @@ class RLAIF(Generating):
 
     kind: Literal["rlaif"] = Field("rlaif", description="Two samples and a judge.")
     judge: Annotated[Judge, choice(JUDGES)] = Field(
-        description="Who labels; llm with read: logprobs gives soft labels."
+        description="Judge that labels; llm with read: logprobs gives soft labels."
     )
     criteria: str = Field("criteria", description="Jinja file with what the judge goes by, where it has no criteria.")
     min_margin: float = Field(

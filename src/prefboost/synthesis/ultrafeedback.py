@@ -32,14 +32,14 @@ class UltraFeedbackPairs(Settings):
     pool: tuple[Annotated[EngineSettings, choice(ENGINES)], ...] = Field(
         description="Models that write; name one twice to get two of its completions.", min_length=1
     )
-    scorer: Annotated[Scorer, choice(SCORERS)] = Field(description="Who rates: a rater, or any scorer.")
+    scorer: Annotated[Scorer, choice(SCORERS)] = Field(description="Scorer: a rater, or any other.")
     n: int = Field(4, ge=2, description="Completions per prompt, each of another member of the pool, drawn.")
     pair: Annotated[PairStrategy, choice(PAIR_STRATEGIES)] = Field(
-        BestVsRandom(), description="Which completions of a prompt are compared."
+        BestVsRandom(), description="Pairs to make of a prompt's completions."
     )
-    sampling: Sampling = Field(Sampling(), description="How tokens are drawn.")
-    seed: int = Field(0, description="Of the draw of models.")
-    filters: Filters = Field(Filters(), description="What sets a pair aside.")
+    sampling: Sampling = Field(Sampling(), description="Sampling of tokens.")
+    seed: int = Field(0, description="Seed of the draw of models.")
+    filters: Filters = Field(Filters(), description="Filters that reject a pair.")
 
     @model_validator(mode="after")
     def _enough_models(self) -> UltraFeedbackPairs:

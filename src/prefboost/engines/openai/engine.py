@@ -63,7 +63,7 @@ class OpenAICompatible(CallLimits):
         1, ge=1, description="Most samples of a prompt asked for in one call; more than 1 share one call's seed."
     )
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
-        "max_tokens", description="What the server calls the limit of a completion."
+        "max_tokens", description="Name of the field with the limit of a completion."
     )
     leave_out: tuple[str, ...] = Field((), description="Fields that the server does not take, e.g. seed, top_p.")
     extra: dict[str, Any] = Field({}, description="Further fields of every call's body, e.g. reasoning_effort: low.")

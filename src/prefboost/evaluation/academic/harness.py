@@ -72,7 +72,7 @@ class Academic(Settings):
     """Academic benchmarks by lm-evaluation-harness, with the settings of the Open LLM Leaderboards."""
 
     kind: Literal["academic"] = Field("academic", description="GSM8K, GPQA, MuSR, TruthfulQA, BBH, ARC.")
-    benchmarks: tuple[Name, ...] = Field(tuple(ACADEMIC), min_length=1, description="Which of them are run.")
+    benchmarks: tuple[Name, ...] = Field(tuple(ACADEMIC), min_length=1, description="Names of those to run.")
     backend: Literal["hf", "vllm", "local-completions"] = Field(
         "hf", description="lm-eval's model type; chat servers give no log-probs of prompts and cannot take these."
     )
@@ -94,7 +94,7 @@ class Academic(Settings):
         description="Folder TASK/SPLIT.jsonl (or .parquet) to read instead of the hub; tasks without are left out.",
     )
     seed: int = Field(0, ge=0, description="GPQA shuffles its choices by it; lm-eval's default.")
-    interval: Bootstrap = Field(Bootstrap(), description="How intervals are drawn.")
+    interval: Bootstrap = Field(Bootstrap(), description="Bootstrap of the intervals.")
 
     @property
     def required_text(self) -> str | None:

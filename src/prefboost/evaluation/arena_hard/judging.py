@@ -81,7 +81,7 @@ class ArenaRules(Settings):
     control: tuple[Control, ...] = Field(
         (), description="Style that is held equal: length, markdown, both, or nothing."
     )
-    weight: int = Field(3, ge=1, description="How often a verdict of much better (>>) counts (arena-hard-auto).")
+    weight: int = Field(3, ge=1, description="Weight of a verdict of much better (>>) (arena-hard-auto).")
     baseline: str | None = Field(None, description="Another baseline than the published one of each category.")
     interval: Bootstrap = Field(Bootstrap(), description="Resamples, level and seed of intervals; official: the seed.")
 

@@ -68,7 +68,7 @@ class MtRules(Settings):
     )
     baseline: str | None = Field(
         None,
-        description="Whom pairwise grading compares with: a model of the run or a file of completions; none: the first "
+        description="Opponent of pairwise grading: a model of the run or a file of completions; none: the first "
         "model (FastChat's is gpt-3.5-turbo).",
     )
     interval: Bootstrap = Field(Bootstrap(), description="Resamples, level and seed of intervals.")

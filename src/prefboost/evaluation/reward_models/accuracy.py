@@ -47,7 +47,7 @@ class RewardAccuracy(Settings):
     """Settings of the report on a scorer's pairwise accuracy."""
 
     ties: Literal["half", "lose"] = Field(
-        "half", description="What a pair of equal scores counts: half, or nothing as in RewardBench."
+        "half", description="Value of a pair of equal scores: half, or nothing as in RewardBench."
     )
     length_edges: tuple[float, ...] = Field(
         (-0.5, -0.1, 0.1, 0.5),
@@ -59,7 +59,7 @@ class RewardAccuracy(Settings):
         32, ge=0, description="Pairs that are scored once more in other batches, to see whether scores stay; 0: none."
     )
     allow_missing: bool = Field(False, description="Give an accuracy however many pairs have no scores.")
-    interval: Bootstrap = Field(Bootstrap(), description="How intervals are drawn; prompts are drawn whole.")
+    interval: Bootstrap = Field(Bootstrap(), description="Bootstrap of the intervals; prompts are drawn whole.")
 
 
 @dataclass(frozen=True)

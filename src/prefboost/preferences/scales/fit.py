@@ -156,7 +156,7 @@ class IdentityScale(Settings):
     """Leaves every score as it is; the ends that prompts name are those of the source, or those the scores show."""
 
     ends: tuple[float, float] | None = Field(
-        None, description="What the source declares; none is what the scores show."
+        None, description="Range that the source declares; none is the range of the scores."
     )
 
     @property

@@ -36,10 +36,10 @@ class FittedScale(Settings):
 
     kind: str = Field(description="The scale it was fitted as.")
     knots: tuple[float, ...] = Field(min_length=2, description="Source scores, rising.")
-    values: tuple[float, ...] = Field(min_length=2, description="What each knot becomes, not falling.")
+    values: tuple[float, ...] = Field(min_length=2, description="Value of each knot, not falling.")
     decimals: int | None = Field(None, description="Mapped scores are rounded to so many decimals; none keeps them.")
-    strict: bool = Field(False, description="Whether scores beyond the outer knots are rejects.")
-    because: str = Field("", description="What the knots were told by, where nobody declared them.")
+    strict: bool = Field(False, description="Reject scores beyond the outer knots.")
+    because: str = Field("", description="Origin of the knots, where nobody declared them.")
     missing: tuple[float, ...] = Field(
         (), description="Source scores that stand for a missing one; their rows are rejects."
     )
@@ -106,8 +106,8 @@ class DeclaredRange(Settings):
     high: float | None = Field(
         None, description="Highest score of the source; none is what it declares, else what the scores show."
     )
-    to_low: float | None = Field(None, description="What the lowest becomes; none keeps the source's scores.")
-    to_high: float | None = Field(None, description="What the highest becomes; none keeps the source's scores.")
+    to_low: float | None = Field(None, description="Value of the lowest; none keeps the source's scores.")
+    to_high: float | None = Field(None, description="Value of the highest; none keeps the source's scores.")
 
     @model_validator(mode="after")
     def _check_order(self) -> DeclaredRange:
@@ -158,8 +158,8 @@ class MinMax(Settings):
     """The lowest and highest score of the data become the ends of the scale."""
 
     kind: Literal["min_max"] = Field("min_max", description="The scale's name in recipes.")
-    low: float = Field(1.0, description="What the lowest score becomes.")
-    high: float = Field(10.0, description="What the highest score becomes.")
+    low: float = Field(1.0, description="Value of the lowest score.")
+    high: float = Field(10.0, description="Value of the highest score.")
 
     @property
     def needs_scores(self) -> bool:
@@ -178,8 +178,8 @@ class Quantile(Settings):
     kind: Literal["quantile"] = Field("quantile", description="The scale's name in recipes.")
     lower: float = Field(0.01, ge=0, lt=0.5, description="Share of scores below the lower end.")
     upper: float = Field(0.99, gt=0.5, le=1, description="Share of scores below the upper end.")
-    low: float = Field(1.0, description="What the lower quantile becomes.")
-    high: float = Field(10.0, description="What the upper quantile becomes.")
+    low: float = Field(1.0, description="Value of the lower quantile.")
+    high: float = Field(10.0, description="Value of the upper quantile.")
 
     @property
     def needs_scores(self) -> bool:
@@ -202,8 +202,8 @@ class Percentile(Settings):
     """
 
     kind: Literal["percentile"] = Field("percentile", description="The scale's name in recipes.")
-    low: float = Field(1.0, description="What the lowest percentile becomes.")
-    high: float = Field(10.0, description="What the highest percentile becomes.")
+    low: float = Field(1.0, description="Value of the lowest percentile.")
+    high: float = Field(10.0, description="Value of the highest percentile.")
     decimals: int = Field(1, ge=0, le=6, description="Decimals of the mapped scores.")
     steps: int = Field(200, ge=2, description="Straight pieces of the stored map.")
 

@@ -24,12 +24,12 @@ class Augment(Preparation):
     """Settings of `augment`: from scored preference data to goal-conditioned pairs, in the shape of a trainer."""
 
     columns: Columns = Field(Columns(), description="Columns named by the user; what is not named is guessed.")
-    select: Select | None = Field(None, description="Which rows are kept before they are paired; none keeps them all.")
+    select: Select | None = Field(None, description="Limits that rows pass before they are paired; none keeps all.")
     test_share: float = Field(
         0.0, ge=0, lt=1, description="Share of the prompts, whole ones, that goes to a test split; folders only."
     )
     seed: int = Field(42, ge=0, description="Seed of the draw of test prompts.")
-    format: Format = Field("prefboost", description="Whose data the rows shall be: our own table's or a trainer's.")
+    format: Format = Field("prefboost", description="Format of the rows: prefboost's own or a trainer's.")
     file_type: Literal["parquet", "jsonl", "jsonl.gz", "jsonl.zst"] | None = Field(
         None, description="Type of the files in an output folder; none is parquet. A single file's name says its own."
     )

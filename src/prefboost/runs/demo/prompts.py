@@ -86,7 +86,7 @@ class DemoPrompts(Settings):
     """Writing tasks with one-sided rules that code checks, as a source; held-out ones are on other topics."""
 
     kind: Literal["prefboost.runs.demo.prompts:DemoPrompts"] = Field(
-        "prefboost.runs.demo.prompts:DemoPrompts", description="How a recipe names this source."
+        "prefboost.runs.demo.prompts:DemoPrompts", description="Name of this source in recipes."
     )
     train: int = Field(96, ge=1, description="Prompts to train on.")
     held_out: int = Field(32, ge=0, description="Prompts that are only measured on; none of their topics is trained.")

@@ -29,7 +29,7 @@ class WritingTask(Settings):
     """One writing task: some sentences about a topic, or a numbered list of members of a category."""
 
     subject: str = Field(description="The topic with its article, or a category of prefboost.runs.demo.categories.")
-    is_list: bool = Field(False, description="Whether a list is asked for, not sentences.")
+    is_list: bool = Field(False, description="Ask for a list, not sentences.")
     count: int = Field(ge=1, le=4, description="Sentences or items, exactly.")
     low: int = Field(ge=1, description="Fewest words of the whole answer.")
     high: int = Field(ge=1, description="Most words of the whole answer.")

@@ -51,7 +51,7 @@ class DiagnoseFrontier(ComparePolicies, CompareFrontiers):
         description="Scores the completions that every policy writes to the prompts; none: IN holds scored completions "
         "with the policy that wrote them in the column model.",
     )
-    sampling: Sampling = Field(Sampling(max_tokens=256), description="How completions are drawn.")
+    sampling: Sampling = Field(Sampling(max_tokens=256), description="Sampling of completions.")
     samples: int = Field(1, ge=1, description="Completions per prompt.")
 
     @model_validator(mode="after")

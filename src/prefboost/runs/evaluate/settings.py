@@ -45,16 +45,16 @@ class Evaluate(Spending):
         (), description="Scores each model is asked for, one after another; null says nothing; none: the same."
     )
     benchmarks: tuple[Annotated[BenchmarkSettings, choice(BENCHMARKS)], ...] = Field(
-        min_length=1, description="What they are measured on."
+        min_length=1, description="Benchmarks that they are measured on."
     )
     judge: Annotated[EngineSettings, choice(ENGINES)] | None = Field(
         None, description="The model that judges; benchmarks that are measured need none."
     )
-    answering: Answering = Field(Answering(), description="How completions are drawn, where not as a benchmark says.")
+    answering: Answering = Field(Answering(), description="Sampling of completions, where not the benchmark's.")
     condition: SayGoal = Field(
-        SayGoal(), description="How a goal is said to a model whose chat template does not say it by itself."
+        SayGoal(), description="Wording of a goal for a model whose chat template does not say it by itself."
     )
-    assets: Assets = Field(Assets(), description="Where published prompts, baselines and references are.")
+    assets: Assets = Field(Assets(), description="Place of published prompts, baselines and references.")
     limit: int | None = Field(None, ge=1, description="Take a benchmark's first prompts only.")
     allow_missing: bool = Field(False, description="Show headline figures even if more than 1 % is missing.")
 

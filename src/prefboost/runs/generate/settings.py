@@ -18,15 +18,15 @@ __all__ = ["Generate"]
 class Generate(Spending):
     """Settings of `generate`: engine, sampling, goals, budget."""
 
-    engine: Annotated[EngineSettings, choice(ENGINES)] = Field(description="What completes the prompts.")
-    sampling: Sampling = Field(Sampling(), description="How tokens are drawn.")
+    engine: Annotated[EngineSettings, choice(ENGINES)] = Field(description="Engine that completes the prompts.")
+    sampling: Sampling = Field(Sampling(), description="Sampling of tokens.")
     n: int = Field(1, ge=1, description="Completions a prompt and goal.")
     goals: tuple[float, ...] = Field((), description="Scores to ask for; none: the model's default, nothing is passed.")
     silent: bool = Field(
         False, description="Say nothing where no goal is asked for, not even by a template that asks for the top score."
     )
     condition: SayGoal = Field(
-        SayGoal(), description="How a goal is said to a model whose chat template does not say it by itself."
+        SayGoal(), description="Wording of a goal for a model whose chat template does not say it by itself."
     )
 
     @field_validator("goals")

@@ -47,9 +47,9 @@ _NO_COLUMNS = Columns()
 class RewardRun(Settings):
     """Settings of ``prefboost train-reward``."""
 
-    train: TrainReward = Field(description="How the reward model is trained.")
+    train: TrainReward = Field(description="Training of the reward model.")
     pair: Annotated[PairStrategy, choice(PAIR_STRATEGIES)] = Field(
-        AllPairs(), description="Which scored completions of a prompt are compared; plays no part for a regression."
+        AllPairs(), description="Pairs to make of a prompt's scored completions; plays no part for a regression."
     )
     columns: Columns = Field(Columns(), description="Columns of the file, where they are not guessed right.")
     mix: Mix | None = Field(None, description="Several files of pairs as one, e.g. real and synthetic ones.")

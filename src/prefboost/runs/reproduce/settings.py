@@ -40,7 +40,7 @@ class Reproduction(Settings):
         description="Gives the verdict on new completions, and trained no arm; none: only measures on the held-out "
         "completions of the file, which need no judge.",
     )
-    sampling: Sampling = Field(Sampling(max_tokens=256), description="How completions are drawn.")
+    sampling: Sampling = Field(Sampling(max_tokens=256), description="Sampling of completions.")
     samples: int = Field(1, ge=1, description="Completions per prompt.")
     good: float = Field(0.75, gt=0, lt=1, description="Completions with scores above this quantile are the good ones.")
     batch_tokens: int = Field(8192, ge=1, description="Most tokens of a batch of log-probs.")

@@ -28,7 +28,7 @@ __all__ = ["Judging", "judge", "write_finished_verdicts"]
 class Judging(Spending):
     """Settings of `judge`: the judge, its budget, and the columns of the pairs."""
 
-    judge: Annotated[Judge, choice(JUDGES)] = Field(description="Who compares the completions.")
+    judge: Annotated[Judge, choice(JUDGES)] = Field(description="Judge of the pairs.")
     columns: Columns = Field(Columns(), description="Columns of the file, where they are not guessed right.")
 
 

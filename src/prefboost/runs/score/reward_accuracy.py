@@ -26,7 +26,7 @@ __all__ = ["Measuring", "reward_accuracy"]
 class Measuring(Settings):
     """Settings of `reward_accuracy`: the scorer, the columns of the file, and the report."""
 
-    scorer: Annotated[Scorer, choice(SCORERS)] = Field(description="What gives the scores.")
+    scorer: Annotated[Scorer, choice(SCORERS)] = Field(description="Scorer of the completions.")
     columns: Columns = Field(Columns(), description="Columns of the file, where they are not guessed right.")
     report: RewardAccuracy = Field(RewardAccuracy(), description="Ties, slices, intervals.")
 

@@ -27,7 +27,7 @@ __all__ = ["Score", "count_scores", "score", "score_by", "write_finished_scores"
 class Score(Spending):
     """Settings of `score`: the scorer, its budget, and the columns of the file."""
 
-    scorer: Annotated[Scorer, choice(SCORERS)] = Field(description="What gives the scores.")
+    scorer: Annotated[Scorer, choice(SCORERS)] = Field(description="Scorer of the completions.")
     columns: Columns = Field(Columns(), description="Columns of the file, where they are not guessed right.")
 
 

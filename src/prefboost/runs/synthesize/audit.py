@@ -37,7 +37,7 @@ class Auditing(Settings):
         None, description="Model whose embeddings tell how far texts are spread: a folder, a hub id or package:NAME."
     )
     pairs: int = Field(200, ge=1, description="Pairs of a file that are judged and embedded, drawn.")
-    seed: int = Field(0, description="Of that draw.")
+    seed: int = Field(0, description="Seed of that draw.")
 
 
 def is_synthetic(path: str | Path) -> bool:

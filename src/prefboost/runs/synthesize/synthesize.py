@@ -37,7 +37,7 @@ __all__ = ["Synthesize", "forecast_synthesis", "synthesize"]
 class Synthesize(Spending):
     """Settings of `synthesize`. All models share the budget; pairs that it leaves unfinished are rejected."""
 
-    method: Annotated[Method, choice(METHODS)] = Field(description="How pairs are made.")
+    method: Annotated[Method, choice(METHODS)] = Field(description="Method by which pairs are made.")
     prompts_at_once: int = Field(
         64, ge=1, description="Prompts that are taken through all steps before the next ones; no pair depends on it."
     )

@@ -22,7 +22,7 @@ class ScorerJudge(Settings):
     """Compares two completions by their scores; each is scored by itself, so that the order plays no part."""
 
     kind: Literal["scorer"] = Field("scorer", description="Compares scores of a reward model or another scorer.")
-    scorer: Annotated[Scorer, choice(SCORERS)] = Field(description="What scores both completions of a pair.")
+    scorer: Annotated[Scorer, choice(SCORERS)] = Field(description="Scorer of both completions of a pair.")
     tie_within: float = Field(0.0, ge=0.0, description="Scores no further apart are a tie, in score units.")
     temperature: float | None = Field(
         None,

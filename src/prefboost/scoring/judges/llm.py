@@ -37,13 +37,13 @@ class LlmJudge(Settings):
 
     kind: Literal["llm"] = Field("llm", description="A language model that compares.")
     engine: Annotated[EngineSettings, choice(ENGINES)] = Field(description="The model that judges.")
-    criteria: str = Field(CRITERIA, description="What is better, in words; plain text, no template.")
+    criteria: str = Field(CRITERIA, description="Criterion, in words; plain text, no template.")
     read: Literal["answer", "logprobs"] = Field(
         "answer",
         description="answer: the model writes a reason and its verdict; logprobs: the probabilities of the verdicts, "
         "where the engine gives log-probs of choices (as RLAIF and AlpacaEval 2 read them).",
     )
-    ties: bool = Field(True, description="Whether the model may call it a tie.")
+    ties: bool = Field(True, description="Let the model call it a tie.")
     tie_within: float = Field(
         0.0, ge=0.0, lt=0.5, description="Probabilities (or vote shares) of the first side this near to 0.5 are ties."
     )
@@ -55,9 +55,7 @@ class LlmJudge(Settings):
         "since the model would have said something else. Our own choice.",
     )
     samples: int = Field(1, ge=1, description="Answers an order, whose votes are counted; needs a temperature.")
-    sampling: Sampling = Field(
-        Sampling(temperature=0.0, top_p=1.0, max_tokens=512), description="How answers are drawn."
-    )
+    sampling: Sampling = Field(Sampling(temperature=0.0, top_p=1.0, max_tokens=512), description="Sampling of answers.")
 
     @model_validator(mode="after")
     def _counts_something(self) -> LlmJudge:

@@ -52,7 +52,7 @@ class FitRegressor(Settings):
         description="Ridge penalties to choose among, by cross-validation over prompts.",
     )
     held_out: float = Field(0.2, gt=0.0, lt=1.0, description="Share of the prompts that the figures are measured on.")
-    seed: int = Field(0, description="Of the split.")
+    seed: int = Field(0, description="Seed of the split.")
     device: str = Field("auto", description="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")
     batch_tokens: int = Field(16384, ge=1, description="Most tokens that are computed at once.")
 

@@ -112,7 +112,7 @@ class Paragraphs(Rule):
 
     kind: Literal["paragraphs"] = "paragraphs"
     count: int = Field(ge=1, description="Number of paragraphs.")
-    divider: Literal["blank line", "***"] = Field("blank line", description="What stands between; IFEval: ***.")
+    divider: Literal["blank line", "***"] = Field("blank line", description="Separator; IFEval: ***.")
 
     def say(self) -> str:
         """Return the sentence."""

@@ -68,7 +68,7 @@ class IncludeKeywords(Rule):
 
     kind: Literal["include_keywords"] = "include_keywords"
     words: tuple[Phrase, ...] = Field(min_length=1, description="The words; upper and lower case are the same.")
-    whole: bool = Field(True, description="Whether they must be whole words; IFEval's existence: no.")
+    whole: bool = Field(True, description="Count whole words only; IFEval's existence: no.")
 
     def say(self) -> str:
         """Return the sentence."""
@@ -104,7 +104,7 @@ class KeywordFrequency(Rule):
     kind: Literal["keyword_frequency"] = "keyword_frequency"
     word: Phrase = Field(description="The keyword; upper and lower case are the same.")
     relation: Relation = Field("at least", description="at least, at most or exactly.")
-    count: int = Field(ge=0, description="How often.")
+    count: int = Field(ge=0, description="Number of occurrences.")
 
     def say(self) -> str:
         """Return the sentence."""
@@ -121,7 +121,7 @@ class LetterFrequency(Rule):
     kind: Literal["letter_frequency"] = "letter_frequency"
     letter: str = Field(min_length=1, max_length=1, description="One character; upper and lower case are the same.")
     relation: Relation = Field("at least", description="at least, at most or exactly.")
-    count: int = Field(ge=0, description="How often.")
+    count: int = Field(ge=0, description="Number of occurrences.")
 
     def say(self) -> str:
         """Return the sentence."""
@@ -138,7 +138,7 @@ class Marks(Rule):
     kind: Literal["marks"] = "marks"
     mark: Literal["?", "!"] = Field(description="Question or exclamation mark.")
     relation: Relation = Field("at least", description="at least, at most or exactly.")
-    count: int = Field(ge=0, description="How many.")
+    count: int = Field(ge=0, description="Number of them.")
 
     def say(self) -> str:
         """Return the sentence."""
@@ -155,7 +155,7 @@ class CapitalWords(Rule):
 
     kind: Literal["capital_words"] = "capital_words"
     relation: Relation = Field("at least", description="at least, at most or exactly.")
-    count: int = Field(ge=0, description="How many.")
+    count: int = Field(ge=0, description="Number of them.")
 
     def say(self) -> str:
         """Return the sentence."""
@@ -231,7 +231,7 @@ class ParagraphBeginsWith(Rule):
 
     kind: Literal["paragraph_begins_with"] = "paragraph_begins_with"
     paragraphs: int = Field(ge=1, description="Number of paragraphs, separated by blank lines.")
-    paragraph: int = Field(ge=1, description="Which paragraph, from 1.")
+    paragraph: int = Field(ge=1, description="Number of the paragraph, from 1.")
     word: Phrase = Field(description="Its first word; upper and lower case are the same.")
 
     def say(self) -> str:
@@ -254,7 +254,7 @@ class Postscript(Rule):
     """A postscript."""
 
     kind: Literal["postscript"] = "postscript"
-    marker: Phrase = Field("P.S.", description="How it begins, e.g. P.S. or P.P.S.")
+    marker: Phrase = Field("P.S.", description="Beginning of the postscript, e.g. P.S. or P.P.S.")
 
     def say(self) -> str:
         """Return the sentence."""

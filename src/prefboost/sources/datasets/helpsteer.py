@@ -24,9 +24,9 @@ class HelpSteer(Collection):
     """
 
     kind: Literal["helpsteer"] = Field("helpsteer", description="nvidia/HelpSteer, HelpSteer2 and HelpSteer3.")
-    version: Literal[1, 2, 3] = Field(2, description="Which of the three collections, for the default path.")
+    version: Literal[1, 2, 3] = Field(2, description="Number of the collection, of three, for the default path.")
     path: str = Field("", description="Hub id, file or folder; empty: the hub id of the version.")
-    score: str = Field("helpfulness", description="Which aspect is the score (0-4), or mean; not used by version 3.")
+    score: str = Field("helpfulness", description="Aspect that is the score (0-4), or mean; not used by version 3.")
 
     @model_validator(mode="before")
     @classmethod

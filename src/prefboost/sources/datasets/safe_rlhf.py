@@ -26,7 +26,7 @@ class SafeRLHF(Collection):
 
     kind: Literal["safe_rlhf"] = Field("safe_rlhf", description="PKU-Alignment/PKU-SafeRLHF.")
     path: str = Field("PKU-Alignment/PKU-SafeRLHF", description="Hub id, file or folder.")
-    prefer: Literal["better", "safer"] = Field("better", description="Which judgement decides what is chosen.")
+    prefer: Literal["better", "safer"] = Field("better", description="Judgement that decides what is chosen.")
 
     def find_makers_range(self, layout: Layout) -> tuple[float, float] | None:
         """Return 0 to 3 for the aspect ``safety`` and for the mean; there is no overall score."""

@@ -20,7 +20,7 @@ class Train(Optimisation):
         default_factory=DPO, description="The loss on a batch of pairs; DPO as in arXiv 2410.08067."
     )
     reference: str = Field(
-        "start", description="What the loss compares with: start (the model before training), none, or a hub id."
+        "start", description="Reference model of the loss: start (the model before training), none, or a hub id."
     )
     router_balance: float | None = Field(
         None,

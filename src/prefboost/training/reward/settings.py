@@ -17,11 +17,11 @@ class TrainReward(Optimisation):
     """Settings to train a reward model. Defaults follow TRL's RewardTrainer where it states them."""
 
     loss: Annotated[RewardLoss, choice(REWARD_LOSSES)] = Field(
-        default_factory=BradleyTerry, description="What the rewards are held against: preferences or scores."
+        default_factory=BradleyTerry, description="Target of the rewards: preferences or scores."
     )
     unit: Literal["prompt", "pair"] = Field(
         "prompt",
-        description="What stays in one micro-batch: all completions of a prompt, each computed once "
+        description="Content of one micro-batch: all completions of a prompt, each computed once "
         "(arXiv 2203.02155, section 3.5), or a single pair.",
     )
     packing: Literal["auto", "off"] = Field(
