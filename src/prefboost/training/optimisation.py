@@ -50,6 +50,18 @@ class Lora(Settings):
         0.0, ge=0, lt=1, description="Dropout before the adapter; 0, since preference losses compare exact log-probs."
     )
     merge: bool = Field(True, description="Save the merged model besides the adapter, so that any engine can load it.")
+    quantize: Literal["nf4"] | None = Field(
+        None,
+        description="nf4: hold the frozen base of a policy in 4 bits (QLoRA, arXiv 2305.14314; extra qlora; needs "
+        "merge: false, since the adapter is saved alone); none: in the weights' own type.",
+    )
+
+    @model_validator(mode="after")
+    def _quantize_without_merging(self) -> Lora:
+        # Adding an update to rounded weights rounds it away.
+        if self.quantize and self.merge:
+            raise ValueError(f"quantize: {self.quantize} has no whole weights to merge with; write merge: false")
+        return self
 
 
 class Optimisation(Settings):
@@ -89,6 +101,11 @@ class Optimisation(Settings):
     lora: Lora | None = Field(None, description="Adapters (a new head is trained whole); none trains all weights.")
     gradient_checkpointing: bool = Field(
         False, description="Recompute activations in the backward pass: less memory, a third more time."
+    )
+    liger_kernel: bool = Field(
+        False,
+        description="Fused kernels for norms, rotary embeddings and gated units (liger-kernel, extra liger), on GPUs, "
+        "for the architectures that it knows.",
     )
     schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = Field(
         "cosine", description="Learning-rate schedule after the warm-up (arXiv 2410.08067: cosine)."
@@ -135,7 +152,8 @@ class Optimisation(Settings):
     @property
     def extras(self) -> tuple[str, ...]:
         """The extras of prefboost that this training needs besides ``train``."""
-        return ()
+        quantized = self.lora is not None and self.lora.quantize is not None
+        return ("qlora",) * quantized + ("liger",) * self.liger_kernel
 
     @model_validator(mode="before")
     @classmethod

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 import torch
-from tests.training.conftest import build_model, build_tokenizer
+from pydantic import ValidationError
+from tests.training.conftest import GOALS, build_model, build_pairs, build_tokenizer
 
-from prefboost.errors import ModelError
+from prefboost.errors import ModelError, SettingsError
 from prefboost.losses.completion_logps import compute_logps, pad_sequences
-from prefboost.training import Train
+from prefboost.training import Lora, Train, TrainReward, train
+from prefboost.training.engine.callbacks import read_log
 from prefboost.training.policy.model import (
+    _quantize_base,
     add_completion_forward,
     check_completion_forward,
     choose_training_device,
+    load_model,
     load_policy,
     load_policy_tokenizer,
     shares_weights,
@@ -113,3 +118,60 @@ def test_log_probs_that_are_not_finite_are_said_to_be() -> None:
         model.model.norm.weight.fill_(3e38)
     with pytest.raises(ModelError, match="as the log-prob of eight tokens, from finite weights"):
         check_completion_forward(model, [1, 2, 3, 4])
+
+
+@pytest.fixture
+def quantized(tmp_path: Path) -> Train:
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed (extra qlora)")
+    build_model(hidden_size=64, intermediate_size=128).save_pretrained(tmp_path / "wide")
+    build_tokenizer().save_pretrained(tmp_path / "wide")
+    lora = Lora(rank=2, quantize="nf4", merge=False)
+    return Train(
+        model=str(tmp_path / "wide"), precision="fp32", lora=lora, max_steps=2, batch_size=8, learning_rate=1e-3
+    )
+
+
+def test_a_base_in_4_bits_passes_the_gradients_of_its_weights_in_full(quantized: Train) -> None:
+    from bitsandbytes.functional import dequantize_4bit
+
+    model = load_model(quantized, quantized.model)
+    full = build_model(hidden_size=64, intermediate_size=128)
+    layers = dict(full.named_modules())
+    for name, module in model.named_modules():
+        if getattr(module.weight if hasattr(module, "weight") else None, "quant_state", None) is not None:
+            layers[name].weight.data = dequantize_4bit(module.weight.data, module.weight.quant_state).float()
+    rounded = build_model(hidden_size=64, intermediate_size=128).model.layers[0].mlp.up_proj.weight
+    assert not torch.equal(full.model.layers[0].mlp.up_proj.weight, rounded)
+    ids = torch.arange(60, 80)[None]
+    gradients = []
+    for each in (model, full):
+        each.eval()
+        with torch.no_grad():
+            each(input_ids=ids)  # as the reference pass, after which bitsandbytes' own weights pass nothing on
+        each.train()
+        embedded = each.get_input_embeddings()(ids).detach().requires_grad_()
+        each(inputs_embeds=embedded).logits.square().sum().backward()
+        gradients.append(embedded.grad)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-4)
+    assert float(gradients[0].abs().max()) > 0.1
+
+
+def test_a_base_in_4_bits_is_trained_packed_and_its_adapter_saved_alone(quantized: Train, tmp_path: Path) -> None:
+    report = train(build_pairs(8), quantized, tmp_path / "run", goals=GOALS)
+    assert report.engine == "packed" and report.steps == 2
+    [first, *_] = [line["loss"] for line in read_log(tmp_path / "run" / "train_log.jsonl") if "loss" in line]
+    assert first == pytest.approx(math.log(2), abs=1e-5)
+    saved = {file.name for file in (tmp_path / "run" / "model").iterdir()}
+    assert "adapter_model.safetensors" in saved and "model.safetensors" not in saved
+
+
+def test_an_adapter_cannot_be_the_base_in_4_bits() -> None:
+    with pytest.raises(SettingsError, match="first is an adapter, and its update cannot be added to base in 4 bits"):
+        _quantize_base(Train(model="first", precision="fp32"), "base", ["first"])
+
+
+def test_4_bits_are_refused_where_they_cannot_be() -> None:
+    with pytest.raises(ValidationError, match="write merge: false"):
+        Lora(quantize="nf4")
+    with pytest.raises(ValidationError, match=r"lora\.quantize is for policies"):
+        TrainReward(model="m", lora={"quantize": "nf4", "merge": False})

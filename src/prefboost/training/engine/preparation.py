@@ -54,9 +54,16 @@ def prepare_model(model: Any, settings: Optimisation, config: TrainingArguments,
     """
     if settings.lora is not None:
         parted = parts_weights_with_deepspeed(config)
+        # peft does not take this option for bases in 4 bits, which are not gathered either.
+        narrow = parted and not settings.lora.quantize
         # ZeRO-3 gathers parameters into one buffer: float32 adapters would not fit beside bfloat16 weights.
-        model = add_adapters(model, settings, task=task, **{"autocast_adapter_dtype": False} if parted else {})
-        _refuse_adapted_head(model, task)
+        model = add_adapters(model, settings, task=task, **{"autocast_adapter_dtype": False} if narrow else {})
+        # Log-probs are computed from the weight of the output layer: an adapter on it would never be trained.
+        if task == "CAUSAL_LM" and hasattr(model.get_output_embeddings(), "lora_A"):
+            raise SettingsError(
+                "lora.targets: the output layer takes no adapter, since log-probs are computed from its own weight",
+                remedy="leave it out of the list, or write all-linear",
+            )
         if parted and settings.gradient_checkpointing:
             # DeepSpeed gathers weights in hooks, which recomputation without reentry does not call again.
             for name in ("activation", "gradient"):
@@ -77,14 +84,3 @@ def switch_off_dropout(model: Any) -> None:
         # That of adapters is a setting of its own.
         if isinstance(module, torch.nn.Dropout) and "lora_dropout" not in name:
             module.p = 0.0
-
-
-def _refuse_adapted_head(model: Any, task: str) -> None:
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    # Log-probs are computed from the weight of the output layer: an adapter on it would never be trained.
-    if task == "CAUSAL_LM" and isinstance(model.get_output_embeddings(), BaseTunerLayer):
-        raise SettingsError(
-            "lora.targets: the output layer takes no adapter, since log-probs are computed from its own weight",
-            remedy="leave it out of the list, or write all-linear",
-        )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -15,9 +16,10 @@ from prefboost.devices.launch import read_local_rank
 from prefboost.engines.models.loading_faults import explain_loading, refuse_architecture
 from prefboost.engines.models.packaged import model_folder
 from prefboost.engines.models.weights import load_config
-from prefboost.errors import ModelError
+from prefboost.errors import ModelError, SettingsError
 from prefboost.losses.completion_logps import compute_balanced_logps, compute_logps
 from prefboost.training.adapters import adapter_chain, merge_adapter, tokenizer_home
+from prefboost.training.engine.liger import put_liger_kernels
 from prefboost.training.policy.settings import Train
 from prefboost.training.saving.generation_settings import set_aside_generation
 
@@ -104,6 +106,8 @@ def load_model(settings: Train, name: str, *, local_only: bool = False) -> Any:
     weights_revision = None if adapters else revision
     config = load_config(start, revision=weights_revision, trust_remote_code=settings.trust_remote_code)
     refuse_architecture(start, config, generates=True)
+    if settings.lora is not None and settings.lora.quantize and name == settings.model:
+        options["quantization_config"] = _quantize_base(settings, start, adapters)
     with explain_loading(start, attention=settings.attention):
         model, report = AutoModelForCausalLM.from_pretrained(
             model_folder(start),
@@ -119,12 +123,35 @@ def load_model(settings: Train, name: str, *, local_only: bool = False) -> Any:
             "they would be initialised at random",
             remedy="use a complete checkpoint of a causal language model, of the architecture that config.json names",
         )
+    for module in model.modules() if "quantization_config" in options else ():
+        # bitsandbytes packs weights anew for CPUs in evaluation, and what reads them there passes no gradient on: after
+        # the reference pass the layers below would learn nothing.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    put_liger_kernels(model, settings, choose_training_device(os.environ).type)
     for adapter in adapters:
         model = merge_adapter(model, adapter, revision if adapter == name else None)
     # Before any checkpoint is written: transformers refuses to save some published settings.
     set_aside_generation(model)
     add_completion_forward(model)
     return model
+
+
+def _quantize_base(settings: Train, start: str, adapters: Sequence[str]) -> Any:
+    """Configure a base in 4 bits, as QLoRA does: NF4, its scales quantised too, computed in the training's type."""
+    from transformers import BitsAndBytesConfig
+
+    if adapters:
+        raise SettingsError(
+            f"lora.quantize: {adapters[-1]} is an adapter, and its update cannot be added to {start} in 4 bits exactly",
+            remedy="merge it into its model first, or leave lora.quantize out",
+        )
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.float32 if settings.precision == "fp32" else torch.bfloat16,
+    )
 
 
 def choose_training_device(environment: Mapping[str, str]) -> torch.device:

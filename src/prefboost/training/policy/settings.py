@@ -112,7 +112,7 @@ class Train(Optimisation):
     @property
     def extras(self) -> tuple[str, ...]:
         """The extras of prefboost that this training needs besides ``train``."""
-        return ("trl",) if self.engine == "trl" else ()
+        return super().extras + ("trl",) * (self.engine == "trl")
 
     @property
     def uses_reference(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from prefboost.losses.reward import REWARD_LOSSES, BradleyTerry, RewardLoss
 from prefboost.settings import choice
@@ -41,3 +41,10 @@ class TrainReward(Optimisation):
     max_length: int | None = Field(
         1024, ge=2, description="Most tokens of a conversation; longer ones are rejected and counted, as in TRL."
     )
+
+    @model_validator(mode="after")
+    def _refuse_quantized_base(self) -> TrainReward:
+        # The new head would be drawn in 4 bits, and is trained whole.
+        if self.lora is not None and self.lora.quantize:
+            raise ValueError("lora.quantize is for policies; leave it out here")
+        return self

@@ -15,6 +15,7 @@ from prefboost.engines.models.weights import load_tokenizer
 from prefboost.training.adapters import adapter_chain, base_config, merge_adapter, tokenizer_home
 from prefboost.training.claim import leads
 from prefboost.training.data.units import Data
+from prefboost.training.engine.liger import put_liger_kernels
 from prefboost.training.policy.model import choose_training_device, shares_weights, template_text
 from prefboost.training.preflight import check_weights, range_of_texts
 from prefboost.training.reward.settings import TrainReward
@@ -72,6 +73,7 @@ def load_start(settings: TrainReward) -> RewardModel:
         trust_remote_code=settings.trust_remote_code,
         attn_implementation=settings.attention,
     )
+    put_liger_kernels(reward_model.model, settings, choose_training_device(os.environ).type)
     for adapter in adapters:
         reward_model = _merge_adapter(reward_model, settings, adapter)
     if leads(os.environ):  # others may get the weights from this process, later
