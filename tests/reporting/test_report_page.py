@@ -105,6 +105,29 @@ def test_a_browser_draws_every_figure_and_shows_hostile_text_as_text(tmp_path: P
 
 
 @pytest.mark.slow
+def test_what_a_pointer_shows_is_text(tmp_path: Path) -> None:
+    text = "".join(HOSTILE)
+    (tmp_path / "page.html").write_text(page_with(text), encoding="utf-8")
+    opened = open_page(
+        tmp_path / "page.html",
+        """(async () => {
+          const bar = document.querySelector("#bars svg .mark-rect path"), box = bar.getBoundingClientRect();
+          const place = { clientX: box.x + 2, clientY: box.y + 2, bubbles: true, view: window };
+          const kinds = ["pointerover", "pointermove", "mousemove"];
+          for (const kind of kinds) bar.dispatchEvent(new PointerEvent(kind, place));
+          await new Promise((done) => setTimeout(done, 50));
+          const tip = document.querySelector(".tip");
+          const tags = [...tip.querySelectorAll("*")].map((node) => node.tagName);
+          return { hidden: tip.hidden, text: tip.textContent, tags };
+        })()""",
+    )
+    assert opened.console == []
+    assert not opened.probe["hidden"]
+    assert "<script>alert(1)</script>" in opened.probe["text"] and "onerror=alert(1)" in opened.probe["text"]
+    assert set(opened.probe["tags"]) == {"DIV", "SPAN"}
+
+
+@pytest.mark.slow
 def test_filters_choose_samples_by_score_goal_group_and_text(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text(page_with("plain"), encoding="utf-8")
     opened = open_page(

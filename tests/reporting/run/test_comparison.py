@@ -64,7 +64,7 @@ def test_arms_are_drawn_against_kl_and_listed() -> None:
 
 
 def test_several_comparisons_name_their_folders_and_figures() -> None:
-    sections = list(build_comparison_sections({"a": comparison(), "b": comparison()}))
+    sections = list(build_comparison_sections({"a": comparison(), "b": comparison()}, named=True))
     assert [section.title for section in sections][:2] == ["Claims of a", "Score against KL of a"]
     names = [plot.name for section in sections for plot in section.plots]
     assert len(names) == len(set(names)) == 4

@@ -45,11 +45,11 @@ def state_comparisons(comparisons: Mapping[str, Record], demos: Mapping[str, Rec
         yield from record["verdict"]
 
 
-def build_comparison_sections(comparisons: Mapping[str, Record]) -> Iterator[Section]:
-    """Build the claims, the frontier and the figures of every reproduction."""
+def build_comparison_sections(comparisons: Mapping[str, Record], *, named: bool = False) -> Iterator[Section]:
+    """Build the claims, the frontier and the figures of every reproduction; ``named`` puts its folder into titles."""
     for number, (name, record) in enumerate(comparisons.items(), 1):
         suffix = f"-{number}" if len(comparisons) > 1 else ""
-        of = f" of {name}" if len(comparisons) > 1 else ""
+        of = f" of {name}" if named else ""
         yield Section(f"Claims{of}", tables=(list_claims_table(record),))
         values: dict[tuple[str, str], dict[str, Interval]] = {}
         for figure in record["figures"]:
@@ -84,11 +84,11 @@ def build_comparison_sections(comparisons: Mapping[str, Record]) -> Iterator[Sec
         yield Section(f"Arms{of}", (cost,), plots=plots, tables=(ReportTable(columns, rows),))
 
 
-def build_demo_sections(demos: Mapping[str, Record]) -> Iterator[Section]:
-    """Build frontier, goal response and unlearning of every run of the demo."""
+def build_demo_sections(demos: Mapping[str, Record], *, named: bool = False) -> Iterator[Section]:
+    """Build frontier, goal response and unlearning of every run of the demo; ``named`` puts its folder into titles."""
     for number, (name, record) in enumerate(demos.items(), 1):
         suffix = f"-demo-{number}" if len(demos) > 1 else "-demo"
-        of = f" of {name}" if len(demos) > 1 else ""
+        of = f" of {name}" if named else ""
         names = {key: str(top["arm"].get("name", key)) for key, top in record["top"].items()}
         plots = []
         for kind in ("proxy", "gold"):

@@ -52,10 +52,11 @@ def state_outcome(sources: ReportSources) -> Iterator[str]:
 def build_parts(sources: ReportSources, samples: int) -> Iterator[Section]:
     """Build the parts for which there are data, in the order of the page."""
     runs = sources.runs
-    yield from build_comparison_sections(sources.comparisons)
-    yield from build_demo_sections(sources.demos)
     frontiers = {name: each for name, each in sources.diagnoses.items() if each["diagnosis"] == "frontier"}
-    several = len(frontiers) + len(sources.comparisons) > 1
+    # Parts of one title tell each other apart by the folder or file that they come from.
+    several = len(frontiers) + len(sources.comparisons) + len(sources.demos) > 1
+    yield from build_comparison_sections(sources.comparisons, named=several)
+    yield from build_demo_sections(sources.demos, named=several)
     for number, (name, record) in enumerate(frontiers.items(), 1 + len(sources.comparisons)):
         yield build_frontier_section(name if several else "", record, number)
     for part in (build_rounds_section(runs), build_goal_response_section(sources.diagnoses),
