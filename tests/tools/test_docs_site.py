@@ -49,13 +49,16 @@ addEventListener("load", () => setTimeout(() => {
 </script></body>"""
 
 
-@pytest.fixture(scope="module")
-def site() -> Path:
-    """The site, built by this test run."""
+def build_site(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Build the site into a folder of the tests, beside the one of `make site`."""
     if importlib.util.find_spec("zensical") is None or importlib.util.find_spec("griffe_pydantic") is None:
         pytest.skip("the builder is not installed: pip install --group docs")
+    folder = ROOT / "build" / "site-of-tests"
+    monkeypatch.setattr(docs_site, "BUILD", folder)
+    monkeypatch.setattr(docs_site, "SOURCE", folder / "src")
+    monkeypatch.setattr(docs_site, "SITE", folder / "html")
     assert docs_site.main() == 0
-    return Path(docs_site.SITE)
+    return folder / "html"
 
 
 def open_page(address: str, width: int) -> str:
@@ -71,32 +74,30 @@ def open_page(address: str, width: int) -> str:
     return done.stdout
 
 
+def open_probe(site: Path, text: str) -> str:
+    """Open a page of ours inside the site."""
+    probe = site / "probe.html"
+    probe.write_text(text, encoding="utf-8")
+    try:
+        return open_page(probe.as_uri(), max(WIDTHS))
+    finally:
+        probe.unlink()
+
+
 @pytest.mark.slow
-def test_every_page_fits_a_desktop_and_a_phone(site: Path) -> None:
+def test_pages_fit_a_desktop_and_a_phone_and_search_works_without_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    # One test: processes that run tests side by side would build the site into the same folder.
+    site = build_site(monkeypatch)
     names = [str(file.relative_to(site)) for file in sorted(site.rglob("*.html")) if file.name != "404.html"]
     pages = [name for name in names if "/python/" not in name] + ["reference/python/losses.html"]
     assert len(pages) > 30
-    probe = site / "probe.html"
-    probe.write_text(PROBE.replace("PAGES", json.dumps(pages)).replace("WIDTHS", json.dumps(WIDTHS)))
-    try:
-        text = open_page(probe.as_uri(), max(WIDTHS))
-    finally:
-        probe.unlink()
+    text = open_probe(site, PROBE.replace("PAGES", json.dumps(pages)).replace("WIDTHS", json.dumps(WIDTHS)))
     results = json.loads(text.split('id="results">')[1].split("</script>")[0])
     assert {(each["page"], each["width"]) for each in results} == {(page, width) for page in pages for width in WIDTHS}
     assert [each for each in results if each["overflow"] > 0 or each["pictures"] or not each["heading"]] == []
 
-
-@pytest.mark.slow
-def test_search_works_without_a_server(site: Path) -> None:
-    probe = site / "probe.html"
-    probe.write_text((site / "index.html").read_text(encoding="utf-8").replace("</body>", SEARCH), encoding="utf-8")
-    try:
-        text = open_page(probe.as_uri(), 1200)
-    finally:
-        probe.unlink()
-    count = int(text.split('data-found="')[1].split(" result")[0])
-    assert count > 5
+    text = open_probe(site, (site / "index.html").read_text(encoding="utf-8").replace("</body>", SEARCH))
+    assert int(text.split('data-found="')[1].split(" result")[0]) > 5
 
 
 @pytest.mark.parametrize(
