@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, MutableMapping
+from collections.abc import MutableMapping
 from pathlib import Path
 
 __all__ = ["limit_threads", "set_thread_environment", "usable_cores"]
@@ -20,8 +20,22 @@ _MEMBERSHIP = Path("/proc/self/cgroup")
 def usable_cores() -> int:
     """Count the cores that this process may use: its CPU affinity and the quotas of its control groups, at least 1."""
     granted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quotas = [math.ceil(quota) for quota in _read_quotas(_CGROUPS, _MEMBERSHIP)]
-    return max(1, min([granted, *quotas]))
+    try:
+        lines = _MEMBERSHIP.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    quotas = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        # Version 2 has one hierarchy without controllers in this line; version 1 has one for the CPU.
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        base = _CGROUPS if not controllers else _CGROUPS / "cpu"
+        folder = base / path.lstrip("/")
+        # Every group from the innermost out may grant less; unlimited ones have no quota.
+        groups = [folder, *folder.parents]
+        quotas += [quota for group in groups[: groups.index(base) + 1] if (quota := _read_quota(group)) is not None]
+    return max(1, min([granted, *map(math.ceil, quotas)]))
 
 
 def limit_threads() -> None:
@@ -50,27 +64,6 @@ def set_thread_environment(environment: MutableMapping[str, str], load: float | 
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > cores / 2:
         environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
-def _read_quotas(root: Path, membership: Path) -> Iterator[float]:
-    """Yield the cores that each control group of this process grants, from the innermost out; unlimited ones do not."""
-    try:
-        lines = membership.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        # Version 2 has one hierarchy without controllers in this line; version 1 has one for the CPU.
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        base = root if not controllers else root / "cpu"
-        folder = base / path.lstrip("/")
-        for group in [folder, *folder.parents]:
-            quota = _read_quota(group)
-            if quota is not None:
-                yield quota
-            if group == base:
-                break
 
 
 def _read_quota(group: Path) -> float | None:

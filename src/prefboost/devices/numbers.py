@@ -10,9 +10,10 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import math
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +104,17 @@ def choose_numbers(setting: NumberSetting, device: str = "auto", *, exact: str |
         return NumberChoice(setting, f"as asked; {native.reason.replace('would be', 'is')}", unwise=True)
     if exact is not None:
         return NumberChoice("float32", exact)
-    return _apply_records(_choose_native(resolve_device(device)))
+    here = _choose_native(resolve_device(device))
+    # The recorded choice of a run in progress counts; without one this is recorded, for the time when it resumes.
+    recorded = [name for path, _ in reversed(_RECORDS) if (name := _read_choice(path)) is not None]
+    name = recorded[0] if recorded else here.name
+    for path, writes in _RECORDS:
+        if writes and not path.exists():
+            with suppress(OSError, RunError):
+                write_atomically(path, json.dumps({"numbers": name}) + "\n")
+    if name == here.name:
+        return here
+    return NumberChoice(name, f"with which this was begun; here it would be {here.name}: {here.reason}", unwise=True)
 
 
 @contextmanager
@@ -149,21 +160,6 @@ def announce(choice: NumberChoice) -> None:
     logger.log(logging.WARNING if choice.unwise else logging.INFO, "%s", choice.line)
 
 
-def _apply_records(native: NumberChoice) -> NumberChoice:
-    """Take the recorded choice of a run in progress, or record this one for the time when it resumes."""
-    recorded = [name for path, _ in reversed(_RECORDS) if (name := _read_choice(path)) is not None]
-    name = recorded[0] if recorded else native.name
-    for path, writes in _RECORDS:
-        if writes and not path.exists():
-            with suppress(OSError, RunError):
-                write_atomically(path, json.dumps({"numbers": name}) + "\n")
-    if name == native.name:
-        return native
-    return NumberChoice(
-        name, f"with which this was begun; here it would be {native.name}: {native.reason}", unwise=True
-    )
-
-
 def _read_choice(path: Path) -> NumberName | None:
     try:
         name: Any = json.loads(path.read_text(encoding="utf-8"))["numbers"]
@@ -175,17 +171,37 @@ def _read_choice(path: Path) -> NumberName | None:
 @functools.cache
 def _choose_native(device: str) -> NumberChoice:
     """Decide once per process and device, so that all parts of a command compute alike."""
+    import torch
+
     kind = device.partition(":")[0]
-    rule = {"cpu": _choose_for_cpu, "cuda": _choose_for_cuda, "mps": _choose_for_mps, "xpu": _choose_for_xpu}.get(kind)
-    if rule is None:
-        return NumberChoice("float32", f"nothing is known about bf16 on {kind}")
     try:
-        return rule(device)
+        if kind == "cpu":
+            return _choose_for_cpu()
+        if kind == "cuda":
+            name, (major, minor) = torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device)
+            # Older GPUs emulate bf16: torch.cuda.is_bf16_supported() says yes for them as well.
+            if (major, minor) >= (8, 0):
+                return NumberChoice("bfloat16", f"{name} has bf16 units")
+            return NumberChoice("float32", f"{name}, compute capability {major}.{minor}, has no bf16 units")
+        if kind == "mps":
+            works = False
+            # Apple's GPUs take bf16 from macOS 14 on; older systems refuse it with an error.
+            with suppress(RuntimeError, TypeError):
+                ones = torch.ones(8, 8, device=device, dtype=torch.bfloat16)
+                works = bool((ones @ ones).sum().item() == 8**3)
+            if works:
+                return NumberChoice("bfloat16", "this GPU computes bf16")
+            return NumberChoice("float32", "this GPU or this macOS does not compute bf16")
+        if kind == "xpu":
+            if torch.xpu.is_bf16_supported():
+                return NumberChoice("bfloat16", "this GPU has bf16 units")
+            return NumberChoice("float32", "this GPU has no bf16 units")
     except (RuntimeError, AssertionError):  # there is no such device, which whoever puts a model on it reports
         return NumberChoice("float32", f"{device} cannot be used")
+    return NumberChoice("float32", f"nothing is known about bf16 on {kind}")
 
 
-def _choose_for_cpu(device: str) -> NumberChoice:
+def _choose_for_cpu() -> NumberChoice:
     has_units = _cpu_has_bf16_units()
     ratio = measure_bf16_ratio()
     for _ in range(_PROBES - 1 if has_units else 0):
@@ -199,38 +215,6 @@ def _choose_for_cpu(device: str) -> NumberChoice:
     # Without units a fast probe would be an accident of a small shape: backward products decide, and they are slow.
     slower = f"{ratio:.0f}x slower" if ratio >= 1.5 else "no faster"
     return NumberChoice("float32", f"this CPU has no bf16 units; bf16 would be {slower}")
-
-
-def _choose_for_cuda(device: str) -> NumberChoice:
-    import torch
-
-    name, (major, minor) = torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device)
-    # Older GPUs emulate bf16: torch.cuda.is_bf16_supported() says yes for them as well.
-    if (major, minor) >= (8, 0):
-        return NumberChoice("bfloat16", f"{name} has bf16 units")
-    return NumberChoice("float32", f"{name}, compute capability {major}.{minor}, has no bf16 units")
-
-
-def _choose_for_mps(device: str) -> NumberChoice:
-    """Choose for Apple's GPUs, which take bf16 from macOS 14 on; older systems refuse it with an error."""
-    import torch
-
-    try:
-        ones = torch.ones(8, 8, device=device, dtype=torch.bfloat16)
-        works = bool((ones @ ones).sum().item() == 8**3)
-    except (RuntimeError, TypeError):
-        works = False
-    if works:
-        return NumberChoice("bfloat16", "this GPU computes bf16")
-    return NumberChoice("float32", "this GPU or this macOS does not compute bf16")
-
-
-def _choose_for_xpu(device: str) -> NumberChoice:
-    import torch
-
-    if torch.xpu.is_bf16_supported():
-        return NumberChoice("bfloat16", "this GPU has bf16 units")
-    return NumberChoice("float32", "this GPU has no bf16 units")
 
 
 def _cpu_has_bf16_units() -> bool:
@@ -262,7 +246,17 @@ def measure_bf16_ratio() -> float:
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
         x, weight, gradient = (torch.ones(shape, dtype=dtype) for shape in ((128, 256), (768, 256), (128, 768)))
-        seconds[dtype] = _time_shortest(functools.partial(_compute_layer, x, weight, gradient))
+        # The first repetition, a warm-up, counts only if it is long.
+        began, shortest = time.perf_counter(), math.inf
+        for repetition in range(9):
+            start = time.perf_counter()
+            _compute_layer(x, weight, gradient)
+            now = time.perf_counter()
+            if repetition > 0 or now - start > _PROBE_SECONDS:
+                shortest = min(shortest, now - start)
+            if now - began > _PROBE_SECONDS and shortest < math.inf:
+                break
+        seconds[dtype] = shortest
     return seconds[torch.bfloat16] / seconds[torch.float32]
 
 
@@ -274,20 +268,3 @@ def _compute_layer(x: torch.Tensor, weight: torch.Tensor, gradient: torch.Tensor
         torch.nn.functional.linear(x, weight)
         torch.mm(gradient, weight)
         torch.mm(gradient.t(), x)
-
-
-def _time_shortest(compute: Callable[[], None]) -> float:
-    """Time up to 8 repetitions and return the shortest, in seconds; the first, a warm-up, counts only if it is long."""
-    began = time.perf_counter()
-    compute()
-    shortest = first = time.perf_counter() - began
-    if first > _PROBE_SECONDS:
-        return first
-    for repetition in range(8):
-        start = time.perf_counter()
-        compute()
-        seconds = time.perf_counter() - start
-        shortest = seconds if repetition == 0 else min(shortest, seconds)
-        if time.perf_counter() - began > _PROBE_SECONDS:
-            break
-    return shortest

@@ -169,7 +169,13 @@ def _wrap_forward(module: Any, original: Callable[..., Any]) -> Callable[..., An
             return original(x, position_ids, **kwargs)
         merged: list[Tensor] = []
         for length, where in module._rope_groups:
-            _reset_dynamic(module)
+            # Dynamic frequencies go back to those of the first context: they depend on what was computed before.
+            for parameters, prefix in _list_parameters(module):
+                if parameters["rope_type"] == "dynamic":
+                    inv_freq = getattr(module, f"{prefix}inv_freq")
+                    first = getattr(module, f"{prefix}original_inv_freq").to(inv_freq.device)
+                    module.register_buffer(f"{prefix}inv_freq", first.clone(), persistent=False)
+                    setattr(module, f"{prefix}max_seq_len_cached", module.original_max_seq_len)
             # Frequencies are chosen by the largest position: the last position of this length is put behind all others.
             # Positions beyond it belong to padding or to other groups.
             last = position_ids.new_full((len(position_ids), 1), length - 1)
@@ -181,13 +187,3 @@ def _wrap_forward(module: Any, original: Callable[..., Any]) -> Callable[..., An
         return tuple(merged)
 
     return forward
-
-
-def _reset_dynamic(module: Any) -> None:
-    """Reset dynamic frequencies to those of the first context: they would depend on what was computed before."""
-    for parameters, prefix in _list_parameters(module):
-        if parameters["rope_type"] == "dynamic":
-            inv_freq = getattr(module, f"{prefix}inv_freq")
-            original = getattr(module, f"{prefix}original_inv_freq").to(inv_freq.device)
-            module.register_buffer(f"{prefix}inv_freq", original.clone(), persistent=False)
-            setattr(module, f"{prefix}max_seq_len_cached", module.original_max_seq_len)

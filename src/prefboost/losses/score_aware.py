@@ -81,19 +81,17 @@ class MarginDPO(Settings):
         Raises:
             DataError: ``margin="log"`` and a gap is zero or negative.
         """
-        gap = _GAPS[self.gap](batch)
-        offset = _take_log(gap, self.gap) if self.margin == "log" else gap
+        offset = gap = _GAPS[self.gap](batch)
+        if self.margin == "log":
+            # NaN passes on: a missing score gives a loss of NaN, which training reports with its pairs.
+            wrong = (gap <= 0).nonzero()
+            if len(wrong):
+                row = int(wrong[0])
+                raise DataError(
+                    f"the {self.gap} gap of {len(wrong)} pairs is not positive (first: {float(gap[row]):g}): it has no "
+                    "logarithm",
+                    remedy="drop ties; use gap: distance for goal pairs, or margin: linear",
+                    place=Place(row=row),
+                )
+            offset = gap.log()
         return attach_ratio_rewards(logistic(self.beta * batch.delta - self.alpha * offset), batch, self.beta)
-
-
-def _take_log(gap: Tensor, name: Gap) -> Tensor:
-    # NaN passes on: a missing score gives a loss of NaN, which training reports with its pairs.
-    wrong = (gap <= 0).nonzero()
-    if len(wrong):
-        row = int(wrong[0])
-        raise DataError(
-            f"the {name} gap of {len(wrong)} pairs is not positive (first: {float(gap[row]):g}): it has no logarithm",
-            remedy="drop ties; use gap: distance for goal pairs, or margin: linear",
-            place=Place(row=row),
-        )
-    return gap.log()

@@ -60,27 +60,24 @@ def _build_forward(previous: str) -> Callable[..., Any]:
             ordinary = file.eager_attention_forward if previous == "eager" else ALL_ATTENTION_FUNCTIONS[previous]
             output: tuple[Tensor, Any] = ordinary(module, query, key, value, attention_mask, **kwargs)
             return output
-        return attend(query, key, value, packed, _read_kind(module, kwargs)), None
+        # A layer's kind of attention stands in its call, and in the configuration where the call leaves it out.
+        config = getattr(module, "config", None)
+        types = getattr(config, "layer_types", None)
+        index = getattr(module, "layer_idx", None)
+        layer_type = types[index] if types is not None and index is not None and index < len(types) else None
+        window = kwargs.get("sliding_window")
+        if window is None and layer_type == "sliding_attention":
+            window = getattr(config, "sliding_window", None)
+        kind = AttentionKind(
+            scale=kwargs.get("scaling"),
+            window=window,
+            chunk=getattr(config, "attention_chunk_size", None) if layer_type == "chunked_attention" else None,
+            softcap=kwargs.get("softcap"),
+            sinks=kwargs.get("s_aux"),
+        )
+        return attend(query, key, value, packed, kind), None
 
     return forward
-
-
-def _read_kind(module: Any, kwargs: dict[str, Any]) -> AttentionKind:
-    """Read a layer's kind of attention from its call, and from the configuration where the call leaves it out."""
-    config = getattr(module, "config", None)
-    types = getattr(config, "layer_types", None)
-    index = getattr(module, "layer_idx", None)
-    layer_type = types[index] if types is not None and index is not None and index < len(types) else None
-    window = kwargs.get("sliding_window")
-    if window is None and layer_type == "sliding_attention":
-        window = getattr(config, "sliding_window", None)
-    return AttentionKind(
-        scale=kwargs.get("scaling"),
-        window=window,
-        chunk=getattr(config, "attention_chunk_size", None) if layer_type == "chunked_attention" else None,
-        softcap=kwargs.get("softcap"),
-        sinks=kwargs.get("s_aux"),
-    )
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, packed: Packed, kind: AttentionKind) -> Tensor:
@@ -101,21 +98,18 @@ def attend(query: Tensor, key: Tensor, value: Tensor, packed: Packed, kind: Atte
         # Products that write into given memory (``out=``) are not autocast, so that the cast is made here for all.
         dtype = torch.get_autocast_dtype(device)
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
-    backend = _choose_backend(query, value, kind)
+    if not kind.has_plain_scores:
+        backend = "flex" if query.is_cuda else "eager"
+    elif not query.is_cuda:
+        backend = "blocked"
+    else:
+        # Limits of the variable-length kernel: half precision, equal D and E of at most 256, no chunks.
+        is_half = query.dtype in (torch.float16, torch.bfloat16)
+        fits = query.shape[-1] == value.shape[-1] and query.shape[-1] <= 256 and kind.chunk is None
+        backend = "varlen" if is_half and fits and _has_varlen() else "sdpa"
     if "calls" in packed.cache:
         packed.cache["calls"].append(backend)
     return BACKENDS[backend](query, key, value, packed, kind)
-
-
-def _choose_backend(query: Tensor, value: Tensor, kind: AttentionKind) -> str:
-    if not kind.has_plain_scores:
-        return "flex" if query.is_cuda else "eager"
-    if not query.is_cuda:
-        return "blocked"
-    # Limits of the variable-length kernel: half precision, equal D and E of at most 256, no chunks.
-    is_half = query.dtype in (torch.float16, torch.bfloat16)
-    fits = query.shape[-1] == value.shape[-1] and query.shape[-1] <= 256 and kind.chunk is None
-    return "varlen" if is_half and fits and _has_varlen() else "sdpa"
 
 
 @lru_cache(maxsize=1)
@@ -135,7 +129,7 @@ def _attend_by_node(
     packed: Packed,
     kind: AttentionKind,
     *,
-    attend_node: Callable[..., Tensor],
+    eager: bool,
 ) -> Tensor:
     """Attend node by node: the queries of a node see the keys of its ancestors and its own."""
     # Slicing in the loop would make autograd allocate a gradient of the whole stream for each slice: T per node.
@@ -147,32 +141,20 @@ def _attend_by_node(
         path = (*node.ancestors, number)
         path_keys = torch.cat([keys[i] for i in path], dim=2) if node.ancestors else keys[number]
         path_values = torch.cat([values[i] for i in path], dim=2) if node.ancestors else values[number]
-        mask = _build_node_mask(packed, number, kind, query.device)
-        outputs.append(attend_node(queries[number], path_keys, path_values, mask, kind).transpose(1, 2))
+        length = node.depth + node.end - node.start
+        window = kind.window if kind.window is not None and kind.window < length else None
+        chunk = kind.chunk if kind.chunk is not None and kind.chunk < length else None
+        # [rows of the node, rows of its path], True where seen; None is plain causal attention.
+        mask: Tensor | None = None
+        if node.ancestors or window is not None or chunk is not None:
+            # Layers that see the same share a mask.
+            cache_key = ("mask", number, window, chunk)
+            if cache_key not in packed.cache:
+                # A node's first query stands at position depth: a plain causal mask would align it with position 0.
+                packed.cache[cache_key] = kind.mark_seen(range(node.depth, length), range(length), query.device)
+            mask = packed.cache[cache_key]
+        outputs.append(_attend_node(queries[number], path_keys, path_values, mask, kind, eager).transpose(1, 2))
     return torch.cat(outputs, dim=1)
-
-
-def _build_node_mask(packed: Packed, number: int, kind: AttentionKind, device: torch.device) -> Tensor | None:
-    """Build the mask [rows of the node, rows of its path], True where seen; None is plain causal attention."""
-    node = packed.nodes[number]
-    length = node.depth + node.end - node.start
-    window = kind.window if kind.window is not None and kind.window < length else None
-    chunk = kind.chunk if kind.chunk is not None and kind.chunk < length else None
-    if not node.ancestors and window is None and chunk is None:
-        return None
-    key = ("mask", number, window, chunk)
-    if key not in packed.cache:
-        # A node's first query stands at position depth: a plain causal mask would align it with position 0.
-        query_at = torch.arange(node.depth, length, device=device)[:, None]
-        key_at = torch.arange(length, device=device)[None, :]
-        is_seen = key_at <= query_at
-        if window is not None:
-            is_seen &= query_at - key_at < window
-        if chunk is not None:
-            is_seen &= query_at // chunk == key_at // chunk
-        packed.cache[key] = is_seen
-    mask: Tensor = packed.cache[key]
-    return mask
 
 
 def build_dense_mask(packed: Packed, dtype: torch.dtype) -> Tensor:
@@ -190,17 +172,16 @@ def build_dense_mask(packed: Packed, dtype: torch.dtype) -> Tensor:
     return dense
 
 
-def _attend_node_sdpa(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, kind: AttentionKind) -> Tensor:
+def _attend_node(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, kind: AttentionKind, eager: bool
+) -> Tensor:
     groups = query.shape[1] // key.shape[1]
-    if groups > 1:
+    if eager or groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    return scaled_dot_product_attention(query, key, value, mask, is_causal=mask is None, scale=kind.scale)
-
-
-def _attend_node_eager(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, kind: AttentionKind) -> Tensor:
-    groups = query.shape[1] // key.shape[1]
+    if not eager:
+        return scaled_dot_product_attention(query, key, value, mask, is_causal=mask is None, scale=kind.scale)
     scale = kind.scale if kind.scale is not None else query.shape[-1] ** -0.5
-    scores = query @ key.repeat_interleave(groups, 1).transpose(2, 3) * scale
+    scores = query @ key.transpose(2, 3) * scale
     if kind.softcap is not None:
         scores = kind.softcap * torch.tanh(scores / kind.softcap)
     if mask is None:
@@ -212,7 +193,7 @@ def _attend_node_eager(query: Tensor, key: Tensor, value: Tensor, mask: Tensor |
         scores = torch.cat([scores, sinks], dim=-1)
     wide = torch.float32 if scores.dtype in (torch.float16, torch.bfloat16) else scores.dtype
     weights = scores.softmax(dim=-1, dtype=wide)[..., : key.shape[2]].to(value.dtype)
-    return weights @ value.repeat_interleave(groups, 1)
+    return weights @ value
 
 
 def _attend_varlen(query: Tensor, key: Tensor, value: Tensor, packed: Packed, kind: AttentionKind) -> Tensor:
@@ -220,8 +201,19 @@ def _attend_varlen(query: Tensor, key: Tensor, value: Tensor, packed: Packed, ki
     from torch.nn.attention.varlen import varlen_attn
 
     if "varlen" not in packed.cache:
-        # The plan depends on the stream alone: all layers of a step share it, windows included.
-        packed.cache["varlen"] = _plan_varlen(packed, query.device)
+        # The plan depends on the stream alone: all layers of a step share it, windows included. A segment has more keys
+        # than queries; the kernel aligns its causal mask at the lower right, which is what is meant.
+        paths = [
+            torch.cat([torch.arange(packed.nodes[i].start, packed.nodes[i].end) for i in (*node.ancestors, number)])
+            for number, node in enumerate(packed.nodes)
+        ]
+        query_lengths = torch.tensor([node.end - node.start for node in packed.nodes])
+        key_lengths = torch.tensor([len(path) for path in paths])
+        starts = (
+            pad(lengths.cumsum(0), (1, 0)).to(torch.int32).to(query.device) for lengths in (query_lengths, key_lengths)
+        )
+        longest = (int(query_lengths.max()), int(key_lengths.max()))
+        packed.cache["varlen"] = (torch.cat(paths).to(query.device), *starts, *longest)
     key_rows, query_starts, key_starts, most_queries, most_keys = packed.cache["varlen"]
     left = -1 if kind.window is None else kind.window - 1  # the kernel does not count the query itself
     output: Any = varlen_attn(
@@ -240,27 +232,10 @@ def _attend_varlen(query: Tensor, key: Tensor, value: Tensor, packed: Packed, ki
     return batched
 
 
-def _plan_varlen(packed: Packed, device: torch.device) -> tuple[Tensor, Tensor, Tensor, int, int]:
-    """Lay out the segments: rows of all keys, starts of the queries' and keys' segments, and their largest lengths.
-
-    A segment has more keys than queries; the kernel aligns its causal mask at the lower right, which is what is meant.
-    """
-    paths = [
-        torch.cat([torch.arange(packed.nodes[i].start, packed.nodes[i].end) for i in (*node.ancestors, number)])
-        for number, node in enumerate(packed.nodes)
-    ]
-    query_lengths = torch.tensor([node.end - node.start for node in packed.nodes])
-    key_lengths = torch.tensor([len(path) for path in paths])
-    query_starts, key_starts = (
-        pad(lengths.cumsum(0), (1, 0)).to(torch.int32).to(device) for lengths in (query_lengths, key_lengths)
-    )
-    return torch.cat(paths).to(device), query_starts, key_starts, int(query_lengths.max()), int(key_lengths.max())
-
-
 BACKENDS: dict[str, Callable[[Tensor, Tensor, Tensor, Packed, AttentionKind], Tensor]] = {
     "blocked": attend_blocked,
-    "sdpa": partial(_attend_by_node, attend_node=_attend_node_sdpa),
-    "eager": partial(_attend_by_node, attend_node=_attend_node_eager),
+    "sdpa": partial(_attend_by_node, eager=False),
+    "eager": partial(_attend_by_node, eager=True),
     "varlen": _attend_varlen,
     "flex": attend_flex,
 }

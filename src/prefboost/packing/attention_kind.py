@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 __all__ = ["AttentionKind"]
@@ -31,3 +32,19 @@ class AttentionKind:
     def has_plain_scores(self) -> bool:
         """Return whether scores go into the softmax unchanged."""
         return self.softcap is None and self.sinks is None
+
+    def mark_seen(self, queries: range, keys: range, device: torch.device | None = None) -> Tensor:
+        """Build the mask [queries, keys] of a path, True where a query sees a key.
+
+        Args:
+            queries, keys: positions on the path.
+            device: of the mask; None is the CPU.
+        """
+        query_at = torch.arange(queries.start, queries.stop, device=device)[:, None]
+        key_at = torch.arange(keys.start, keys.stop, device=device)[None, :]
+        is_seen = key_at <= query_at
+        if self.window is not None:
+            is_seen &= query_at - key_at < self.window
+        if self.chunk is not None:
+            is_seen &= query_at // self.chunk == key_at // self.chunk
+        return is_seen

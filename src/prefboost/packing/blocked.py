@@ -117,7 +117,21 @@ def attend_blocked(query: Tensor, key: Tensor, value: Tensor, packed: Packed, ki
     cache_key = ("blocked", kind.window, kind.chunk, heads, groups, scale, size)
     if cache_key not in packed.cache:
         paths = tuple(_plan_paths(packed.nodes, kind, size, query.device))
-        packed.cache[cache_key] = _lay_out(paths, heads, groups, scale)
+        head_at, group_at = torch.arange(heads)[:, None], torch.arange(groups)[:, None]
+        queries, keys = [], []
+        for path in paths:
+            # Keys that fill the path up repeat row 0: any row will do, since the mask hides them from every query.
+            rows = torch.zeros(path.keys, dtype=torch.int64)
+            real = torch.cat([torch.arange(run.start, run.stop) for run in path.runs])
+            rows[: len(real)] = real
+            keys.append((rows[None, :] * groups + group_at).reshape(-1))
+            queries += [
+                (torch.arange(block.first, block.last)[None, :] * heads + head_at).reshape(-1) for block in path.blocks
+            ]
+        order = torch.cat(queries)
+        inverse = torch.empty_like(order)
+        inverse[order] = torch.arange(len(order))
+        packed.cache[cache_key] = _Layout(paths, order, inverse, torch.cat(keys), heads, groups, scale)
     by_token = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
     is_checkpointed = packed.cache.get(CHECKPOINTED, False)
     output: Tensor = _Blocked.apply(*by_token, packed.cache[cache_key], is_checkpointed)  # type: ignore[no-untyped-call]
@@ -136,7 +150,7 @@ def _plan_paths(nodes: tuple[Node, ...], kind: AttentionKind, size: int, device:
             low = 0 if window is None else max(0, at - window + 1)
             low = low if chunk is None else max(low, at // chunk * chunk)
             low, high = low // KEY_MULTIPLE * KEY_MULTIPLE, _round_up(at + last - first)
-            hidden = _find_hidden(range(at, at + last - first), range(low, high), window, chunk)
+            hidden = ~kind.mark_seen(range(at, at + last - first), range(low, high))
             # Columns before the first hidden key need no mask: for plain causal attention that is all but the last few.
             hidden_from = int(hidden.any(0).to(torch.uint8).argmax())
             useful = hidden[:, hidden_from:].to(device) if bool(hidden.any()) else None
@@ -146,35 +160,6 @@ def _plan_paths(nodes: tuple[Node, ...], kind: AttentionKind, size: int, device:
 
 def _round_up(keys: int) -> int:
     return -(-keys // KEY_MULTIPLE) * KEY_MULTIPLE
-
-
-def _find_hidden(queries: range, keys: range, window: int | None, chunk: int | None) -> Tensor:
-    """Build the mask [queries, keys], True where a key is not seen."""
-    query_at = torch.arange(queries.start, queries.stop)[:, None]
-    key_at = torch.arange(keys.start, keys.stop)[None, :]
-    hidden = key_at > query_at
-    if window is not None:
-        hidden = hidden | (query_at - key_at >= window)
-    if chunk is not None:
-        hidden = hidden | (query_at // chunk != key_at // chunk)
-    return hidden
-
-
-def _lay_out(paths: tuple[_Path, ...], heads: int, groups: int, scale: float) -> _Layout:
-    head_at, group_at = torch.arange(heads)[:, None], torch.arange(groups)[:, None]
-    queries, keys = [], []
-    for path in paths:
-        # Keys that fill the path up repeat row 0: any row will do, since the mask hides them from every query.
-        rows = torch.zeros(path.keys, dtype=torch.int64)
-        real = torch.cat([torch.arange(run.start, run.stop) for run in path.runs])
-        rows[: len(real)] = real
-        keys.append((rows[None, :] * groups + group_at).reshape(-1))
-        for block in path.blocks:
-            queries.append((torch.arange(block.first, block.last)[None, :] * heads + head_at).reshape(-1))
-    query_order = torch.cat(queries)
-    query_inverse = torch.empty_like(query_order)
-    query_inverse[query_order] = torch.arange(len(query_order))
-    return _Layout(paths, query_order, query_inverse, torch.cat(keys), heads, groups, scale)
 
 
 class _Blocked(torch.autograd.Function):

@@ -39,31 +39,28 @@ def part_by_length(model: Any, packed: Packed) -> tuple[Packed, list[RopeGroup]]
     if len(set(numbers)) == 1:
         return packed, [(numbers[0], None)]
     if _PARTED not in packed.cache:
-        packed.cache[_PARTED] = _part(packed, numbers)
+        # Prompts and completions are recovered from the stream, and packed so that only equal numbers share.
+        rows = _find_rows(packed)
+        tokens = packed.input_ids.cpu().numpy()
+        targets = packed.targets.cpu()[packed.item.cpu()].numpy()
+        bounds = np.bincount(packed.owner.cpu().numpy(), minlength=packed.sequences).cumsum()
+        completions: list[Any] = np.split(targets, bounds[:-1])
+        # A stream holds prompt + completion without its last token, which predicts nothing.
+        prompts: list[Any] = [
+            tokens[at][: len(at) - max(0, len(completion) - 1)]
+            for at, completion in zip(rows, completions, strict=True)
+        ]
+        stream = pack(prompts, completions, groups=numbers)
+        # Every token of it belongs to sequences of one group, so that marking it twice writes the same number.
+        marks = torch.zeros(stream.tokens, dtype=torch.long)
+        for at, number in zip(_find_rows(stream), numbers, strict=True):
+            marks[torch.from_numpy(at)] = number
+        device = packed.input_ids.device
+        # `probe_support` counts calls in the cache of the stream that it handed over.
+        calls = {name: packed.cache[name] for name in ("calls",) if name in packed.cache}
+        packed.cache[_PARTED] = replace(stream.to(device), cache=calls), mask_groups(marks.to(device)[None])
     parted: tuple[Packed, list[RopeGroup]] = packed.cache[_PARTED]
     return parted
-
-
-def _part(packed: Packed, numbers: list[int]) -> tuple[Packed, list[RopeGroup]]:
-    """Recover prompts and completions from the stream, and pack them so that only equal ``numbers`` share."""
-    rows = _find_rows(packed)
-    tokens = packed.input_ids.cpu().numpy()
-    targets = packed.targets.cpu()[packed.item.cpu()].numpy()
-    bounds = np.bincount(packed.owner.cpu().numpy(), minlength=packed.sequences).cumsum()
-    completions: list[Any] = np.split(targets, bounds[:-1])
-    # A stream holds prompt + completion without its last token, which predicts nothing.
-    prompts: list[Any] = [
-        tokens[at][: len(at) - max(0, len(completion) - 1)] for at, completion in zip(rows, completions, strict=True)
-    ]
-    parted = pack(prompts, completions, groups=numbers)
-    # Every token of the new stream belongs to sequences of one group, so that marking it twice writes the same number.
-    marks = torch.zeros(parted.tokens, dtype=torch.long)
-    for at, number in zip(_find_rows(parted), numbers, strict=True):
-        marks[torch.from_numpy(at)] = number
-    device = packed.input_ids.device
-    # `probe_support` counts calls in the cache of the stream that it handed over.
-    calls = {name: packed.cache[name] for name in ("calls",) if name in packed.cache}
-    return replace(parted.to(device), cache=calls), mask_groups(marks.to(device)[None])
 
 
 def _find_rows(packed: Packed) -> list[TokenIds]:

@@ -48,7 +48,13 @@ def enable_packing(model: Any, *, dense: bool = False) -> None:
     def forward(*args: Any, packed: Packed | None = None, **kwargs: Any) -> Any:
         if packed is None:
             return original(*args, **kwargs)
-        return _compute_balanced_logps(model, packed) if kwargs.get("balance") else compute_packed_logps(model, packed)
+        if not kwargs.get("balance"):
+            return compute_packed_logps(model, packed)
+        packed, groups = part_by_length(model, packed)
+        output = _run_body(model, packed, groups, output_router_logits=True)
+        # A token counts for every sequence through it.
+        balance = compute_balance(model, output, packed.uses)
+        return _score_completions(model, packed, output.last_hidden_state[0]), balance
 
     model.forward = forward
 
@@ -65,13 +71,6 @@ def compute_packed_logps(model: Any, packed: Packed) -> Tensor:
     """
     packed, groups = part_by_length(model, packed)
     return _score_completions(model, packed, _run_body(model, packed, groups).last_hidden_state[0])
-
-
-def _compute_balanced_logps(model: Any, packed: Packed) -> tuple[Tensor, Tensor]:
-    """Compute the same and the balance of a mixture's experts; a token counts for every sequence through it."""
-    packed, groups = part_by_length(model, packed)
-    output = _run_body(model, packed, groups, output_router_logits=True)
-    return _score_completions(model, packed, output.last_hidden_state[0]), compute_balance(model, output, packed.uses)
 
 
 def _score_completions(model: Any, packed: Packed, hidden: Tensor) -> Tensor:

@@ -105,28 +105,25 @@ def measure_difference(model: Any, vocabulary: int, device: torch.device, dtype:
 def _run_example(model: Any) -> tuple[int, str, float]:
     """Return calls of the packed attention, its backends, and the difference in units of the tolerance."""
     parameter = next(model.parameters())
-    packed, padded = _build_inputs(int(model.config.get_text_config().vocab_size), parameter.device)
+    vocabulary = int(model.config.get_text_config().vocab_size)
+    packed, padded = _build_inputs(vocabulary, parameter.device)
     packed = replace(packed, cache={"calls": []})
     switches = find_lowest_switch(model) is not None
     with evaluation_mode(model), torch.no_grad(), lower_switch(model, _SWITCH):
         if switches:
-            # Sequences of the example are shorter and longer than the switch, and padding would mix their frequencies.
-            expected = _compute_separately(model, parameter.device)
+            # Sequences of the example are shorter and longer than the switch, and padding would mix their frequencies:
+            # one forward per sequence.
+            logps = []
+            for prompt, completion in zip(*_draw_example(vocabulary), strict=True):
+                whole = torch.tensor([prompt + completion], device=parameter.device)
+                logits = model(input_ids=whole, use_cache=False).logits[0, len(prompt) - 1 : -1].float()
+                logps.append(logits.log_softmax(-1).gather(-1, whole[0, len(prompt) :, None]).sum())
+            expected = torch.stack(logps)
         else:
             expected = compute_logps(model, padded["input_ids"], padded["attention_mask"], padded["completion_mask"])
         difference = _measure_distance(compute_packed_logps(model, packed), expected, parameter.dtype)
     calls = packed.cache["calls"]
     return len(calls), "+".join(sorted({str(call) for call in calls})), difference
-
-
-def _compute_separately(model: Any, device: torch.device) -> Tensor:
-    """Compute log-probs [S] of the example with one forward per sequence: frequencies are those of its length."""
-    logps = []
-    for prompt, completion in zip(*_draw_example(int(model.config.get_text_config().vocab_size)), strict=True):
-        whole = torch.tensor([prompt + completion], device=device)
-        logits = model(input_ids=whole, use_cache=False).logits[0, len(prompt) - 1 : -1].float()
-        logps.append(logits.log_softmax(-1).gather(-1, whole[0, len(prompt) :, None]).sum())
-    return torch.stack(logps)
 
 
 @contextmanager

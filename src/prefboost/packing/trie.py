@@ -99,9 +99,10 @@ def _insert(root: _Branch, tokens: TokenIds, member: int, min_shared: int) -> No
     """Add a sequence below the root: follow the children that begin like it, and branch off where none does."""
     branch, rest = root, tokens
     while True:
-        child, common = _find_closest(branch.children, rest)
+        starts = [(_count_shared(child.tokens, rest), child) for child in branch.children if child.tokens[0] == rest[0]]
+        common, child = max(starts, key=lambda start: start[0], default=(0, root))
         # A short beginning is shared all the same where it is all of one of them: then no node is added.
-        if child is None or common < min(min_shared, len(rest), len(child.tokens)):
+        if not starts or common < min(min_shared, len(rest), len(child.tokens)):
             branch.children.append(_Branch(rest, members=[member]))
             return
         if common == len(rest):
@@ -110,18 +111,6 @@ def _insert(root: _Branch, tokens: TokenIds, member: int, min_shared: int) -> No
         if common < len(child.tokens):
             _split(child, common)
         branch, rest = child, rest[common:]
-
-
-def _find_closest(children: Sequence[_Branch], tokens: TokenIds) -> tuple[_Branch | None, int]:
-    """Find the child with the longest common beginning, and the length of that."""
-    best: _Branch | None = None
-    longest = 0
-    for child in children:
-        if child.tokens[0] == tokens[0]:
-            common = _count_shared(child.tokens, tokens)
-            if common > longest:
-                best, longest = child, common
-    return best, longest
 
 
 def _count_shared(first: TokenIds, second: TokenIds) -> int:

@@ -165,8 +165,17 @@ def resample_length_control(rows: LengthRows, how: Bootstrap = USUAL, threads: i
     # Blocks are fitted together; the draws are made before, so that neither blocks nor threads change a result.
     size = min(16, max(8, _BLOCK // (merged.gamed_count + len(merged.shares))))
     blocks = [drawn[at : at + size].astype(np.float64) for at in range(0, how.resamples, size)]
+
+    def predict_block(counts: Matrix) -> FloatColumn:
+        # C is chosen again in every resample, since its choice is part of the procedure and of its uncertainty.
+        coefficients, _ = _fit(merged, counts, None, starts)
+        difficulty = 0 if merged.difficulty is None else coefficients[:, 1:2] * merged.difficulty
+        times = counts[:, merged.prompt] * merged.times
+        shares: FloatColumn = (times / (1 + np.exp(-(coefficients[:, -1:] + difficulty)))).sum(1) / times.sum(1)
+        return shares
+
     with ThreadPoolExecutor(threads) as pool:
-        return np.concatenate(list(pool.map(lambda counts: _fit_resamples(merged, counts, starts), blocks)))
+        return np.concatenate(list(pool.map(predict_block, blocks)))
 
 
 def estimate_length_control(rows: LengthRows, how: Bootstrap = USUAL, threads: int = 1) -> tuple[Interval, float]:
@@ -376,13 +385,3 @@ def _cross_validate(
     # argmin takes the first of equals, which is the smallest C: the strongest penalty.
     best: FloatColumn = GRID[np.argmin(np.array(losses), axis=0)]
     return best
-
-
-def _fit_resamples(rows: _MergedRows, counts: Matrix, starts: Matrix) -> FloatColumn:
-    """Run the procedure on B resamples and predict the share [B] of each at equal length."""
-    # C is chosen again in every resample, since its choice is part of the procedure and of its uncertainty.
-    coefficients, _ = _fit(rows, counts, None, starts)
-    log_odds = coefficients[:, -1:] + (0 if rows.difficulty is None else coefficients[:, 1:2] * rows.difficulty)
-    times = counts[:, rows.prompt] * rows.times
-    shares: FloatColumn = (times / (1 + np.exp(-log_odds))).sum(1) / times.sum(1)
-    return shares

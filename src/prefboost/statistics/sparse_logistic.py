@@ -159,7 +159,12 @@ def _sum_rows(rows: Matrix, column: Matrix) -> FloatColumn:
 
 
 def _find_proximal_step(gradient: Matrix, curvature: Matrix, at: Matrix, penalty: FloatColumn) -> Matrix:
-    """Find the move that minimises the quadratic model plus the penalty, by cyclic coordinate descent."""
+    """Find the move that minimises the quadratic model plus the penalty.
+
+    By cyclic coordinate descent, which is slow where columns nearly agree; then by signs. Once the signs of the
+    coefficients are fixed, the penalty is linear and the minimum a system of K equations: the best of all 3^K patterns
+    is exact.
+    """
     move = np.zeros_like(at)
     # A column of zeros has no curvature; the floor makes its aim finite, and the penalty puts it to 0.
     diagonal = np.maximum(np.einsum("bkk->bk", curvature), 1e-10)
@@ -176,24 +181,14 @@ def _find_proximal_step(gradient: Matrix, curvature: Matrix, at: Matrix, penalty
             move[:, column] += target - here
         if change < 1e-11:
             return move
-    return _search_signs(gradient, curvature, at, penalty, move)
-
-
-def _search_signs(gradient: Matrix, curvature: Matrix, at: Matrix, penalty: FloatColumn, move: Matrix) -> Matrix:
-    """Find the exact minimum, which has some pattern of signs: the best of all 3^K of them.
-
-    Coordinate descent is slow where columns nearly agree. Once the signs of the coefficients are fixed, the penalty is
-    linear and the minimum a system of K equations.
-    """
     best, least = move, _model_objective(gradient, curvature, at, penalty, move)
     for pattern in itertools.product((-1.0, 0.0, 1.0), repeat=at.shape[1]):
         signs = np.array(pattern)
         free = np.flatnonzero(signs)
         tried = -at  # coefficients of sign 0 go to 0
         if free.size:
-            pull = (
-                gradient + penalty[:, None] * signs + np.einsum("bkl,bl->bk", curvature, np.where(signs == 0, -at, 0))
-            )
+            fixed = np.einsum("bkl,bl->bk", curvature, np.where(signs == 0, -at, 0))
+            pull = gradient + penalty[:, None] * signs + fixed
             # Columns that agree make the system singular: pinv takes the shortest solution, the ridge keeps it stable.
             ridge = 1e-12 * np.einsum("bkk->b", curvature)[:, None, None] * np.eye(free.size) + 1e-300
             system = curvature[:, free[:, None], free] + ridge
