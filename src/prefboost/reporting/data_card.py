@@ -103,10 +103,6 @@ def data_card(card: DataCard) -> str:
         ],
         settings=yaml.safe_dump(dict(card.settings), sort_keys=False, allow_unicode=True, width=110).rstrip(),
         number=lambda value: f"{value:,}",
-        cell=_cell,
+        cell=lambda text: str(text).replace("|", "\\|").replace("\n", " "),
         **card.provenance,
     )
-
-
-def _cell(text: Any) -> str:
-    return str(text).replace("|", "\\|").replace("\n", " ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import cast
 
 import numpy as np
@@ -227,12 +228,12 @@ def build_judge_section(results: Results, verdicts: Sequence[JudgeVerdict]) -> S
         ReportColumn("probability of the two answers, %", True),
     )  # fmt: skip
     tables = [ReportTable(columns, tuple(rows))]
-    agreed = _compare_judges(verdicts, judges)
+    notes, agreed = _compare_judges(verdicts, judges)
     if agreed:
         heads = (ReportColumn("judge"), ReportColumn("other"), ReportColumn("verdicts of both", True),
                  ReportColumn("agree, %", True),
                  ReportColumn("Cohen's kappa", True))  # fmt: skip
-        tables.append(ReportTable(heads, tuple(agreed), caption="how far judges agree on who won"))
+        tables.append(ReportTable(heads, agreed, caption="how far judges agree on who won"))
     judge_facts = get_run_facts(results).get("judge")
     seen = judge_facts.get("answered as", ()) if isinstance(judge_facts, Mapping) else ()
     if seen:
@@ -247,7 +248,7 @@ def build_judge_section(results: Results, verdicts: Sequence[JudgeVerdict]) -> S
                 (ReportColumn("canary"), ReportColumn("value")), drift, caption="the fixed questions asked again"
             )
         )
-    return Section("Judge", _compute_alpha(verdicts, judges), tables=tuple(tables))
+    return Section("Judge", notes, tables=tuple(tables))
 
 
 def count_faults(verdicts: Sequence[JudgeVerdict]) -> dict[str, dict[str, int]]:
@@ -269,38 +270,29 @@ def name_baseline(results: Results) -> str:
     return str(baseline or several or "baseline")
 
 
-def _collect_winners(
+def _compare_judges(
     verdicts: Sequence[JudgeVerdict], judges: Sequence[str]
-) -> dict[str, dict[tuple[str, str, str], float]]:
-    """Return judge -> (model, uid, part) -> 1 where the model won, -1 where it lost, 0 for a tie."""
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Compare judges on who won: a sentence on all of them (none with one judge), and a row for each two."""
+    # Judge -> (model, uid, part) -> 1 where the model won, -1 where it lost, 0 for a tie.
     winners: dict[str, dict[tuple[str, str, str], float]] = {judge: {} for judge in judges}
     for verdict in verdicts:
         if verdict.judge and verdict.value is not None:
             winners[verdict.judge][verdict.model, verdict.uid, verdict.part] = float(np.sign(verdict.value - 0.5))
-    return winners
-
-
-def _compute_alpha(verdicts: Sequence[JudgeVerdict], judges: Sequence[str]) -> tuple[str, ...]:
-    winners = _collect_winners(verdicts, judges)
     keys = list(dict.fromkeys(key for by_key in winners.values() for key in by_key))
     if len(judges) < 2 or not keys:
-        return ()
-    alpha = krippendorff_alpha([[by_key.get(key) for key in keys] for by_key in winners.values()])
-    return () if math.isnan(alpha) else (f"Krippendorff's alpha of {len(judges)} judges on who won: {alpha:.2f}.",)
-
-
-def _compare_judges(verdicts: Sequence[JudgeVerdict], judges: Sequence[str]) -> list[tuple[str, ...]]:
-    winners = _collect_winners(verdicts, judges)
+        return (), ()
     rows: list[tuple[str, ...]] = []
-    for at, judge in enumerate(judges):
-        for other in judges[at + 1 :]:
-            both = [key for key in winners[judge] if key in winners[other]]
-            if both:
-                first, second = [winners[judge][key] for key in both], [winners[other][key] for key in both]
-                same = np.mean([a == b for a, b in zip(first, second, strict=True)])
-                kappa = cohens_kappa(first, second)
-                rows.append((judge, other, f"{len(both):,}", f"{100 * same:.1f}", f"{kappa:.2f}"))
-    return rows
+    for judge, other in combinations(judges, 2):
+        both = [key for key in winners[judge] if key in winners[other]]
+        if both:
+            first, second = [winners[judge][key] for key in both], [winners[other][key] for key in both]
+            same = np.mean([a == b for a, b in zip(first, second, strict=True)])
+            kappa = cohens_kappa(first, second)
+            rows.append((judge, other, f"{len(both):,}", f"{100 * same:.1f}", f"{kappa:.2f}"))
+    alpha = krippendorff_alpha([[by_key.get(key) for key in keys] for by_key in winners.values()])
+    note = f"Krippendorff's alpha of {len(judges)} judges on who won: {alpha:.2f}."
+    return () if math.isnan(alpha) else (note,), tuple(rows)
 
 
 def _select_valued(verdicts: Sequence[JudgeVerdict], model: str) -> list[JudgeVerdict]:
