@@ -189,6 +189,12 @@ def test_a_table_of_pairs_names_each_prompt_once() -> None:
     assert (len(table), table.rejects.height) == (2, 0)
 
 
+def test_completions_are_stored_where_a_store_is_named_and_no_file(tmp_path: Path) -> None:
+    generate(prompts("tea"), settings(), engine=ECHO, store=tmp_path / "shared")
+    plan = forecast_generation(prompts("tea"), settings(), engine=ECHO, store=tmp_path / "shared")
+    assert plan.total.calls == 0 < plan.total.stored
+
+
 def test_a_plan_counts_without_generating() -> None:
     plan = forecast_generation(prompts("a fox", "tea", "tea"), settings(), engine=ECHO)
     rejected = {"the prompt stands further up too": 1}
