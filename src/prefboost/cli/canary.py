@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prefboost.cli.bars import show_work
 from prefboost.cli.printing import print_report
 
 if TYPE_CHECKING:
@@ -25,12 +26,11 @@ def print_canary(settings: Evaluate, out: Path, *, as_json: bool = False, quiet:
     Raises:
         SettingsError: no judge is named.
     """
-    from prefboost.cli.score import show_stages
     from prefboost.errors import SettingsError
     from prefboost.runs.evaluate.canary import canary
 
     if settings.judge is None:
         raise SettingsError("the canary needs a judge", remedy="write judge=MODEL, or judge.kind=... judge.model=...")
-    with show_stages(hidden=quiet) as tell:
+    with show_work(hidden=quiet) as tell:
         report = canary(settings.judge, out, spending=settings, tell=tell)
     print_report(report.record(), report.lines(), as_json=as_json)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prefboost.cli.bars import show_work
 from prefboost.cli.options import Quiet, StoreFolder
 from prefboost.cli.printing import print_report
 from prefboost.errors import SettingsError
@@ -77,7 +78,6 @@ def _diagnose(
     diagnosis: str, source: str, arguments: Sequence[str], out: Path, store: Path | None, *, hidden: bool
 ) -> Report:
     from prefboost.cli.overrides import read_overrides
-    from prefboost.cli.score import show_stages
     from prefboost.sources import read
 
     # Checkpoints stand alone, as the models of evaluate do; a path with an equals sign is given as models=[...].
@@ -92,14 +92,14 @@ def _diagnose(
             remedy = "write prefboost diagnose unlearning IN MODEL start=MODEL"
             raise SettingsError("no checkpoint is named", remedy=remedy)
         unlearning = read_overrides(DiagnoseUnlearning, overrides, base=base)
-        with show_stages(hidden=hidden) as tell:
+        with show_work(hidden=hidden) as tell:
             return diagnose_unlearning(read(source), unlearning, out, store=store, progress=tell)
     if diagnosis == "agreement":
         from prefboost.diagnosis.agreement import DiagnoseAgreement
         from prefboost.runs.diagnose.agreement import diagnose_agreement
 
         agreement = read_overrides(DiagnoseAgreement, overrides, base=base)
-        with show_stages(hidden=hidden) as tell:
+        with show_work(hidden=hidden) as tell:
             return diagnose_agreement(read(source), agreement, out, store=store, progress=tell)
     if diagnosis == "frontier" and (Path(source) / "cells").is_dir():
         from prefboost.diagnosis.frontier import CompareFrontiers
@@ -111,7 +111,7 @@ def _diagnose(
         from prefboost.runs.generate.prompt_files import read_prompts
 
         frontier = read_overrides(DiagnoseFrontier, overrides, base=base)
-        with show_stages(hidden=hidden) as tell:
+        with show_work(hidden=hidden) as tell:
             table = read(source) if frontier.scorer is None else read_prompts(source)
             return diagnose_frontier(table, frontier, out, store=store, progress=tell)
     if diagnosis == "controllability":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prefboost.cli.bars import show_work
 from prefboost.cli.options import AskAgain, Quiet, add_retry
 from prefboost.cli.printing import print_forecast, print_report
 from prefboost.errors import SettingsError
@@ -130,9 +131,8 @@ def _run(settings: Evaluate, out: Path, *, dry_run: bool, quiet: bool, as_json: 
 @contextmanager
 def show_benchmarks(*, hidden: bool) -> Iterator[Callable[[str], Tell]]:
     """Show a bar for every contestant and judge of every benchmark."""
-    from prefboost.cli.score import show_stages
 
-    with show_stages(hidden=hidden) as show:
+    with show_work(hidden=hidden) as show:
 
         def name_stages(benchmark: str) -> Tell:
             def tell(progress: WorkProgress) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from prefboost.cli.bars import show_work
 from prefboost.cli.options import Quiet
 from prefboost.cli.printing import print_report
 
@@ -29,11 +30,10 @@ def fit_regressor_command(
     `prefboost score FILE kind=regressor model=OUT` scores with it.
     """
     from prefboost.cli.overrides import read_overrides
-    from prefboost.cli.score import show_stages
     from prefboost.scoring.regressor.fit import FitRegressor, fit_regressor
     from prefboost.sources import read
 
     settings = read_overrides(FitRegressor, overrides or [])
-    with show_stages(hidden=quiet) as tell:
+    with show_work(hidden=quiet) as tell:
         report = fit_regressor(read(source), settings, out, tell=tell)
     print_report({"out": str(out), **report.record()}, [f"written: {out}", *report.lines()], as_json=as_json)

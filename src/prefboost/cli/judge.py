@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from prefboost.cli.bars import show_wait
+from prefboost.cli.bars import show_wait, show_work
 from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFolder, add_retry
 from prefboost.cli.printing import list_changes, list_rejected, print_forecast, print_report
 
@@ -39,7 +39,6 @@ def judge_command(
     OUT.rejects.parquet lists pairs that could not be judged; OUT.judge.json holds history and figures.
     """
     from prefboost.cli.overrides import read_kind
-    from prefboost.cli.score import show_stages
     from prefboost.runs.generate.generate import MODEL_CHANGES
     from prefboost.runs.score.judge import Judging, judge, write_finished_verdicts
     from prefboost.runs.score.questions import forecast_questions
@@ -57,7 +56,7 @@ def judge_command(
     if partial:
         verdicts, figures = write_finished_verdicts(table, settings.judge, out, store=store)
     else:
-        with show_stages(hidden=quiet) as tell:
+        with show_work(hidden=quiet) as tell:
             verdicts, figures = judge(table, settings.judge, out, spending=settings, store=store, progress=tell)
     rejected = dict(verdicts.rejects["reason"].value_counts(sort=True).iter_rows())
     notes = verdicts.steps[-1].notes

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from prefboost.cli.bars import show_work
 from prefboost.cli.options import Quiet
 from prefboost.cli.printing import print_report
 
@@ -33,7 +34,6 @@ def reward_accuracy_command(
     shape of RewardBench 1 and 2 and RM-Bench give the published figures. OUT.scores.parquet keeps the scores.
     """
     from prefboost.cli.overrides import read_kind, read_overrides, split_overrides
-    from prefboost.cli.score import show_stages
     from prefboost.evaluation.reward_models.accuracy import RewardAccuracy
     from prefboost.runs.score.reward_accuracy import Measuring, reward_accuracy
     from prefboost.scoring.scorer import SCORERS
@@ -41,6 +41,6 @@ def reward_accuracy_command(
     reported, others = split_overrides(overrides or [], ("report",))
     settings = read_kind(others, Measuring, "scorer", SCORERS)
     report = read_overrides(RewardAccuracy, [text.removeprefix("report.") for text in reported])
-    with show_stages(hidden=quiet) as tell:
+    with show_work(hidden=quiet) as tell:
         accuracy = reward_accuracy(source, settings.scorer, report, out, columns=settings.columns, progress=tell)
     print_report({"out": str(out), **accuracy.record()}, [f"written: {out}", *accuracy.lines()], as_json=as_json)

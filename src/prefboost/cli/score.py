@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,10 +13,9 @@ from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFol
 from prefboost.cli.printing import list_rejected, print_forecast, print_report
 
 if TYPE_CHECKING:
-    from prefboost.progress import Tell
     from prefboost.runs.score.score import Score
 
-__all__ = ["read_score", "score_command", "show_stages"]
+__all__ = ["read_score", "score_command"]
 
 
 def score_command(
@@ -57,7 +55,7 @@ def score_command(
     if partial:
         scored = write_finished_scores(table, settings.scorer, out, store=store)
     else:
-        with show_stages(hidden=quiet) as tell:
+        with show_work(hidden=quiet) as tell:
             scored = score(table, settings.scorer, out, spending=settings, store=store, progress=tell)
     counts = {**count_scores(scored), "out": str(out)}
     print_report(counts, _list_counts(counts), as_json=as_json)
@@ -74,11 +72,6 @@ def read_score(overrides: list[str]) -> Score:
     from prefboost.scoring.scorer import SCORERS
 
     return read_kind(overrides, Score, "scorer", SCORERS)
-
-
-def show_stages(*, hidden: bool) -> AbstractContextManager[Tell]:
-    """Show a bar per stage of scoring, judging or measuring."""
-    return show_work(hidden=hidden)
 
 
 def _list_counts(counts: dict[str, Any]) -> Iterator[str]:
