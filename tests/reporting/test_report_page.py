@@ -128,6 +128,25 @@ def test_what_a_pointer_shows_is_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_phone_scrolls_down_alone_and_dark_colours_reach_the_figures(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text(page_with("a_long_name_without_a_space" * 6), encoding="utf-8")
+    opened = open_page(
+        tmp_path / "page.html",
+        """{
+          wide: innerWidth, beyond: document.documentElement.scrollWidth - innerWidth,
+          paper: getComputedStyle(document.body).backgroundColor,
+          line: getComputedStyle(document.querySelector("#curves .mark-line path")).stroke,
+          plots: [...document.querySelectorAll(".plot svg")].map((svg) => svg.getBoundingClientRect().width),
+        }""",
+        arguments=("--window-size=420,1600", "--blink-settings=preferredColorScheme=0"),
+    )
+    assert opened.console == []
+    assert opened.probe["wide"] <= 500 and opened.probe["beyond"] <= 0
+    assert max(opened.probe["plots"]) <= opened.probe["wide"]
+    assert opened.probe["paper"] == "rgb(20, 24, 28)" and opened.probe["line"] == "rgb(79, 195, 217)"
+
+
+@pytest.mark.slow
 def test_filters_choose_samples_by_score_goal_group_and_text(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text(page_with("plain"), encoding="utf-8")
     opened = open_page(
