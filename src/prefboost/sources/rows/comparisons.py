@@ -18,8 +18,6 @@ from prefboost.sources.rows.scores import parse_scores
 __all__ = ["convert_preferences"]
 
 SIDES = ("chosen", "rejected")
-SIDE_COLUMNS = {"chosen": "__chosen__", "rejected": "__rejected__", "pair_weight": "__weight__"}
-"""Columns of the pairs that records are turned into."""
 
 
 def convert_preferences(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
@@ -31,18 +29,19 @@ def convert_preferences(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     if prompts.dtype == pl.List(pl.String) and all(texts.dtype == pl.List(pl.String) for texts in whole.values()):
         # The turns of a battle: questions in one column, the answers of each model in its own.
         for word, texts in whole.items():
-            both = list(zip(prompts.to_list(), texts.to_list(), strict=True))
-            # Null where there are not as many questions as answers.
-            paired = [asks and answers and len(asks) == len(answers) for asks, answers in both]
-            turns = (zip(*each, strict=True) if good else None for each, good in zip(both, paired, strict=True))
-            lists[word] = build_turns(turns)
+            both = zip(prompts.to_list(), texts.to_list(), strict=True)
+            # Null where there are not as many answers as questions.
+            lists[word] = build_turns(
+                zip(asks, answers, strict=True) if asks and answers and len(asks) == len(answers) else None
+                for asks, answers in both
+            )
         layout = replace(layout, parts={part: at for part, at in layout.parts.items() if part != "prompt"})
     for word, raw in whole.items():
         if word not in lists:
             lists[word], faults[f"{word} completion"] = convert_messages(raw, "assistant")
     sided = frame.with_columns(_sort_by_side(sign, lists["first"], lists["second"], "__{}__"))
     parts = {part: path for part, path in layout.parts.items() if part not in _PREFERENCE_PARTS}
-    parts |= {side: SIDE_COLUMNS[side] for side in SIDES}
+    parts |= {side: f"__{side}__" for side in SIDES}
     if "score_first" in layout.parts:
         (first, first_fault), (second, second_fault) = (
             _parse_part(frame, layout, part) for part in ("score_first", "score_second")
@@ -52,8 +51,8 @@ def convert_preferences(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
         parts |= {f"score_{side}": f"__score_{side}__" for side in SIDES}
     if parts.get("pair_weight") == layout.parts["preference"]:
         strength = _parse_part(frame, layout, "preference")[0].abs()
-        sided = sided.with_columns(strength.alias(SIDE_COLUMNS["pair_weight"]))
-        parts["pair_weight"] = SIDE_COLUMNS["pair_weight"]
+        sided = sided.with_columns(strength.alias("__weight__"))
+        parts["pair_weight"] = "__weight__"
     rows = convert_pairs(sided, replace(layout, parts=parts))
     raw_columns = {f"raw.{word} completion": values for word, values in whole.items()}
     stated = add_fault(pl.DataFrame({"row": rows["row"]}), faults)[FAULT]
@@ -92,7 +91,13 @@ def _parse_part(frame: pl.DataFrame, layout: Layout, part: str) -> tuple[pl.Seri
 
 
 def _sort_by_side(sign: pl.Series, first: pl.Series, second: pl.Series, name: str) -> pl.DataFrame:
-    """Move values of the better completion to the column of the chosen side, those of the other to the rejected's."""
+    """Move values of the better completion to the column of the chosen side, those of the other to the rejected's.
+
+    Args:
+        sign: of each record's preference; a tie counts for the first.
+        first, second: a value of each completion.
+        name: of the two columns, with ``{}`` for the side.
+    """
     ahead = pl.col("sign") <= 0
     return pl.DataFrame({"sign": sign, "first": first, "second": second}).select(
         pl.when(ahead).then("first").otherwise("second").alias(name.format("chosen")),
