@@ -11,7 +11,7 @@ from tables_of import pair_table, prompt_scores, said, scored_table
 
 from prefboost.errors import DataError, SettingsError
 from prefboost.preferences import condition, relabel
-from prefboost.preferences.ngrams import hash_ngrams
+from prefboost.preferences.likeness import hash_ngrams
 from prefboost.preferences.select import Select, decontaminate, prompt_text, select, split
 from prefboost.tables import Table
 

@@ -25,7 +25,7 @@ from prefboost.diagnosis.measures import (
 )
 from prefboost.diagnosis.row_digest import COMPLETION_COLUMNS, digest_rows, list_score_columns
 from prefboost.diagnosis.streams import open_stream
-from prefboost.preferences.ngrams import find_rows_with_grams, hash_ngrams
+from prefboost.preferences.likeness import find_rows_with_grams, hash_ngrams
 from prefboost.preferences.scales.missing_marks import describe_marks, find_marks
 from prefboost.preferences.scales.score_range import PUBLISHED, infer_score_range
 from prefboost.preferences.score_hint import suggest_score_column

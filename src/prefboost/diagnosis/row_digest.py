@@ -5,8 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from prefboost.diagnosis.goal_lints import find_goals_read_alike
-from prefboost.preferences.likeness import join_contents
-from prefboost.preferences.ngrams import normalise_words
+from prefboost.preferences.likeness import join_contents, normalise_words
 from prefboost.sources.messages.encoded import find_encoded_rows
 from prefboost.tables import GOAL_PAIRS, TABLES, Table, aspects_of
 

@@ -43,7 +43,7 @@ def gather_frame(
         frame: rows with a prompt.
         stage: the verb that the rejects are of.
         path: the file.
-        asked: further questions to evaluate on, as `build_question_key` makes them.
+        questions: further questions to evaluate on, as `build_question_key` makes them.
 
     Returns:
         rows, and rejects.

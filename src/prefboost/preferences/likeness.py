@@ -1,12 +1,69 @@
-"""Keys of messages, as expressions over columns: equal for messages that are equal to the letter, or as questions."""
+"""Likeness of texts: shared word n-grams, and keys that are equal for messages equal to the letter or as questions."""
 
 from __future__ import annotations
 
 import polars as pl
 
-from prefboost.preferences.ngrams import normalise_words
+__all__ = [
+    "build_exact_key",
+    "build_question_key",
+    "build_word_key",
+    "find_rows_with_grams",
+    "hash_ngrams",
+    "join_contents",
+    "normalise_words",
+]
 
-__all__ = ["build_question_key", "build_exact_key", "join_contents", "build_word_key"]
+
+def normalise_words(text: pl.Expr) -> pl.Expr:
+    """Convert to lower case, with every run of anything but letters and digits as one space."""
+    return text.str.to_lowercase().str.replace_all(r"[^\p{L}\p{N}]+", " ").str.strip_chars()
+
+
+def hash_ngrams(texts: pl.Series, n: int) -> pl.DataFrame:
+    """Hash all word n-grams.
+
+    Args:
+        texts: strings; nulls have none.
+        n: words per n-gram; a text with fewer words is one n-gram by itself.
+
+    Returns:
+        Columns ``at`` (position of the text, UInt32) and ``gram`` (UInt64), one row per distinct n-gram of a text.
+    """
+    words = (
+        pl.DataFrame({"text": texts.cast(pl.String)})
+        .with_row_index("at")
+        .select("at", word=normalise_words(pl.col("text")).str.split(" "))
+        .explode("word")
+        .filter(pl.col("word").is_not_null() & (pl.col("word") != ""))
+        .with_columns(count=pl.len().over("at"), place=pl.int_range(pl.len()).over("at"))
+    )
+    whole = words.filter(pl.col("count") < n).group_by("at").agg(gram=pl.col("word").str.join(" "))
+    long = words.filter(pl.col("count") >= n)
+    shifted = [pl.col("word").shift(-step).over("at").alias(f"word{step}") for step in range(n)]
+    grams = long.select("at", *shifted).drop_nulls() if n > 1 else long.select("at", word0="word")
+    joined = grams.select("at", gram=pl.concat_str([f"word{step}" for step in range(n)], separator=" "))
+    both = pl.concat([whole.select("at", "gram"), joined])
+    return both.select("at", gram=pl.col("gram").hash(0)).unique()
+
+
+def find_rows_with_grams(prompts: pl.Series, grams_to_find: pl.Series, n: int) -> pl.Series:
+    """Find the prompts of which a turn, or all turns together, hold one of the given n-grams.
+
+    Args:
+        prompts: lists of messages. System messages are left out beside others: they differ where questions do not.
+        grams_to_find: hashes of `hash_ngrams`.
+        n: words per n-gram.
+    """
+    element = pl.element()
+    turns = element.filter((element.struct.field("role") != "system") | (element.len() == 1)).struct.field("content")
+    spoken = prompts.to_frame("m").select(turns=pl.col("m").list.eval(turns)).with_row_index("row")
+    single = spoken.explode("turns").rename({"turns": "text"})
+    several = spoken.filter(pl.col("turns").list.len() > 1).select("row", text=pl.col("turns").list.join("\n"))
+    texts = pl.concat([single, several])
+    grams = hash_ngrams(texts["text"], n)
+    hit = grams.filter(pl.col("gram").is_in(grams_to_find.implode()))["at"].unique()
+    return texts["row"].gather(hit).unique().sort()
 
 
 def join_contents(column: str) -> pl.Expr:

@@ -16,8 +16,13 @@ from prefboost.errors import DataError, Place, SettingsError
 from prefboost.preferences.accept import SelectStrategy, accept
 from prefboost.preferences.draw import draw_rank, draw_share
 from prefboost.preferences.languages import check_languages, detect_languages
-from prefboost.preferences.likeness import build_exact_key, build_question_key, join_contents
-from prefboost.preferences.ngrams import find_rows_with_grams, hash_ngrams
+from prefboost.preferences.likeness import (
+    build_exact_key,
+    build_question_key,
+    find_rows_with_grams,
+    hash_ngrams,
+    join_contents,
+)
 from prefboost.settings import Settings
 from prefboost.tables import GOAL_PAIRS, REJECTS, Step, Table, count_reasons, reject_where
 
