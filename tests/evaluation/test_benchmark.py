@@ -16,7 +16,14 @@ from prefboost.evaluation.alpaca.judging import AlpacaEval
 from prefboost.evaluation.alpaca.pairwise import Compared
 from prefboost.evaluation.alpaca.scores import AlpacaRules
 from prefboost.evaluation.arena_hard.benchmark import ArenaHard
-from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeReply, JudgeRequest, JudgeVerdict, is_withheld
+from prefboost.evaluation.benchmark import (
+    BenchmarkPrompt,
+    JudgeReply,
+    JudgeRequest,
+    JudgeVerdict,
+    average_by_prompt,
+    is_withheld,
+)
 from prefboost.statistics import Bootstrap, Interval, fit_length_control
 
 DRAWS = Bootstrap(resamples=100)
@@ -175,3 +182,17 @@ def test_a_request_with_a_value_or_a_fault_needs_no_call():
     assert JudgeRequest("1", "m", "a").needs_call
     assert not JudgeRequest("1", "m", "a", value=0.5).needs_call
     assert not JudgeRequest("1", "m", "a", fault="no completion").needs_call
+
+
+def verdict(uid: str, part: str, value: float | None, model: str = "m") -> JudgeVerdict:
+    return JudgeVerdict(uid, model, part, value)
+
+
+def test_both_orders_are_one_number_and_a_prompt_with_a_missing_one_is_left_out():
+    rows = [verdict("a", "1", 0.2), verdict("b", "1", 1.0), verdict("a", "2", 0.6), verdict("b", "2", None)]
+    assert average_by_prompt(rows) == {"m": {"a": 0.4}}
+
+
+@given(st.permutations([verdict(uid, part, value) for uid, value in (("a", 0.1), ("b", 0.7)) for part in "12"]))
+def test_the_order_of_rows_changes_no_mean(rows):
+    assert average_by_prompt(rows) == {"m": {"a": 0.1, "b": 0.7}}

@@ -7,7 +7,7 @@ into figures. None of them touches a file or a model, so a benchmark scores stor
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ __all__ = [
     "JudgeRequest",
     "JudgeVerdict",
     "Mode",
+    "average_by_prompt",
     "check_facts",
     "check_judged_once",
     "is_withheld",
@@ -246,3 +247,22 @@ class Benchmark(Protocol):
             verdicts: verdicts on any models; the order of rows does not matter.
             allow_missing: give headline figures however many rows are missing.
         """
+
+
+def average_by_prompt(verdicts: Iterable[JudgeVerdict]) -> dict[str, dict[str, float]]:
+    """Compute model -> uid of a prompt -> mean value over its orders, turns and judges.
+
+    Args:
+        verdicts: verdicts on any models. A prompt with a row that has no value is left out of that model's means.
+    """
+    rows: dict[str, dict[str, list[float | None]]] = {}
+    for verdict in verdicts:
+        rows.setdefault(verdict.model, {}).setdefault(verdict.uid, []).append(verdict.value)
+    means: dict[str, dict[str, float]] = {model: {} for model in rows}
+    for model, prompts in rows.items():
+        for uid, values in prompts.items():
+            present = [value for value in values if value is not None]
+            # The mean of the remaining order alone would be biased by its place.
+            if len(present) == len(values):
+                means[model][uid] = sum(present) / len(present)
+    return means

@@ -7,7 +7,7 @@ from prefboost.statistics.agreement import (
     measure_first_place_share,
     measure_length_bias,
 )
-from prefboost.statistics.bootstrap import Bootstrap, bootstrap, bootstrap_mean, bootstrap_mean_by
+from prefboost.statistics.bootstrap import Bootstrap, bootstrap, bootstrap_crossed, bootstrap_mean, bootstrap_mean_by
 from prefboost.statistics.bradley_terry import (
     Battles,
     BradleyTerryFit,
@@ -17,8 +17,7 @@ from prefboost.statistics.bradley_terry import (
     resample_win_rates,
 )
 from prefboost.statistics.cluster_error import cluster_standard_error
-from prefboost.statistics.crossed import bootstrap_crossed
-from prefboost.statistics.interval import Interval
+from prefboost.statistics.interval import Interval, measure_separability
 from prefboost.statistics.krippendorff import krippendorff_alpha
 from prefboost.statistics.length_control import (
     GamedRows,
@@ -31,7 +30,6 @@ from prefboost.statistics.length_control import (
 from prefboost.statistics.paired import bootstrap_difference, match_means
 from prefboost.statistics.positions import PositionReport, report_positions
 from prefboost.statistics.rank_correlation import WithinGroups, rank_values, spearman, spearman_within
-from prefboost.statistics.separability import measure_separability
 from prefboost.statistics.significance import PairedTest, holm, minimum_detectable_effect, run_paired_test
 from prefboost.statistics.slope import bootstrap_slope, fit_slope
 from prefboost.statistics.win_rate import WinRate, compute_share_bounds, measure_win_rate

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 
-__all__ = ["Interval"]
+from prefboost.errors import DataError
+
+__all__ = ["Interval", "measure_separability"]
 
 
 @dataclass(frozen=True)
@@ -91,3 +94,21 @@ class Interval:
         """
         ends = " [unknown]" if math.isnan(self.low) else ""
         return f"{self.format()}{ends} (n={self.rows}, {self.clusters} clusters)"
+
+
+def measure_separability(intervals: Mapping[Hashable, Interval]) -> float:
+    """Measure separability (arXiv 2406.11939, section 3): the share of pairs of models whose intervals do not overlap.
+
+    Args:
+        intervals: model -> its figure with the interval.
+
+    Raises:
+        DataError: there are fewer than two models.
+    """
+    # Every pair once; the order within a pair does not matter, since overlap is symmetric.
+    pairs = list(combinations(intervals.values(), 2))
+    if not pairs:
+        raise DataError(f"{len(intervals)} models cannot be told apart", remedy="give two or more")
+    # Ends that are unknown (NaN) compare as false, so that such a pair counts as overlapping.
+    disjoint = (first.low > second.high or first.high < second.low for first, second in pairs)
+    return sum(disjoint) / len(pairs)

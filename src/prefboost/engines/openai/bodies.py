@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from prefboost.chat import to_record
@@ -12,7 +13,7 @@ from prefboost.engines.engine import Request, Sampling, row_seed
 if TYPE_CHECKING:
     from prefboost.engines.openai.engine import OpenAICompatible
 
-__all__ = ["Bodies"]
+__all__ = ["Bodies", "Numbered", "group_samples"]
 
 _TOP = 20
 """Likeliest tokens that are asked for: the most that servers give."""
@@ -82,3 +83,28 @@ class Bodies:
         # In this order: a user may leave a field out and give it another value in extra.
         fields = {name: value for name, value in body.items() if name not in self._settings.leave_out}
         return fields | self._settings.extra
+
+
+Numbered = list[tuple[int, Request]]
+"""Requests of one call, with their indices."""
+
+
+def group_samples(requests: Iterable[tuple[int, Request]], most: int) -> Iterator[Numbered]:
+    """Put requests that follow each other and differ in their sample alone together; each is taken when it is needed.
+
+    Args:
+        requests: with their indices.
+        most: requests of a group.
+    """
+    group: Numbered = []
+    for index, request in requests:
+        # Compared with the sample's number made equal, so that a new field of a request is never forgotten here.
+        if group and (len(group) == most or group[0][1] != replace(request, sample=group[0][1].sample)):
+            yield group
+            group = []
+        group.append((index, request))
+        if len(group) == most:
+            yield group
+            group = []
+    if group:
+        yield group

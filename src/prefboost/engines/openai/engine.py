@@ -14,7 +14,7 @@ from prefboost.chat import to_record
 from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Failure, Messages, Outcome, Request, Result, Sampling
 from prefboost.engines.openai.background import BackgroundLoop
-from prefboost.engines.openai.bodies import Bodies
+from prefboost.engines.openai.bodies import Bodies, Numbered, group_samples
 from prefboost.engines.openai.calls import BudgetSpent, Caller, Question, make_redactor
 from prefboost.engines.openai.clients import Clients, read_key
 from prefboost.engines.openai.logprobs import read_choice_logprobs, read_echoed_logprob, read_prompt_logprob
@@ -25,7 +25,6 @@ from prefboost.engines.openai.replies import (
     read_prompt_length,
     read_results,
 )
-from prefboost.engines.openai.samples import Numbered, group_samples
 from prefboost.engines.reasoning import opens_reasoning
 from prefboost.errors import ModelError, RunError, SettingsError
 from prefboost.settings.secrets import without_secrets

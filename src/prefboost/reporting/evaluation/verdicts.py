@@ -11,8 +11,7 @@ from typing import cast
 import numpy as np
 
 from prefboost.evaluation.alpaca.scores import AlpacaFacts
-from prefboost.evaluation.benchmark import JudgeVerdict
-from prefboost.evaluation.prompt_means import average_by_prompt
+from prefboost.evaluation.benchmark import JudgeVerdict, average_by_prompt
 from prefboost.evaluation.results import Results
 from prefboost.reporting.evaluation.results import NONE, format_interval, get_run_facts
 from prefboost.reporting.figures import Curve

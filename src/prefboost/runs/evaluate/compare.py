@@ -8,9 +8,8 @@ from itertools import product
 from pathlib import Path
 
 from prefboost.errors import DataError
-from prefboost.evaluation.benchmark import JudgeVerdict
+from prefboost.evaluation.benchmark import JudgeVerdict, average_by_prompt
 from prefboost.evaluation.drift import compare_rejudged
-from prefboost.evaluation.prompt_means import average_by_prompt
 from prefboost.runs.evaluate.evaluate import read_judge_verdicts
 from prefboost.statistics import holm, run_paired_test
 
