@@ -38,7 +38,7 @@ def read(source: Any, *, columns: Columns = NO_COLUMNS) -> Table:
 
     Returns:
         ScoredCompletions, Completions, PreferencePairs or Prompts, in the order of the file; of a file of verdicts that
-        `judge` has written, the pairs as it labels them, with ``chosen_wins``. What was set aside is in
+        `judge` has written, the pairs as it labels them, with ``chosen_wins``. What was rejected is in
         ``rejects``, what the columns were taken for in the step's notes (``guess``).
 
     Raises:
@@ -65,7 +65,7 @@ def read_batches(source: Any, *, columns: Columns = NO_COLUMNS, rows: int | None
 
     Args:
         source, columns, raises: as in `read`.
-        rows: records a batch, about; default: as many as make some 64 MB.
+        rows: records per batch, about; default: as many as make some 64 MB.
     """
     settings = resolve_source(source)
     if isinstance(settings, File) and holds_verdicts(settings.path):

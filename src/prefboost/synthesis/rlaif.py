@@ -53,7 +53,7 @@ def label_proposals(
     Args:
         proposals: those with a fault, or two equal texts, are not judged.
         judge: who labels.
-        said: aspects, and the file with the criteria's words.
+        criteria: aspects, and the file with the criteria's words.
         calls: asks.
         min_margin: see `RLAIF`.
     """

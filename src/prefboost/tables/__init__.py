@@ -1,4 +1,4 @@
-"""Declared tables: Polars frames with declared columns, declared facts, and everything that was set aside."""
+"""Declared tables: Polars frames with declared columns, declared facts, and every row that was rejected."""
 
 from prefboost.tables.declared import (
     COMPLETIONS,

@@ -188,7 +188,7 @@ different ones can read alike. Before, the views of a pair share one prompt and 
 
 VERDICTS = TableSpec(
     "Verdicts",
-    "What a judge says of pairs: two rows a pair, one for each order in which its completions are shown.",
+    "Verdicts of a judge on pairs: two rows per pair, one for each order in which its completions are shown.",
     (
         Column("verdict_id", pl.String, "unique within the table: pair_id/side that was shown first"),
         _ROW,

@@ -50,7 +50,7 @@ def replace_contents(column: pl.Series, mask: pl.Series, at: pl.Series, contents
 
     Args:
         column: messages.
-        mask: boolean, one a row: which rows.
+        mask: boolean, one per row: which rows.
         at: for every row, the position of the message within it; only those of the mask count.
         contents: the new text of every row; only those of the mask count.
     """
@@ -69,7 +69,7 @@ def insert_first(column: pl.Series, mask: pl.Series, messages: pl.Series) -> pl.
 
     Args:
         column: messages.
-        mask: boolean, one a row: which rows.
+        mask: boolean, one per row: which rows.
         messages: a message struct for every row; only those of the mask count.
     """
     flat = _Flat.of(column)

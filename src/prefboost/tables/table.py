@@ -37,7 +37,7 @@ MESSAGES = pl.List(MESSAGE)
 
 REJECTS = pl.Schema(
     {
-        "stage": pl.String,  # the verb that set the row aside
+        "stage": pl.String,  # the verb that rejected the row
         "path": pl.String,  # the file it came from
         "row": pl.Int64,  # its record number in that file, from 0
         "id": pl.String,  # prompt_id, completion_id or pair_id, whatever is known
@@ -92,7 +92,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Table:
-    """A frame that conforms to its declaration, with the rows set aside and the steps that made it.
+    """A frame that conforms to its declaration, with the rejected rows and the steps that made it.
 
     Tables are values: every verb returns a new one. ``scales`` holds the fitted score scales by aspect ("" is the
     overall score), stored with the data and applied again at inference.

@@ -19,7 +19,7 @@ class HelpSteer(Collection):
     """Version 1 and 2: rows of one completion with helpfulness, correctness, coherence, complexity, verbosity.
 
     Version 3 has two completions and a preference from -3 to 3, and no score of either: its pairs are binary, a
-    preference of 0 is set aside as a tie. How strong a preference is becomes the pair's weight, 1 to 3, in a reward
+    preference of 0 is rejected as a tie. How strong a preference is becomes the pair's weight, 1 to 3, in a reward
     model's loss (scaled Bradley-Terry, arXiv 2410.01257).
     """
 

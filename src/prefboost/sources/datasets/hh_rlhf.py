@@ -14,7 +14,7 @@ __all__ = ["HhRlhf"]
 class HhRlhf(Collection):
     """Transcripts ``\\n\\nHuman: ... \\n\\nAssistant: ...`` whose last assistant turn differs.
 
-    Pairs that part before the last turn are set aside: the two sides answer different prompts.
+    Pairs that part before the last turn are rejected: the two sides answer different prompts.
     """
 
     kind: Literal["hh_rlhf"] = Field("hh_rlhf", description="Anthropic/hh-rlhf.")

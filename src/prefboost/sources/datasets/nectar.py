@@ -1,4 +1,4 @@
-"""Nectar (berkeley-nest/Nectar): seven completions a prompt, ranked by GPT-4."""
+"""Nectar (berkeley-nest/Nectar): seven completions per prompt, ranked by GPT-4."""
 
 from __future__ import annotations
 

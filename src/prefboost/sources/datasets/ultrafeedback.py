@@ -19,7 +19,7 @@ OVERALL, ASPECTS = (1.0, 10.0), (1.0, 5.0)
 
 
 class UltraFeedback(Collection):
-    """Four completions a prompt, each with an overall score 1-10 and four aspects 1-5.
+    """Four completions per prompt, each with an overall score 1-10 and four aspects 1-5.
 
     Works on the hub data set, a copy of it, and its binarized variants. Prompts of other benchmarks are dropped by
     `prefboost.select`; here only whole sources are.

@@ -25,7 +25,7 @@ def parse_block(block: Block, first_row: int, path: str) -> RawBatch:
     """Parse the records of a block. Row numbers count non-blank lines from ``first_row``.
 
     Polars parses the whole block at once unless a line is malformed or a field changes its type from line to line;
-    such blocks are parsed line by line, malformed lines are set aside and the others grouped by the types they hold.
+    such blocks are parsed line by line, malformed lines are rejected and the others grouped by the types they hold.
     """
     frame = _parse_whole(block.text)
     if frame is not None:

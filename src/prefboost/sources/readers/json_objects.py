@@ -92,7 +92,7 @@ def _describe_object(value: Mapping[str, Any]) -> tuple[str, str] | None:
         return None
     return (
         f"the rows stand in the list {rows[0]!r} of one object",
-        f"write them alone, one a line, e.g. jq -c '.{rows[0]}[]' FILE > FILE.jsonl",
+        f"write them alone, one per line, e.g. jq -c '.{rows[0]}[]' FILE > FILE.jsonl",
     )
 
 

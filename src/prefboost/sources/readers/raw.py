@@ -38,14 +38,14 @@ def build_no_rejects() -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class RawBatch:
-    """Some records: frames (more than one where types vary from record to record) and the lines set aside."""
+    """Some records: frames (more than one where types vary from record to record) and the rejected lines."""
 
     frames: tuple[pl.DataFrame, ...]
     rejects: pl.DataFrame = field(default_factory=build_no_rejects)
 
     @property
     def records(self) -> int:
-        """How many records the batch holds, those set aside included."""
+        """How many records the batch holds, rejected ones included."""
         return sum(frame.height for frame in self.frames) + self.rejects.height
 
 

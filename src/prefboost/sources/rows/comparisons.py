@@ -1,4 +1,4 @@
-"""Records of two completions and a preference to preference pairs, one row a record."""
+"""Records of two completions and a preference to preference pairs, one row per record."""
 
 from __future__ import annotations
 

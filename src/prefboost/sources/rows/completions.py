@@ -1,4 +1,4 @@
-"""Records with completions, one or several each, to one row a completion."""
+"""Records with completions, one or several each, to one row per completion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Setting rows aside: each with one reason and the value that was found."""
+"""Reject rows: each with one reason and the value that was found."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prefboost.tables import REJECTS
 __all__ = ["FAULT", "build_no_faults", "split_rejects", "add_fault"]
 
 FAULT = "__fault__"
-"""Column of a frame under conversion: why the row is set aside, null where it stays."""
+"""Column of a frame under conversion: why the row is rejected, null where it stays."""
 
 SHOWN = 200
 

@@ -109,7 +109,7 @@ def _find_scattered(reader: Reader, layout: Layout, rows: int | None) -> tuple[p
     """Find the keys of prompts whose records are not adjacent, and the number of partitions that these need.
 
     Runs over the source once, reading only the column that tells prompts apart where the format allows it; memory
-    grows by eight bytes a prompt.
+    grows by eight bytes per prompt.
     """
     runs: list[pl.Series] = []
     read, batches = 0, 0
@@ -135,7 +135,7 @@ def _find_scattered(reader: Reader, layout: Layout, rows: int | None) -> tuple[p
 
 
 class _Spill:
-    """Records set by on disk, by a hash of their prompt, each partition about a batch."""
+    """Records that wait on disk, by a hash of their prompt, each partition about a batch."""
 
     def __init__(self, folder: Path, partitions: int) -> None:
         self.folder = folder

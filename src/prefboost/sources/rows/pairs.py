@@ -1,4 +1,4 @@
-"""Records with two completions to preference pairs, one row a record."""
+"""Records with two completions to preference pairs, one row per record."""
 
 from __future__ import annotations
 

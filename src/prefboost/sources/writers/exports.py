@@ -49,7 +49,7 @@ class Export:
             the Polars function that scans them ``{scan}``.
         usage_of_file: the same for a single file ``{path}``, with the `datasets` builder ``{loader}`` of its type.
         usage_of_test: what is added where the folder has rows to test on, ``{test}``.
-        refusals: rows that are set aside because the trainer would misread them.
+        refusals: rows that are rejected because the trainer would misread them.
         spreads_extra: whether a message's further keys (tool calls) can be spread out in JSON lines.
         companions: further files by name, e.g. the trainer's own description of the data, given the folder of the rows,
             or with ``folder_per_split`` the folder of each split.
