@@ -324,7 +324,7 @@ def _build_features(rows: _MergedRows, counts: Matrix) -> tuple[SoftLabels, Matr
 def _fit(
     rows: _MergedRows, counts: Matrix, penalty: FloatColumn | None, starts: Matrix | None = None
 ) -> tuple[Matrix, FloatColumn]:
-    """Fit coefficients [B, K] and choose C [B], where it is not given.
+    """Fit coefficients [B, K]; where C [B] is not given, take that of the best mean loss over folds.
 
     Args:
         rows: merged.
@@ -336,7 +336,23 @@ def _fit(
     if starts is None:
         starts = _fit_path(rows)
     if penalty is None:
-        penalty = _cross_validate(data, weights, times, rows.fold, starts)
+        # All folds of all resamples are fitted at once: fit number 5 b + f leaves out fold f of resample b.
+        resample = np.repeat(np.arange(len(weights)), _FOLDS)
+        is_held_out = np.tile(rows.fold == np.arange(_FOLDS)[:, None], (len(weights), 1))
+        folds, fold_weights = data.select_fits(resample), weights[resample]
+        train_weights = np.where(is_held_out, 0.0, fold_weights)
+        # The loss of a fold is divided by its rows and not by their weights.
+        held_out_rows = np.maximum(np.where(is_held_out, times[resample], 0).sum(1, keepdims=True), 1)
+        test_weights = np.where(is_held_out, fold_weights, 0.0) / held_out_rows
+        losses = []
+        for inverse, start in zip(GRID, starts, strict=True):
+            # Starts are those of all rows; one fold less is near enough to begin there.
+            begin = np.tile(start, (len(resample), 1))
+            coefficients = fit_sparse(folds, train_weights, np.full(len(resample), inverse), begin)
+            loss = (test_weights * cross_entropy(folds.shares, compute_log_odds(folds, coefficients))).sum(1)
+            losses.append(loss.reshape(-1, _FOLDS).mean(1))
+        # argmin takes the first of equals, which is the smallest C: the strongest penalty.
+        penalty = GRID[np.argmin(np.array(losses), axis=0)]
     # Each fit begins at the fit to all rows with its C: a resample moves coefficients little.
     nearest = np.abs(GRID[:, None] - penalty).argmin(0)
     return fit_sparse(data, weights, penalty, starts[nearest]), penalty
@@ -352,36 +368,3 @@ def _fit_path(rows: _MergedRows) -> Matrix:
     for penalty in GRID:
         path.append(fit_sparse(data, weights, np.array([penalty]), path[-1] if path else None))
     return np.concatenate(path)
-
-
-def _cross_validate(
-    data: SoftLabels, weights: Matrix, times: Matrix, fold: NDArray[np.intp], starts: Matrix
-) -> FloatColumn:
-    """Choose C [B] with the best mean over folds of the mean weighted loss; the smallest of equals.
-
-    Args:
-        data: rows.
-        weights: [B, N].
-        times: [B, N], how often each row stands in each resample.
-        fold: [N], 0..4.
-        starts: [10, K] to begin from, one row per C of `GRID`.
-    """
-    # All folds of all resamples are fitted at once: fit number 5 b + f leaves out fold f of resample b.
-    resample = np.repeat(np.arange(len(weights)), _FOLDS)
-    is_held_out = np.tile(fold == np.arange(_FOLDS)[:, None], (len(weights), 1))
-    data = data.select_fits(resample)
-    weights = weights[resample]
-    train_weights = np.where(is_held_out, 0.0, weights)
-    # The loss of a fold is divided by its rows and not by their weights.
-    held_out_rows = np.maximum(np.where(is_held_out, times[resample], 0).sum(1, keepdims=True), 1)
-    test_weights = np.where(is_held_out, weights, 0.0) / held_out_rows
-    losses = []
-    for penalty, start in zip(GRID, starts, strict=True):
-        # [10, K] starts are those of all rows; one fold less is near enough to begin there.
-        begin = np.tile(start, (len(resample), 1))
-        coefficients = fit_sparse(data, train_weights, np.full(len(resample), penalty), begin)
-        loss = (test_weights * cross_entropy(data.shares, compute_log_odds(data, coefficients))).sum(1)
-        losses.append(loss.reshape(-1, _FOLDS).mean(1))
-    # argmin takes the first of equals, which is the smallest C: the strongest penalty.
-    best: FloatColumn = GRID[np.argmin(np.array(losses), axis=0)]
-    return best
