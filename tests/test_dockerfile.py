@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -52,8 +53,8 @@ def test_what_is_copied_exists_and_is_not_ignored() -> None:
     sources = [name for copy in list_steps("COPY") for name in copy.split()[:-1]]
     assert sources and all((ROOT / name).exists() for name in sources)
     assert [name for name in sources if not any(fnmatch(name, pattern) for pattern in kept)] == []
-    needed = set(re.findall(r'"(README\.md|LICENSE)"', (ROOT / "pyproject.toml").read_text()))
-    assert needed <= set(sources), "the build of the package reads them"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {"README.md", *project["license-files"]} <= set(sources), "the build of the package reads them"
 
 
 @pytest.mark.slow

@@ -80,5 +80,6 @@ def test_a_wheel_that_lacks_a_template_or_holds_a_test_is_at_fault() -> None:
 
 
 def test_a_source_archive_with_tests_or_shared_data_is_at_fault() -> None:
-    names = ["prefboost-0.1.0/src/prefboost/a.py", "prefboost-0.1.0/shared/x", "prefboost-0.1.0/.gitignore"]
+    names = [f"prefboost-0.1.0/{name}" for name in ("src/prefboost/a.py", *PROJECT["license-files"])]
+    names += ["prefboost-0.1.0/shared/x", "prefboost-0.1.0/.gitignore"]
     assert list(package_check.find_faults_of_archive(names)) == ["the source archive holds shared"]

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import tomllib
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -56,7 +57,9 @@ def find_faults_of_wheel(names: Sequence[str], tracked: set[str]) -> Iterator[st
 
 def find_faults_of_archive(names: Sequence[str]) -> Iterator[str]:
     """Name what a source archive should not hold: its first folder has src, examples and single files alone."""
-    allowed = {"src", "examples", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "pyproject.toml", "PKG-INFO"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    allowed = {"src", "examples", "README.md", "CHANGELOG.md", "CITATION.cff", "pyproject.toml", "PKG-INFO"}
+    allowed |= set(project["license-files"])
     # Hatchling adds .gitignore, so that a build from the archive leaves out the same files.
     tops = {name.split("/")[1] for name in names if "/" in name}
     yield from (f"the source archive holds {top}" for top in sorted(tops - allowed - {".gitignore"}))
