@@ -93,6 +93,8 @@ if TYPE_CHECKING:
     from prefboost.runs.pipelines.run import run_recipe as run_recipe
     from prefboost.runs.pipelines.train_reward import train_reward_on
     from prefboost.runs.pipelines.training import train_on
+    from prefboost.runs.push import Push as Push
+    from prefboost.runs.push import push as push
     from prefboost.runs.score.judge import judge as judge
     from prefboost.runs.score.reward_accuracy import reward_accuracy as reward_accuracy
     from prefboost.runs.score.score import score as score

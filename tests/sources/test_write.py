@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
 import pytest
 import zstandard
 
-from prefboost.errors import DataError, RunError, SettingsError
+from prefboost.errors import DataError, RunError
 from prefboost.sources import read
-from prefboost.sources.write import push, refuse_repository, write
+from prefboost.sources.write import write
 from prefboost.tables import PREFERENCE_PAIRS, Table, conform
 
 
@@ -74,44 +72,6 @@ def test_a_trainers_format_needs_goal_pairs(tmp_path: Path, goal_table: Callable
     write(pairs, tmp_path / "pairs.jsonl")
     with pytest.raises(DataError, match="needs GoalPairs, found PreferencePairs"):
         write(pairs, tmp_path / "pairs.jsonl", format="trl")
-
-
-def test_pushing_uploads_the_folder_to_a_private_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[str, dict[str, Any]]] = []
-
-    class Api:
-        def create_repo(self, name: str, **options: Any) -> None:
-            calls.append((name, options))
-
-        def upload_folder(self, **options: Any) -> None:
-            calls.append(("upload", options))
-
-    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(HfApi=Api))
-    assert push(tmp_path, "me/pairs") == "https://huggingface.co/datasets/me/pairs"
-    assert calls == [
-        ("me/pairs", {"repo_type": "dataset", "private": True, "exist_ok": True}),
-        ("upload", {"folder_path": str(tmp_path), "repo_id": "me/pairs", "repo_type": "dataset"}),
-    ]
-
-
-def test_a_hub_that_refuses_is_one_message_that_says_how_to_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Api:
-        def create_repo(self, name: str, **options: Any) -> None:
-            raise OSError("401 Client Error\nInvalid username or password.")
-
-    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(HfApi=Api))
-    with pytest.raises(RunError, match="the hub refused it as me/pairs: 401 Client Error Invalid") as caught:
-        push(tmp_path, "me/pairs")
-    assert "hf auth login" in str(caught.value)
-
-
-def test_a_name_that_is_none_of_the_hub_is_refused_beforehand() -> None:
-    refuse_repository("me/pairs")
-    for name in ("pairs", "https://huggingface.co/me/pairs", "a/b/c", ""):
-        with pytest.raises(SettingsError, match="not a data set of the hub"):
-            refuse_repository(name)
 
 
 @pytest.mark.parametrize("reached", ["itself", "link", "hard link", "folder around", "other spelling"])

@@ -105,6 +105,7 @@ VERBS: dict[str, Verb] = {
         "prefboost.cli.reproduce:reproduce_command", "Compare reward augmentation with its rivals, over seeds."
     ),
     "report": Verb("prefboost.cli.report:report_command", "Write one page on runs, evaluations and diagnoses."),
+    "push": Verb("prefboost.cli.push:push_command", "Upload a model or data to the hub, with a card."),
     "chat": Verb("prefboost.cli.chat:chat_command", "Talk to a model that can be asked for a score."),
     "show": Verb("prefboost.cli.show:show_command", "Print a recipe with all its defaults spelled out."),
     "explain": Verb("prefboost.cli.explain:explain_command", "Explain a setting, e.g. train.loss."),

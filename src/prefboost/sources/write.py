@@ -13,16 +13,15 @@ import polars as pl
 from prefboost.atomic import replace_atomically
 from prefboost.chat import to_record
 from prefboost.chat.messages import tools_of
-from prefboost.errors import DataError, Place, RunError, SettingsError
+from prefboost.errors import DataError, Place, RunError
 from prefboost.sources.messages.keys import has_further_values
-from prefboost.sources.readers.hub import is_hub_id
 from prefboost.sources.writers.exports import COMPLETION_EXPORTS, Export, find_export
 from prefboost.sources.writers.file_types import LINE, FileType, find_file_type
 from prefboost.sources.writers.outputs import refuse_inputs
 from prefboost.sources.writers.shapes import has_read_extra, has_white_ends, select_role_and_content
 from prefboost.tables import COMPLETIONS, GOAL_PAIRS, MESSAGES, REJECTS, SCORED_COMPLETIONS, Table, reject_where
 
-__all__ = ["Shaped", "find_table_export", "push", "refuse_repository", "shape", "write"]
+__all__ = ["Shaped", "find_table_export", "shape", "write"]
 
 
 @dataclass(frozen=True)
@@ -121,48 +120,6 @@ def shape(frame: pl.DataFrame, export: Export, kind: FileType, *, path: str | No
     if kind.is_json:
         frame = frame.with_columns(select_role_and_content(name) for name in messages)
     return Shaped(frame.select(export.select(frame.columns)), rejects, trimmed)
-
-
-def push(folder: Path, repository: str, *, private: bool = True) -> str:
-    """Upload a written folder to the Hugging Face hub as a data set.
-
-    Args:
-        folder: with its README.md and data.
-        repository: ``owner/name``.
-        private: who may see a repository that does not exist yet.
-
-    Returns:
-        Its address.
-
-    Raises:
-        RunError: the hub refuses it, or cannot be reached.
-    """
-    from huggingface_hub import HfApi
-
-    api = HfApi()
-    try:
-        api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
-        api.upload_folder(folder_path=str(folder), repo_id=repository, repo_type="dataset")
-    except Exception as error:  # the hub client raises many kinds: no network, no login, no right to write, bad name
-        raise RunError(
-            f"the hub refused it as {repository}: {' '.join(str(error).split())[:300] or type(error).__name__}",
-            remedy="log in (hf auth login) and check name and network; the data are written, and the same command "
-            "again uploads them",
-            place=Place(str(folder)),
-        ) from error
-    return f"https://huggingface.co/datasets/{repository}"
-
-
-def refuse_repository(name: str) -> None:
-    """Refuse what is no name of a data set on the hub, before anything is computed for it.
-
-    Raises:
-        SettingsError: it is not ``owner/name``.
-    """
-    if not is_hub_id(name):
-        raise SettingsError(
-            f"{name!r} is not a data set of the hub", remedy="write OWNER/NAME, e.g. --push me/goal-pairs"
-        )
 
 
 def _build_lines(frame: pl.DataFrame, export: Export, messages: Sequence[str]) -> pl.DataFrame:

@@ -36,7 +36,7 @@ FOLDER_VERBS = {
 }
 """Verbs that write a folder."""
 
-READS_ONLY = {"inspect", "compare", "chat", "show", "explain"}
+READS_ONLY = {"push", "inspect", "compare", "chat", "show", "explain"}
 
 
 @pytest.fixture

@@ -34,9 +34,10 @@ from prefboost.runs.preparation import build_renderer, list_goal_aspects, make_g
 from prefboost.sources import Collection, Source, read_batches
 from prefboost.sources.layouts.unmapped import refuse_unmapped
 from prefboost.sources.read import resolve_source
-from prefboost.sources.write import push, refuse_repository, shape
+from prefboost.sources.write import shape
 from prefboost.sources.writers.exports import find_export
 from prefboost.sources.writers.file_types import FILE_TYPES
+from prefboost.sources.writers.hub import refuse_repository, upload
 from prefboost.tables import Table
 
 __all__ = ["Augment", "AugmentReport", "Preview", "augment", "preview"]
@@ -94,7 +95,7 @@ def augment(
     output.clear()
     address = None
     if push_to is not None:
-        address = push(output.path, push_to)
+        address = upload(output.path, push_to, "dataset")
     return replace(report, seconds=time.monotonic() - begin, address=address)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from prefboost.engines.ask import Inquiry, InWords, Reply
 from prefboost.engines.budget import UNLIMITED, describe_spent_budget, find_price
@@ -37,6 +38,10 @@ __all__ = [
 
 MODEL_CHANGES = "answered as different models"
 """Note of a step: what a server's replies notes of who answered."""
+
+
+_HISTORY: Mapping[str, Callable[[Table], Mapping[str, Any]]] = {"generate": lambda written: {"rows": len(written)}}
+"""Counts that stand beside an output, with the steps of its table."""
 
 
 def forecast_generation(
@@ -119,7 +124,7 @@ def generate(
         completed = build_completions(prompts, frame, rejects, settings, results)
         table = note_changes(completed, *desk.changes)
         if out is not None:
-            table = write_output(table, Path(out), store=desk.store)
+            table = write_output(table, Path(out), store=desk.store, history=_HISTORY)
     reasons = [outcome.reason for _, outcome in results if isinstance(outcome, Failure)]
     check_answered(len(results) - len(reasons), len(results), settings, reasons)
     return table
@@ -151,7 +156,8 @@ def write_finished_completions(
         frame, rejects = prepare_prompts(prompts, settings, engine)
         rows = list_requests(frame, settings, engine)
         completed = build_completions(prompts, frame, rejects, settings, _complete(rows, desk, settings, engine))
-        return write_output(note_changes(completed, *desk.changes), Path(out), store=desk.store)
+        noted = note_changes(completed, *desk.changes)
+        return write_output(noted, Path(out), store=desk.store, history=_HISTORY)
 
 
 def _complete(
