@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.runs.reproduce.conftest import write_scored
+from tests.runs.reproduce.rmboost.conftest import write_pairs
 from tests.training.conftest import build_folder
 
 from prefboost.cli.main import main
@@ -36,3 +37,18 @@ def test_wrong_arguments_are_one_line(capsys: pytest.CaptureFixture[str]) -> Non
     assert "several recipes" in capsys.readouterr().err
     assert main(["reproduce", "reward_augmented", "arms=[dop]"]) == 2
     assert "arms are some of" in capsys.readouterr().err
+
+
+@pytest.mark.torch
+def test_rmboost_tells_calls_and_time_before_it_asks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, data, out = build_folder(tmp_path / "tiny"), write_pairs(tmp_path / "pairs.jsonl"), tmp_path / "out"
+    line = [
+        "reproduce", "rmboost", f"model={model}", f"data={data}", "arms=[rmboost,rlaif,labelled]", "seeds=[1,2]",
+        "train.batch_size=8", "sampling.max_tokens=8", "validation=0.2", "test=0.3", "-o", str(out),
+    ]  # fmt: skip
+    assert main([*line, "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "rmboost: " in printed and "calls" in printed and "3 more for the other seeds" in printed
+    assert not out.exists()
+    assert main(["reproduce", "rmboost", f"data={data}", "generator=replay:nowhere"]) == 2
+    assert "train" in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,22 +14,22 @@ from prefboost.cli.printing import print_report
 from prefboost.errors import SettingsError
 
 if TYPE_CHECKING:
-    from prefboost.runs.reproduce.cells import Cell
-    from prefboost.runs.reproduce.settings import Reproduction
+    from prefboost.runs.reproduce.rmboost.settings import RewardReproduction
 
-__all__ = ["reproduce_command"]
+__all__ = ["read_reward_reproduction", "reproduce_command"]
 
 _BASE = "smollm2-135m-packaged-ra"
 
 
 def reproduce_command(
-    what: Annotated[str, typer.Argument(metavar="WHAT", help="reward_augmented")],
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="reward_augmented or rmboost")],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[RECIPE] [KEY=VALUE]...",
-            help=f"A reward-augmented recipe (default {_BASE}) and key=value: model=DIR data=FILE betas=[0.03,0.1] "
-            "seeds=[1,2,3,4,5] arms=[dpo,ra] scorer.kind=rules train.batch_size=32 ...",
+            help=f"reward_augmented: a recipe (default {_BASE}) and key=value: model=DIR data=FILE betas=[0.03,0.1] "
+            "seeds=[1,2,3,4,5] arms=[dpo,ra] scorer.kind=rules train.batch_size=32 ...; rmboost: data=PAIRS model=DIR "
+            "generator=MODEL equal=pairs calls=2000 aspects.task=qa train.batch_size=16 ...",
         ),
     ] = None,
     *,
@@ -40,21 +40,36 @@ def reproduce_command(
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Compare reward augmentation with DPO and other rivals, at equal steps, over seeds (arXiv 2410.08067).
+    """Run the comparison of a paper on one's own model and data, over seeds, in one folder that resumes.
 
-    Every arm's beta and learning rate are chosen on validation prompts, besides the published ones; the verdict is
-    taken on test prompts: by a scorer on new completions, and without one by log-probs of the file's own. OUT/report.md
-    has a line per claim and a table with intervals over seeds and prompts. The same command resumes.
+    reward_augmented (arXiv 2410.08067): goals against DPO and other rivals, at equal steps. Every arm's beta and
+    learning rate are chosen on validation prompts, besides the published ones; the verdict is taken on test prompts:
+    by a scorer on new completions, and without one by log-probs of the file's own. OUT/report.md has a line per claim
+    and a table with intervals over seeds and prompts. The same command resumes.
+
+    rmboost (arXiv 2407.16008): pairs by RMBoost, RLAIF, RLCD and West-of-N from the same prompts and engine, a reward
+    model trained on each with equal steps, and how often each agrees with held-out labels. model= writes, judges, and
+    is what reward models start from, unless generator=, judge.* or train.model= name others.
     """
     from prefboost.cli.overrides import read_overrides, split_overrides
     from prefboost.recipes.load import load
-    from prefboost.runs.reproduce.reproduce import plan_cells, reproduce
+    from prefboost.runs.reproduce.reproduce import list_plan, plan_cells, reproduce
     from prefboost.runs.reproduce.settings import Reproduction
 
+    if what == "rmboost":
+        from prefboost.runs.reproduce.rmboost.comparison import forecast_rmboost, reproduce_rmboost
+
+        rewards = read_reward_reproduction(overrides or [])
+        if dry_run:
+            forecast = forecast_rmboost(rewards)
+            print_report(forecast.record(), forecast.lines(), as_json=as_json)
+            return
+        with open_progress(hidden=quiet) as progress:
+            report = reproduce_rmboost(rewards, out, progress=progress)
+        print_report(report.record(), report.lines(), as_json=as_json)
+        return
     if what != "reward_augmented":
-        raise SettingsError(
-            f"there is no reproduction of {what!r}", remedy="write prefboost reproduce reward_augmented"
-        )
+        raise SettingsError(f"there is no reproduction of {what!r}", remedy="one of: reward_augmented, rmboost")
     recipes = [text for text in overrides or [] if "=" not in text]
     if len(recipes) > 1:
         raise SettingsError(f"several recipes: {', '.join(recipes)}", remedy="give one, of which all arms are made")
@@ -68,7 +83,7 @@ def reproduce_command(
         cells = plan_cells(settings)
         print_report(
             {"cells": [cell.name for cell in cells], "seeds": list(settings.seeds)},
-            _list_plan(settings, cells),
+            list_plan(settings),
             as_json=as_json,
         )
         return
@@ -77,19 +92,17 @@ def reproduce_command(
     print_report(report.record(), report.lines(), as_json=as_json)
 
 
-def _list_plan(settings: Reproduction, cells: Sequence[Cell]) -> Iterator[str]:
-    """List the cells, and the time that training them will take."""
-    from prefboost.progress import duration
-    from prefboost.runs.pipelines.offline import forecast_recipe
+def read_reward_reproduction(overrides: Sequence[str]) -> RewardReproduction:
+    """Read the settings of `reproduce rmboost`; ``model=`` names the model of every part that needs one.
 
-    yield from (cell.name for cell in cells)
-    further = 2 * len(settings.arms) * (len(settings.seeds) - 1)
-    yield f"{len(cells):,} cells to choose settings, at most {further:,} more for the other seeds"
-    train = settings.recipe.train.model_copy(update={"max_steps": settings.steps or settings.recipe.train.max_steps})
-    _, forecast = forecast_recipe(settings.recipe.model_copy(update={"train": train}))
-    training = forecast.seconds.get("training", 0.0)
-    total = training * (len(cells) - 1 + further) + forecast.seconds.get("reference", 0.0)
-    yield (
-        f"about {duration(training)} of training per cell on {forecast.device}, at most {duration(total)} for all, "
-        "and the measurements besides"
-    )
+    Raises:
+        SettingsError: one line for every wrong override.
+    """
+    from prefboost.cli.overrides import expand_model, get_first_name, read_overrides
+    from prefboost.runs.reproduce.rmboost.settings import RewardReproduction
+
+    models = [text.partition("=")[2] for text in overrides if get_first_name(text) == "model"]
+    parts = [text for text in overrides if get_first_name(text) != "model"]
+    # What is named besides replaces its part.
+    defaults = [f"{name}={model}" for model in models for name in ("train.model", "generator")]
+    return read_overrides(RewardReproduction, map(expand_model, [*defaults, *parts]))

@@ -54,10 +54,6 @@ def _with_loss(loss: Any, *, goals: bool = False) -> Callable[[Recipe], Mapping[
     return change
 
 
-def _relabel(**update: Any) -> Callable[[Recipe], Mapping[str, Any]]:
-    return lambda recipe: {"relabel": _read_augmentation(recipe).model_copy(update=update)}
-
-
 def _grid(recipe: Recipe) -> Mapping[str, Any]:
     low, high = recipe.condition.low, recipe.condition.high
     # Four goals over the scale, ends included: 1, 4, 7, 10 of 1..10.
@@ -78,7 +74,10 @@ ARMS: dict[str, ComparedArm] = {
     "dpo_one_pass": ComparedArm("plain preference training as published: half the steps", _without_goals, False, 0.5),
     "dpo": ComparedArm("is it more steps? plain preference training, as many", _without_goals, asks=False),
     "ra": ComparedArm("reward augmentation", _keep),
-    "half_ra": ComparedArm("is it more rows? half of the prompts, as many rows as pairs", _relabel(fraction=0.5)),
+    "half_ra": ComparedArm(
+        "is it more rows? half of the prompts, as many rows as pairs",
+        lambda recipe: {"relabel": _read_augmentation(recipe).model_copy(update={"fraction": 0.5})},
+    ),
     "high_goal_only": ComparedArm(
         "is it only the goal in the prompt? never flipped",
         lambda recipe: {"relabel": HighGoalOnly(repeat=2, like=_read_augmentation(recipe))},

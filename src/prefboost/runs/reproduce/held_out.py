@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -59,7 +60,23 @@ class HeldOutRows:
         return replace(self.table, frame=frame)
 
 
-def hold_prompts_out(table: Table, settings: Reproduction) -> HeldOutRows:
+class HeldOutShares(Protocol):
+    """Settings that say how many prompts are held out."""
+
+    @property
+    def validation(self) -> float:
+        """Share of the prompts by which settings are chosen."""
+
+    @property
+    def test(self) -> float:
+        """Share of the prompts that give the verdict."""
+
+    @property
+    def most_prompts(self) -> int:
+        """Most prompts that are measured, of either."""
+
+
+def hold_prompts_out(table: Table, settings: HeldOutShares) -> HeldOutRows:
     """Split scored rows into those to train on, and the prompts of both measurements.
 
     Args:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prefboost.atomic import write_atomically
-from prefboost.diagnosis.frontier import CompareFrontiers, FrontierReport
+from prefboost.diagnosis.frontier import CompareFrontiers
 from prefboost.progress import duration
 from prefboost.runs.folder.manifest import open_run
 from prefboost.runs.pipelines.goal_pairs import choose_recipe_rows, list_input_paths, load_renderer, make_recipe_pairs
+from prefboost.runs.pipelines.offline import forecast_recipe
 from prefboost.runs.reproduce.arms import ARMS, searches_beta
-from prefboost.runs.reproduce.cells import CELLS, START, Cell, CellResult, CellSetup, measure_cell, read_cell
+from prefboost.runs.reproduce.cells import CELLS, START, Cell, CellResult, CellSetup, measure_cell
 from prefboost.runs.reproduce.equal_kl import compare_at_equal_kl
+from prefboost.runs.reproduce.frame import REPORT, RESULTS, TRAIN, CellRunner, ReproductionReport
 from prefboost.runs.reproduce.held_out import hold_prompts_out
 from prefboost.runs.reproduce.settings import Reproduction
 from prefboost.runs.reproduce.verdicts import (
-    ArmFigure,
-    ClaimVerdict,
     choose_best,
     format_table,
     list_claims,
@@ -31,7 +31,6 @@ from prefboost.runs.reproduce.verdicts import (
 from prefboost.sources import File, read
 from prefboost.sources.write import write
 from prefboost.sources.writers.outputs import refuse_inputs
-from prefboost.statistics.json_form import replace_nan
 from prefboost.training.claim import hold_folder
 
 if TYPE_CHECKING:
@@ -41,42 +40,7 @@ __all__ = ["CELLS", "ReproductionReport", "plan_cells", "reproduce"]
 
 logger = logging.getLogger(__name__)
 
-TRAIN, RESULTS, REPORT = "train.parquet", "results.json", "report.md"
-"""Names in the folder of a reproduction."""
-
 BEST, PUBLISHED = "best", "published"
-
-
-@dataclass(frozen=True)
-class ReproductionReport:
-    """Report of `reproduce`.
-
-    Args:
-        folder: where everything lies.
-        figures: every measure of every arm.
-        claims: the paper's claims, each with its verdict.
-        cells: that were trained or read.
-        seconds: of all cells, those of earlier calls included.
-        frontier: arms at equal KL; None without a scorer.
-    """
-
-    folder: str
-    figures: tuple[ArmFigure, ...]
-    claims: tuple[ClaimVerdict, ...]
-    cells: int
-    seconds: float
-    frontier: FrontierReport | None = None
-
-    def record(self) -> dict[str, Any]:
-        """Return the JSON form; unknown ends of intervals are null."""
-        values: dict[str, Any] = replace_nan(asdict(self))
-        return {**values, "frontier": None if self.frontier is None else self.frontier.record()}
-
-    def lines(self) -> Iterator[str]:
-        """Yield the printed report, line by line."""
-        yield f"{self.cells:,} cells, {duration(self.seconds)} of training and measuring"
-        yield from (claim.line() for claim in self.claims)
-        yield f"table: {Path(self.folder) / REPORT}"
 
 
 def plan_cells(settings: Reproduction) -> list[Cell]:
@@ -94,6 +58,22 @@ def plan_cells(settings: Reproduction) -> list[Cell]:
         for beta in (betas if searches_beta(arm, recipe) else [None])
         for rate in rates
     ]
+
+
+def list_plan(settings: Reproduction) -> Iterator[str]:
+    """List the cells, and the time that training them will take; trains nothing."""
+    cells = plan_cells(settings)
+    yield from (cell.name for cell in cells)
+    further = 2 * len(settings.arms) * (len(settings.seeds) - 1)
+    yield f"{len(cells):,} cells to choose settings, at most {further:,} more for the other seeds"
+    train = settings.recipe.train.model_copy(update={"max_steps": settings.steps or settings.recipe.train.max_steps})
+    _, forecast = forecast_recipe(settings.recipe.model_copy(update={"train": train}))
+    training = forecast.seconds.get("training", 0.0)
+    total = training * (len(cells) - 1 + further) + forecast.seconds.get("reference", 0.0)
+    yield (
+        f"about {duration(training)} of training per cell on {forecast.device}, at most {duration(total)} for all, "
+        "and the measurements besides"
+    )
 
 
 def reproduce(
@@ -146,7 +126,8 @@ def _compare(
     settings = setup.settings
     first, seed = plan_cells(settings), settings.seeds[0]
     further = 2 * len(settings.arms) * (len(settings.seeds) - 1)
-    cells = _Cells(setup, len(first) + further, progress, tell)
+    work = functools.partial(measure_cell, setup=setup, progress=progress)
+    cells = CellRunner(setup.folder, work, len(first) + further, tell)
     tried = [cells.measure(cell) for cell in first]
     # Which measure decides is read off the results: without a scorer there is none of new completions.
     measure = name_measure(tried)
@@ -160,38 +141,13 @@ def _compare(
             default=best,
         )
         for setting, cell in ((BEST, best), (PUBLISHED, published)):
-            seeds = [Cell(arm, cell.beta, cell.learning_rate, each) for each in settings.seeds]
-            chosen[arm, setting] = [cells.measure(each) for each in seeds]
+            chosen[arm, setting] = cells.measure_seeds(cell, settings.seeds)
     figures = [figure for (arm, setting), results in chosen.items() for figure in list_figures(arm, setting, results)]
     claims = list_claims(lambda arm, setting: chosen.get((arm, setting), []), measure, settings.published_beta)
     # The frontier takes every cell: settings that lost on validation are points of it all the same.
     against = CompareFrontiers(against="dpo" if "dpo" in settings.arms else None)
     frontier = compare_at_equal_kl(cells.results.values(), against)
     return ReproductionReport(folder, tuple(figures), tuple(claims), len(cells.results), cells.seconds, frontier)
-
-
-class _Cells:
-    """Measures cells once each, and tells how far the reproduction has come."""
-
-    def __init__(self, setup: CellSetup, most: int, progress: Progress | None, tell: Callable[[str], None]) -> None:
-        self.setup, self.most, self.progress, self.tell = setup, most, progress, tell
-        self.results: dict[Cell, CellResult] = {}
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of all cells, also in earlier calls."""
-        return sum(result.seconds for result in self.results.values())
-
-    def measure(self, cell: Cell) -> CellResult:
-        """Measure a cell, or read what an earlier call measured."""
-        if cell not in self.results:
-            stored = read_cell(self.setup.folder, cell)
-            self.results[cell] = stored or measure_cell(cell, self.setup, self.progress)
-            done = len(self.results)
-            # Cells differ in length; their mean is the best guess once a few are done.
-            left = max(0, self.most - done) * self.seconds / done
-            self.tell(f"{cell.name}: {done} of at most {self.most} cells, at most {duration(left)} left")
-        return self.results[cell]
 
 
 def _format_report(report: ReproductionReport, settings: Reproduction, steps: int) -> Iterator[str]:

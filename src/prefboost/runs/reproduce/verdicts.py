@@ -12,7 +12,17 @@ from prefboost.runs.reproduce.cells import START, Cell, CellResult
 from prefboost.runs.reproduce.held_out import TEST, VALIDATION
 from prefboost.statistics import Interval, bootstrap_crossed
 
-__all__ = ["ClaimVerdict", "ArmFigure", "choose_best", "compare_arms", "list_claims", "list_figures", "name_measure"]
+__all__ = [
+    "ArmFigure",
+    "ClaimVerdict",
+    "choose_best",
+    "compare_arms",
+    "format_table",
+    "judge_statements",
+    "list_claims",
+    "list_figures",
+    "name_measure",
+]
 
 _UNITS = {
     "score": "points",
@@ -22,10 +32,18 @@ _UNITS = {
     "pair_accuracy": "of pairs",
     "rank_correlation": "correlation",
     "rank_at_equal_length": "correlation",
+    "accuracy": "of labelled pairs",
+    "accuracy_if_shorter": "of those whose preferred completion is not the longer one",
     "good_rejected": "nats",
     "good_chosen": "nats",
 }
 """Measure -> unit, in the order of reports."""
+
+Statement = tuple[str, str, str, str, str]
+"""Text, arm that is ahead if it holds, the other arm, setting, measure."""
+
+ResultGetter = Callable[[str, str], Sequence[CellResult]]
+"""Arm and setting -> results over seeds."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +148,8 @@ def compare_arms(ours: Sequence[CellResult], theirs: Sequence[CellResult], measu
         measure: its name.
     """
     others = {result.cell.seed: result.measures[TEST].get(measure, {}) for result in theirs}
-    fixed = others.get(0) if theirs and theirs[0].cell.arm == START else None
+    # What is not trained has no learning rate, and one result for all seeds.
+    fixed = others.get(0) if theirs and (theirs[0].cell.arm == START or not theirs[0].cell.learning_rate) else None
     pairs = [
         (result.measures[TEST].get(measure, {}), fixed if fixed is not None else others[result.cell.seed])
         for result in ours
@@ -143,9 +162,7 @@ def compare_arms(ours: Sequence[CellResult], theirs: Sequence[CellResult], measu
     return bootstrap_crossed([[a[prompt] - b[prompt] for prompt in prompts] for a, b in pairs])
 
 
-def list_claims(
-    get: Callable[[str, str], Sequence[CellResult]], measure: str, published_beta: float
-) -> list[ClaimVerdict]:
+def list_claims(get: ResultGetter, measure: str, published_beta: float) -> list[ClaimVerdict]:
     """List the paper's claims with a verdict each; those without their arms are absent.
 
     Args:
@@ -168,6 +185,16 @@ def list_claims(
         ("general ability: ra keeps held-out good completions better than dpo", "ra", "dpo", "best", "good_chosen"),
     ]
     statements += [(f"{arm} beats {START}", arm, START, "best", measure) for arm in ("ra", "dpo") if get(START, "best")]
+    return judge_statements(statements, get)
+
+
+def judge_statements(statements: Iterable[Statement], get: ResultGetter) -> list[ClaimVerdict]:
+    """Judge statements by the differences of their arms; those without their arms are absent.
+
+    Args:
+        statements: text, arm that is ahead if it holds, the other arm, setting, and the measure that decides.
+        get: arm and setting -> results over seeds; empty where it was not measured.
+    """
     claims = []
     for text, ours, theirs, setting, decides in statements:
         difference = compare_arms(get(ours, setting), get(theirs, setting), decides)
@@ -179,21 +206,25 @@ def list_claims(
     return claims
 
 
-def format_table(figures: Sequence[ArmFigure]) -> list[str]:
-    """Write figures as a Markdown table: a row per arm and setting, a column per measure."""
+def format_table(figures: Sequence[ArmFigure], order: Sequence[str] = (START, *ARMS)) -> list[str]:
+    """Write figures as a Markdown table: a row per arm and setting, a column per measure.
+
+    Args:
+        figures: of all arms.
+        order: of the arms.
+    """
     measures = [measure for measure in _UNITS if any(figure.measure == measure for figure in figures)]
     rows: dict[tuple[str, str], dict[str, ArmFigure]] = {}
     for figure in figures:
         rows.setdefault((figure.arm, figure.setting), {})[figure.measure] = figure
-    order = [START, *ARMS]
     lines = [
         f"| arm | setting | {' | '.join(f'{name} ({_UNITS[name]})' for name in measures)} |",
         f"|---|---|{'---|' * len(measures)}",
     ]
-    for (arm, setting), by_measure in sorted(rows.items(), key=lambda row: (order.index(row[0][0]), row[0][1])):
+    for (arm, setting), by_measure in sorted(rows.items(), key=lambda row: ([*order].index(row[0][0]), row[0][1])):
         some = next(iter(by_measure.values()))
         beta = "" if some.beta is None else f" beta {some.beta:g},"
-        settings = "" if arm == START else f"{setting}:{beta} rate {some.learning_rate:g}"
+        settings = "" if not some.learning_rate else f"{setting}:{beta} rate {some.learning_rate:g}"
         cells = [by_measure[name].value.format() if name in by_measure else "–" for name in measures]
         lines.append(f"| {arm} | {settings} | {' | '.join(cells)} |")
     return lines
