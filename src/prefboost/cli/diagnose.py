@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     Report = AgreementReport | ControllabilityReport | FrontierReport | UnlearningReport
 
-__all__ = ["diagnose_command"]
+__all__ = ["diagnose_command", "run_diagnosis"]
+
+_NAMES = "unlearning, agreement, frontier, controllability"
 
 
 def diagnose_command(
-    diagnosis: Annotated[
-        str, typer.Argument(metavar="WHAT", help="unlearning, agreement, frontier or controllability")
-    ],
+    diagnosis: Annotated[str, typer.Argument(metavar="WHAT", help=_NAMES)],
     source: Annotated[
         str,
         typer.Argument(
@@ -70,13 +70,26 @@ def diagnose_command(
     slope, rank correlation, calibration error, the part that goes with length, and the best goal by validation prompts.
     """
     target = out or Path(f"{diagnosis}.json")
-    report = _diagnose(diagnosis, source, arguments or [], target, store, hidden=quiet)
+    report = run_diagnosis(diagnosis, source, arguments or [], target, store, hidden=quiet)
     print_report({"out": str(target), **report.record()}, [f"written: {target}", *report.lines()], as_json=as_json)
 
 
-def _diagnose(
+def run_diagnosis(
     diagnosis: str, source: str, arguments: Sequence[str], out: Path, store: Path | None, *, hidden: bool
 ) -> Report:
+    """Read the settings of a diagnosis, measure it, and write its report.
+
+    Args:
+        diagnosis: unlearning, agreement, frontier or controllability.
+        source: the file that is read, or the folder of a reproduction.
+        arguments: models, and ``key=value``.
+        out: ``.json`` file for the report.
+        store: of log-probs; None: ``OUT.store``.
+        hidden: show no progress.
+
+    Raises:
+        SettingsError: there is no such diagnosis, or one line for every wrong override.
+    """
     from prefboost.cli.overrides import read_overrides
     from prefboost.sources import read
 
@@ -119,5 +132,4 @@ def _diagnose(
         from prefboost.runs.diagnose.controllability import diagnose_controllability
 
         return diagnose_controllability(read(source), read_overrides(DiagnoseControllability, arguments), out)
-    remedy = "one of: unlearning, agreement, frontier, controllability"
-    raise SettingsError(f"there is no diagnosis {diagnosis!r}", remedy=remedy)
+    raise SettingsError(f"there is no diagnosis {diagnosis!r}", remedy=f"one of: {_NAMES}")

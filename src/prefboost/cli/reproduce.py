@@ -15,8 +15,9 @@ from prefboost.errors import SettingsError
 
 if TYPE_CHECKING:
     from prefboost.runs.reproduce.rmboost.settings import RewardReproduction
+    from prefboost.runs.reproduce.settings import Reproduction
 
-__all__ = ["read_reward_reproduction", "reproduce_command"]
+__all__ = ["read_reproduction", "read_reward_reproduction", "reproduce_command"]
 
 _BASE = "smollm2-135m-packaged-ra"
 
@@ -51,14 +52,12 @@ def reproduce_command(
     model trained on each with equal steps, and how often each agrees with held-out labels. model= writes, judges, and
     is what reward models start from, unless generator=, judge.* or train.model= name others.
     """
-    from prefboost.cli.overrides import read_overrides, split_overrides
-    from prefboost.recipes.load import load
     from prefboost.runs.reproduce.reproduce import list_plan, plan_cells, reproduce
-    from prefboost.runs.reproduce.settings import Reproduction
+    from prefboost.runs.reproduce.rmboost.comparison import forecast_rmboost, reproduce_rmboost
 
+    if what not in ("reward_augmented", "rmboost"):
+        raise SettingsError(f"there is no reproduction of {what!r}", remedy="one of: reward_augmented, rmboost")
     if what == "rmboost":
-        from prefboost.runs.reproduce.rmboost.comparison import forecast_rmboost, reproduce_rmboost
-
         rewards = read_reward_reproduction(overrides or [])
         if dry_run:
             forecast = forecast_rmboost(rewards)
@@ -66,30 +65,36 @@ def reproduce_command(
             return
         with open_progress(hidden=quiet) as progress:
             report = reproduce_rmboost(rewards, out, progress=progress)
-        print_report(report.record(), report.lines(), as_json=as_json)
-        return
-    if what != "reward_augmented":
-        raise SettingsError(f"there is no reproduction of {what!r}", remedy="one of: reward_augmented, rmboost")
-    recipes = [text for text in overrides or [] if "=" not in text]
+    else:
+        settings = read_reproduction(overrides or [])
+        if dry_run:
+            record = {"cells": [cell.name for cell in plan_cells(settings)], "seeds": list(settings.seeds)}
+            print_report(record, list_plan(settings), as_json=as_json)
+            return
+        with open_progress(hidden=quiet) as progress:
+            report = reproduce(settings, out, progress=progress)
+    print_report(report.record(), report.lines(), as_json=as_json)
+
+
+def read_reproduction(overrides: Sequence[str]) -> Reproduction:
+    """Read the settings of `reproduce reward_augmented`: a recipe's name, and ``key=value`` of both.
+
+    Raises:
+        SettingsError: several recipes, or one line for every wrong override.
+    """
+    from prefboost.cli.overrides import read_overrides, split_overrides
+    from prefboost.recipes.load import load
+    from prefboost.runs.reproduce.settings import Reproduction
+
+    recipes = [text for text in overrides if "=" not in text]
     if len(recipes) > 1:
         raise SettingsError(f"several recipes: {', '.join(recipes)}", remedy="give one, of which all arms are made")
     names = [name for name in Reproduction.model_fields if name != "recipe"]
-    ours, others = split_overrides((text for text in overrides or [] if "=" in text), names)
+    ours, others = split_overrides((text for text in overrides if "=" in text), names)
     # The model is what changes most often; in a recipe it is a setting of its training.
     others = [f"train.{text}" if text.partition("=")[0].strip() == "model" else text for text in others]
     recipe = load(recipes[0] if recipes else _BASE, others)
-    settings = read_overrides(Reproduction, ours, base={"recipe": recipe.model_dump(mode="json")})
-    if dry_run:
-        cells = plan_cells(settings)
-        print_report(
-            {"cells": [cell.name for cell in cells], "seeds": list(settings.seeds)},
-            list_plan(settings),
-            as_json=as_json,
-        )
-        return
-    with open_progress(hidden=quiet) as progress:
-        report = reproduce(settings, out, progress=progress)
-    print_report(report.record(), report.lines(), as_json=as_json)
+    return read_overrides(Reproduction, ours, base={"recipe": recipe.model_dump(mode="json")})
 
 
 def read_reward_reproduction(overrides: Sequence[str]) -> RewardReproduction:

@@ -54,13 +54,6 @@ def _with_loss(loss: Any, *, goals: bool = False) -> Callable[[Recipe], Mapping[
     return change
 
 
-def _grid(recipe: Recipe) -> Mapping[str, Any]:
-    low, high = recipe.condition.low, recipe.condition.high
-    # Four goals over the scale, ends included: 1, 4, 7, 10 of 1..10.
-    goals = tuple(low + (high - low) * step / 3 for step in range(4))
-    return {"relabel": _read_augmentation(recipe).model_copy(update={"goals": "grid", "grid": goals})}
-
-
 def _read_augmentation(recipe: Recipe) -> RewardAugmented:
     if not isinstance(recipe.relabel, RewardAugmented):
         raise SettingsError(
@@ -89,7 +82,21 @@ ARMS: dict[str, ComparedArm] = {
         "do scores help without goals? reward-aware preference optimisation", _with_loss(RPO()), asks=False
     ),
     "margin_dpo": ComparedArm("do scores help without goals? DPO with an offset", _with_loss(MarginDPO()), asks=False),
-    "grid": ComparedArm("goals of a grid instead of the pair's own scores", _grid),
+    "grid": ComparedArm(
+        "goals of a grid instead of the pair's own scores",
+        # Four goals over the scale, ends included: 1, 4, 7, 10 of 1..10.
+        lambda recipe: {
+            "relabel": _read_augmentation(recipe).model_copy(
+                update={
+                    "goals": "grid",
+                    "grid": tuple(
+                        recipe.condition.low + (recipe.condition.high - recipe.condition.low) * step / 3
+                        for step in range(4)
+                    ),
+                }
+            )
+        },
+    ),
     "goal_after": ComparedArm(
         "the goal behind the prompt",
         lambda recipe: {"condition": recipe.condition.model_copy(update={"place": "after"})},

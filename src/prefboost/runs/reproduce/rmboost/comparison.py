@@ -213,11 +213,11 @@ def _measure_cell(cell: Cell, setup: _Setup, progress: Progress | None) -> CellR
 def _average_accuracy(pairs: Table, leads: list[float]) -> PromptMeasures:
     """Average per prompt how often the preferred completion is ahead; a tie is half right."""
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for prompt, lead, longer in zip(pairs.frame["prompt_id"], leads, _measure_longer(pairs), strict=True):
+    for prompt, lead, excess in zip(pairs.frame["prompt_id"], leads, _measure_longer(pairs), strict=True):
         right = 0.5 if lead == 0 else float(lead > 0)
         values[ACCURACY][prompt].append(right)
         # A reward model that only counts words is right where the preferred completion is the longer one.
-        if longer <= 0:
+        if excess <= 0:
             values["accuracy_if_shorter"][prompt].append(right)
     return average_within_prompts(values)
 
