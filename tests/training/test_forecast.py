@@ -59,7 +59,7 @@ def test_the_slow_engine_and_short_memory_are_not_timed(
     def short(*args: Any) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr("prefboost.training.forecast._time_pass", short)
+    monkeypatch.setattr("prefboost.training.forecast._run_trial", short)
     found = forecast_policy(pairs, settings_of(tiny), say=SAY)
     assert not found.seconds and any("did not fit" in guess for guess in found.guesses)
 

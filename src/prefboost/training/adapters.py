@@ -153,22 +153,22 @@ def tokenizer_home(base: str, chain: Sequence[str]) -> str:
         base: the model at the bottom.
         chain: adapters on it (`adapter_chain`).
     """
-    return next((name for name in reversed(chain) if _has_tokenizer(name)), base)
-
-
-def _has_tokenizer(name: str) -> bool:
-    """Return whether a tokenizer lies in a folder or hub repository; of the latter, files in the cache do."""
     from transformers.utils import cached_file
 
-    place = model_folder(name)
     files = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
-    if Path(place).is_dir():
-        return any((Path(place) / file).is_file() for file in files)
     # A missing file is an answer here, not an error.
     quiet = {
         f"_raise_exceptions_for_{reason}": False for reason in ("missing_entries", "connection_errors", "gated_repo")
     }
-    return any(cached_file(place, file, **quiet) is not None for file in files)
+    for name in reversed(chain):
+        place = model_folder(name)
+        if Path(place).is_dir():
+            has_tokenizer = any((Path(place) / file).is_file() for file in files)
+        else:  # a hub repository, of which files in the cache count
+            has_tokenizer = any(cached_file(place, file, **quiet) is not None for file in files)
+        if has_tokenizer:
+            return name
+    return base
 
 
 def adapters_of(settings: Optimisation, *, task: str = "CAUSAL_LM") -> Any:
@@ -290,8 +290,20 @@ def check_targets(model: Any, lora: Lora) -> list[str]:
         {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, linear_kinds)}
     )
     names = [lora.targets] if isinstance(lora.targets, str) else list(lora.targets)
-    # peft itself is silent about names that match nothing, as long as others do.
-    absent = [name for name in names if not _matches(name, layers, whole=isinstance(lora.targets, str))]
+    # A lone text is an expression for the whole name of a layer; items of a list end it.
+    whole = isinstance(lora.targets, str)
+    try:
+        # peft itself is silent about names that match nothing, as long as others do.
+        absent = [
+            name
+            for name in names
+            if not any(re.fullmatch(name, layer) if whole else f".{layer}".endswith(f".{name}") for layer in layers)
+        ]
+    except re.error as error:
+        raise SettingsError(
+            f"lora.targets {lora.targets!r} is not a regular expression: {error}",
+            remedy="write all-linear, or names in a list",
+        ) from None
     if len(absent) == len(names):
         what = f"{', '.join(map(repr, absent))} matches no layer" if names else "is empty"
         raise SettingsError(
@@ -299,19 +311,6 @@ def check_targets(model: Any, lora: Lora) -> list[str]:
             remedy=f"write all-linear, or names in a list, e.g. [{', '.join(linear[:_SHOWN])}]",
         )
     return [f"lora.targets: no layer is called {name!r}{_suggest_names([name], linear)}" for name in absent]
-
-
-def _matches(target: str, layers: Sequence[str], *, whole: bool) -> bool:
-    """Return whether a target fits a layer: a list's items end its name, a lone text is an expression for all of it."""
-    if not whole:
-        return any(name == target or name.endswith(f".{target}") for name in layers)
-    try:
-        return any(re.fullmatch(target, name) for name in layers)
-    except re.error as error:
-        raise SettingsError(
-            f"lora.targets {target!r} is not a regular expression: {error}",
-            remedy="write all-linear, or names in a list",
-        ) from None
 
 
 def _suggest_names(names: Sequence[str], candidates: Sequence[str]) -> str:

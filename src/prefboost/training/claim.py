@@ -228,19 +228,19 @@ def last_metrics(out: Path) -> dict[str, float]:
 
 def part_in_order(processes: int) -> None:
     """Leave the group of processes together at exit: one that just ends while another talks to it may abort."""
-    # Registered late, so that it runs before the handlers of torch and of the interpreter.
-    if processes > 1:
-        atexit.register(_leave_group)
-
-
-def _leave_group() -> None:
     import torch.distributed as group
 
-    if group.is_initialized():
-        # A thread of gloo may still be freeing the tensors of the last exchange, for which it needs the interpreter's
-        # lock. The collection below holds that lock while it waits for this thread: they would wait for each other.
-        time.sleep(_FREED_S)
-        group.destroy_process_group()
-        # What still holds the group (a trainer in a cycle) lets go of it while Python lives: gloo's threads, once they
-        # outlive it, abort the process when they free the tensors of the last exchange.
-        gc.collect()
+    def leave_group() -> None:
+        if group.is_initialized():
+            # A thread of gloo may still be freeing the tensors of the last exchange, for which it needs the
+            # interpreter's lock. The collection below holds that lock while it waits for this thread: they would wait
+            # for each other.
+            time.sleep(_FREED_S)
+            group.destroy_process_group()
+            # What still holds the group (a trainer in a cycle) lets go of it while Python lives: gloo's threads, once
+            # they outlive it, abort the process when they free the tensors of the last exchange.
+            gc.collect()
+
+    # Registered late, so that it runs before the handlers of torch and of the interpreter.
+    if processes > 1:
+        atexit.register(leave_group)

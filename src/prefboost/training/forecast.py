@@ -237,12 +237,6 @@ def _run_trial(model: Any, settings: Optimisation, stream: Packed, called: str =
         current = "activation_checkpointing_enable"
         getattr(model, current if hasattr(model, current) else "gradient_checkpointing_enable")()
     model.train()
-    # The first pass pays for allocations and for kernels that are chosen on first use.
-    trials = [_time_pass(model, settings, stream, called) for _ in range(2)]
-    return trials[-1]
-
-
-def _time_pass(model: Any, settings: Optimisation, stream: Packed, called: str) -> _Trial:
     device = stream.input_ids.device.type
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     saved_bytes: dict[int, int] = {}
@@ -257,14 +251,17 @@ def _time_pass(model: Any, settings: Optimisation, stream: Packed, called: str) 
 
     # As in training, where float32 weights are used under autocast.
     half = torch.autocast(device, dtype=torch.bfloat16, enabled=settings.precision == "bf16")
-    began = _read_clock(device)
-    with half, torch.autograd.graph.saved_tensors_hooks(save_tensor, lambda tensor: tensor):
-        output: Tensor = model(**{called: stream})
-    between = _read_clock(device)
-    # Any scalar of all outputs costs what the loss costs: the loss itself is a few operations per pair.
-    output.sum().backward()
-    ended = _read_clock(device)
-    model.zero_grad()
+    # The first pass pays for allocations and for kernels that are chosen on first use.
+    for _ in range(2):
+        saved_bytes.clear()
+        began = _read_clock(device)
+        with half, torch.autograd.graph.saved_tensors_hooks(save_tensor, lambda tensor: tensor):
+            output: Tensor = model(**{called: stream})
+        between = _read_clock(device)
+        # Any scalar of all outputs costs what the loss costs: the loss itself is a few operations per pair.
+        output.sum().backward()
+        ended = _read_clock(device)
+        model.zero_grad()
     return _Trial(between - began, ended - between, sum(saved_bytes.values()))
 
 

@@ -127,6 +127,8 @@ def check_fit(model: Any, tokenizer: Any, tokens: TokenRange, limit: str = "max_
         ModelError: a token has no row in the embedding.
         DataError: sequences are longer than the model's table of positions.
     """
+    import torch
+
     name = type(model).__name__
     # On a GPU an index beyond the table is an assertion without a message, and the process is lost.
     rows = count_embedding_rows(model)
@@ -137,7 +139,18 @@ def check_fit(model: Any, tokenizer: Any, tokens: TokenRange, limit: str = "max_
             remedy="use the tokenizer of the model, or resize the model first: "
             f"model.resize_token_embeddings({len(tokenizer)}), then save_pretrained",
         )
-    positions = _count_positions(model)
+    # Only tables as long as the text model's context count: other parts (of models that see images) have their own.
+    context = context_of(model.config)
+    tables: list[int] = []
+    for layer, module in model.named_modules():
+        if isinstance(module, torch.nn.Embedding) and _POSITIONS.search(layer):
+            tables.append(module.num_embeddings - int(getattr(module, "offset", 0)))  # OPT counts from 2
+    for layer, buffer in model.named_buffers():
+        if buffer.ndim == 2 and buffer.is_floating_point() and _POSITIONS.search(layer):
+            tables.append(buffer.shape[0])
+    limits = [] if context is None else [rows for rows in tables if 0 <= rows - context <= _SPARE]
+    # The smallest table fails first. Where positions are computed there is none, and any number will do.
+    positions = min(limits, default=None)
     longest = int(pc.max(tokens.lengths).as_py() or 0)
     if positions is not None and longest > positions:
         beyond = int(pc.sum(pc.cast(pc.greater(tokens.lengths, positions), pa.int64())).as_py())
@@ -146,24 +159,3 @@ def check_fit(model: Any, tokenizer: Any, tokens: TokenRange, limit: str = "max_
             f"the longest has {longest:,} tokens",
             remedy=f"write {limit}: {positions} or less, or use a model with more positions",
         )
-
-
-def _count_positions(model: Any) -> int | None:
-    """Count the positions that a model has a table for; None where positions are computed and any number will do.
-
-    Only tables as long as the text model's context count: other parts (of models that see images) have their own.
-    """
-    import torch
-
-    context = context_of(model.config)
-    if context is None:
-        return None
-    tables: list[int] = []
-    for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Embedding) and _POSITIONS.search(name):
-            tables.append(module.num_embeddings - int(getattr(module, "offset", 0)))  # OPT counts from 2
-    for name, buffer in model.named_buffers():
-        if buffer.ndim == 2 and buffer.is_floating_point() and _POSITIONS.search(name):
-            tables.append(buffer.shape[0])
-    # The smallest table is the one that fails first.
-    return min((rows for rows in tables if 0 <= rows - context <= _SPARE), default=None)

@@ -216,17 +216,17 @@ def test_the_token_budget_changes_memory_not_values_and_is_halved_when_memory_is
 
     basis = {"model": str(start), "precision": "fp32", "batch_size": 8, "learning_rate": 1e-3, "eval_fraction": 0.3}
     pairs, logs = preference_pairs(16), {}
-    original = RewardTrainer._compute_share
+    original = RewardTrainer.compute_losses
 
-    def short(self: Any, model: Any, batch: Any, items: Any, counts: bool) -> Any:
-        found = original(self, model, batch, items, counts)
-        if len(batch["pair_names"]) > 2:
+    def short(self: Any, model: Any, batch: Any) -> Any:
+        found = original(self, model, batch)
+        if model.training and len(batch["pair_names"]) > 2:
             raise MemoryError
         return found
 
     for name, budget in {"whole": 100_000, "parts": 60, "short": 4096}.items():
         if name == "short":
-            monkeypatch.setattr(RewardTrainer, "_compute_share", short)
+            monkeypatch.setattr(RewardTrainer, "compute_losses", short)
         report = train_reward(pairs, TrainReward(**basis, token_budget=budget), tmp_path / name)
         logs[name] = read_log(tmp_path / name / "train_log.jsonl")
         assert report.engine == "packed" and bool(report.messages) == (name == "short")

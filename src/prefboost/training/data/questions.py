@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
@@ -38,7 +38,19 @@ def settle_prompt_ids(pairs: pa.Table, say: SayGoal | None) -> pa.Table:
     for row in _iterate_rows(pairs):
         prompt_id = str(row["prompt_id"])
         ids.append(prompt_id)
-        links.join(prompt_id, first.setdefault(_hash_question(row, say or SayGoal()), prompt_id))
+        text = render_row_goal(row, say or SayGoal())
+        turns = []
+        for message in row["prompt"]:
+            content = str(message["content"])
+            # Goals differ between views of one question, so the question is what remains without them. Only the white
+            # space that parts a goal from the text beside it goes with it.
+            rest = content.replace(text, "", 1).strip() if text and text in content else content.strip()
+            # A system message that held nothing but the goal is no part of the question.
+            if rest or message["role"] != "system":
+                turns.append((message["role"], rest, message.get("extra")))
+        # 16 bytes per row, where the texts themselves would fill memory.
+        question = blake2b(repr(turns).encode(), digest_size=16).digest()
+        links.join(prompt_id, first.setdefault(question, prompt_id))
     settled = pa.array([links.find(prompt_id) for prompt_id in ids], pa.string())
     return pairs.set_column(pairs.column_names.index("prompt_id"), "prompt_id", settled)
 
@@ -47,22 +59,6 @@ def _iterate_rows(pairs: pa.Table) -> Iterator[dict[str, Any]]:
     names = [name for name in pairs.column_names if name in ("prompt_id", "prompt") or name.partition(".")[0] == "goal"]
     for batch in pairs.select(names).to_batches(max_chunksize=_ROWS_AT_ONCE):
         yield from batch.to_pylist()
-
-
-def _hash_question(row: Mapping[str, Any], say: SayGoal) -> bytes:
-    """Hash the messages of a prompt without the text of its goal."""
-    text = render_row_goal(row, say)
-    turns = []
-    for message in row["prompt"]:
-        content = str(message["content"])
-        # Only the white space that parts a goal from the text beside it goes with it.
-        # Goals differ between views of one question, so the question is what remains without them.
-        rest = content.replace(text, "", 1).strip() if text and text in content else content.strip()
-        # A system message that held nothing but the goal is no part of the question.
-        if rest or message["role"] != "system":
-            turns.append((message["role"], rest, message.get("extra")))
-    # 16 bytes per row, where the texts themselves would fill memory.
-    return blake2b(repr(turns).encode(), digest_size=16).digest()
 
 
 class _Links:

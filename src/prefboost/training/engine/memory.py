@@ -94,26 +94,23 @@ class TokenBudget:
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            self._halve(what, line)
-
-    def _halve(self, what: str, line: str) -> None:
-        remedy = "set gradient_checkpointing: true, a smaller max_length, adapters (lora), or precision: pure_bf16"
-        if self.tokens <= _SMALLEST:
-            raise RunError(f"{what} runs out of memory even for one pair at a time: {line}", remedy=remedy)
-        # Halving finds a budget that fits in a few attempts, and never below half of the largest possible one.
-        before, self.tokens = self.tokens, self.tokens // 2
-        self.messages.append(f"memory ran short in {what}: token_budget {before:,} -> {self.tokens:,}")
-        # Stored before the error below is raised: the next start has to begin with the lower budget.
-        if self.kept is not None:
-            record = {"asked": self._asked, "tokens": self.tokens, "messages": self.messages}
-            write_atomically(self.kept, json.dumps(record) + "\n")
-        # Other processes are waiting in an exchange of this step, so that it cannot be repeated here alone.
-        if not self.alone:
-            raise RunError(
-                f"{what} ran out of memory with token_budget {before:,}: {line}",
-                remedy=f"start the same command again: it resumes, with token_budget {self.tokens:,}; or {remedy}",
-            )
-        logger.warning("%s; redoing it", self.messages[-1])
+            remedy = "set gradient_checkpointing: true, a smaller max_length, adapters (lora), or precision: pure_bf16"
+            if self.tokens <= _SMALLEST:
+                raise RunError(f"{what} runs out of memory even for one pair at a time: {line}", remedy=remedy)
+            # Halving finds a budget that fits in a few attempts, and never below half of the largest possible one.
+            before, self.tokens = self.tokens, self.tokens // 2
+            self.messages.append(f"memory ran short in {what}: token_budget {before:,} -> {self.tokens:,}")
+            # Stored before the error below is raised: the next start has to begin with the lower budget.
+            if self.kept is not None:
+                record = {"asked": self._asked, "tokens": self.tokens, "messages": self.messages}
+                write_atomically(self.kept, json.dumps(record) + "\n")
+            # Other processes are waiting in an exchange of this step, so that it cannot be repeated here alone.
+            if not self.alone:
+                raise RunError(
+                    f"{what} ran out of memory with token_budget {before:,}: {line}",
+                    remedy=f"start the same command again: it resumes, with token_budget {self.tokens:,}; or {remedy}",
+                )
+            logger.warning("%s; redoing it", self.messages[-1])
 
 
 _SMALLEST = 32

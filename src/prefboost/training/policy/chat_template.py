@@ -261,7 +261,16 @@ def _split_parts(say: SayGoal, names: list[str]) -> _Parts:
         parts = _Parts(
             "", tuple(map(_split_around, [head, *segments], [goal, *marks.values()])), tail, goal_needed=True
         )
-    _check_parts(say, names)
+    # Marks have to behave as numbers do: the wording may not look at a number's value.
+    subsets = [names, [], *([name for name in names if name != left_out] for left_out in names)]
+    # Ends and middle of the scale: a wording that branches on the value shows at one of them.
+    for value, subset in itertools.product((say.low, say.high, (say.low + say.high) / 2), subsets):
+        printed = print_goal(say, value)
+        text = render_wording(say, goal, {name: marks[name] for name in subset})
+        for mark in (goal, *marks.values()):
+            text = text.replace(mark, printed)
+        if text != goal_text(say, value, dict.fromkeys(subset, value)):
+            raise _build_refusal(say)
     return parts
 
 
@@ -289,20 +298,6 @@ def _split_around(segment: str, mark: str) -> Segment | None:
     return before, after
 
 
-def _check_parts(say: SayGoal, names: list[str]) -> None:
-    """Check that marks behave as numbers do: the wording may not look at a number's value."""
-    marks = {name: _ASPECT.format(index) for index, name in enumerate(names)}
-    subsets = [names, [], *([name for name in names if name != left_out] for left_out in names)]
-    # Ends and middle of the scale: a wording that branches on the value shows at one of them.
-    for value, subset in itertools.product((say.low, say.high, (say.low + say.high) / 2), subsets):
-        printed = print_goal(say, value)
-        text = render_wording(say, _GOAL.format(0), {name: marks[name] for name in subset})
-        for mark in (_GOAL.format(0), *marks.values()):
-            text = text.replace(mark, printed)
-        if text != goal_text(say, value, dict.fromkeys(subset, value)):
-            raise _build_refusal(say)
-
-
 def _build_refusal(say: SayGoal) -> SettingsError:
     return SettingsError(
         f"the wording must print its numbers unchanged to become a chat template: {say.wording!r}",
@@ -310,19 +305,18 @@ def _build_refusal(say: SayGoal) -> SettingsError:
     )
 
 
-def _put_before(content: str) -> str:
-    parts = "[{'type': 'text', 'text': pb.text + '\\n\\n'}]"
-    return f"(pb.text + '\\n\\n' + {content} if {content} is string else {parts} + {content})"
-
-
-def _put_after(content: str) -> str:
-    parts = "[{'type': 'text', 'text': '\\n\\n' + pb.text}]"
-    return f"({content} + '\\n\\n' + pb.text if {content} is string else {content} + {parts})"
+def _join_text(content: str, *, after: bool = False) -> str:
+    """Write an expression of pb.text before (or after) a message's content, which is a string or a list of parts."""
+    text = "'\\n\\n' + pb.text" if after else "pb.text + '\\n\\n'"
+    parts = f"[{{'type': 'text', 'text': {text}}}]"
+    if after:
+        return f"({content} + {text} if {content} is string else {content} + {parts})"
+    return f"({text} + {content} if {content} is string else {parts} + {content})"
 
 
 _IN_SYSTEM = (
     "{%- if messages and messages[0]['role'] == 'system' -%}"
-    "{%- set messages = [{'role': 'system', 'content': " + _put_before("messages[0]['content']") + "}]"
+    "{%- set messages = [{'role': 'system', 'content': " + _join_text("messages[0]['content']") + "}]"
     " + messages[1:] -%}"
     "{%- else -%}{%- set messages = [{'role': 'system', 'content': pb.text}] + messages -%}{%- endif -%}"
 )
@@ -357,6 +351,6 @@ _MERGES_SYSTEM = (
 
 _PLACEMENTS: dict[str, str] = {
     "system": _IN_SYSTEM,
-    "user": _place_in_turn(" and pb_turn.at < 0", _put_before("messages[pb_turn.at]['content']")),
-    "after": _place_in_turn("", _put_after("messages[pb_turn.at]['content']")),
+    "user": _place_in_turn(" and pb_turn.at < 0", _join_text("messages[pb_turn.at]['content']")),
+    "after": _place_in_turn("", _join_text("messages[pb_turn.at]['content']", after=True)),
 }

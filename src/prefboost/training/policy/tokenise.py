@@ -211,8 +211,17 @@ def _cut_to_limits(
     """Cut what is too long, and count it."""
     limits = how.limits
     if limits.max_prompt_length and len(prompt_ids) > limits.max_prompt_length:
-        whole = prompt_ids
-        prompt_ids = _shorten_prompt(how.encoder, prompt_text, whole, how.goal, limits.max_prompt_length)
+        whole, limit = prompt_ids, limits.max_prompt_length
+        prompt_ids = whole[-limit:]
+        start = prompt_text.find(how.goal) if how.goal else -1
+        if how.goal and start >= 0:
+            # Token counts of text prefixes; off by one at most where a token spans the border.
+            before = len(how.encoder.encode([prompt_text[:start]])[0])
+            head = len(how.encoder.encode([prompt_text[: start + len(how.goal)]])[0])
+            # Everything up to the goal's end stays, then as many of the last tokens as fit: only where a plain cut
+            # would lose the goal, and the part up to it fits at all.
+            if before < len(whole) - limit and head < limit:
+                prompt_ids = whole[:head] + whole[len(whole) - (limit - head) :]
         loss.count("prompt")
         # Without the goal's beginning to keep, the cut is a plain suffix, and the first turn's header is gone.
         loss.count("beginning of prompt", where=prompt_ids == whole[-len(prompt_ids) :])
@@ -225,21 +234,6 @@ def _cut_to_limits(
     longest = len(prompt_ids) + max(map(len, cut.values()))
     loss.count("beyond positions", where=limits.positions is not None and longest > limits.positions)
     return {"prompt_ids": prompt_ids, **{f"{side}_ids": ids for side, ids in cut.items()}}
-
-
-def _shorten_prompt(
-    encoder: ChatEncoder, prompt_text: str, prompt_ids: list[int], goal: str | None, limit: int
-) -> list[int]:
-    """Keep the last ``limit`` tokens; or everything up to the goal's end, then as many of the last tokens as fit."""
-    start = prompt_text.find(goal) if goal else -1
-    if goal and start >= 0:
-        # Token counts of text prefixes; off by one at most where a token spans the border.
-        before = len(encoder.encode([prompt_text[:start]])[0])
-        head = len(encoder.encode([prompt_text[: start + len(goal)]])[0])
-        # Only where a plain cut would lose the goal, and the part up to it fits at all.
-        if before < len(prompt_ids) - limit and head < limit:
-            return prompt_ids[:head] + prompt_ids[len(prompt_ids) - (limit - head) :]
-    return prompt_ids[-limit:]
 
 
 def _find_fault(view: Mapping[str, Any]) -> str | None:

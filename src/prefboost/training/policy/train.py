@@ -96,14 +96,14 @@ def _train(
 
     started = time.monotonic()
     pairs, eval_pairs = tables
-    say = goals.say if goals is not None and _states_goals(pairs) else None
+    stated = any(pairs[name].null_count < pairs.num_rows for name in _list_goal_columns(pairs))
+    say = goals.say if goals is not None and stated else None
     check_request(settings)
     # Before the run is identified, so that its description holds the numbers that are used, not "auto".
     settings = resolve_precision(settings, out)
     identity = describe_inputs(pairs, eval_pairs, settings)
     identity["say"] = None if say is None else say.model_dump(mode="json")
-    finished = begin(out, identity)
-    if finished is not None:
+    if (finished := begin(out, identity)) is not None:
         return TrainReport(**finished)
     disable_progress_bar()
     with phase(progress, f"loading {settings.model}"):
@@ -113,17 +113,15 @@ def _train(
     notes = [] if settings.lora is None else check_targets(policy.model, settings.lora)
     settings, remarks = _choose_engine(settings, policy)
     encoder = encoder_of(policy.tokenizer, settings, run_day(out))
-    positions = context_of(policy.model.config)
     with phase(progress, "tokenising"):
-        tokenised, evaluated = tokenise_all(pairs, eval_pairs, settings, encoder, say, positions)
+        tokenised, evaluated = tokenise_all(*tables, settings, encoder, say, context_of(policy.model.config))
         settle_losses(tokenised, evaluated, settings.max_loss_share, out if leads(os.environ) else None)
         data, plan = plan_units(tokenised, evaluated, settings)
         let_template_merge(encoder)
     # The saved model's template is derived from ``say`` alone, so the prompts have to read as it says.
     _check_stated_goals(pairs, say)
-    before = _begin_report(data, tokenised, out)
     identity |= {"day": str(encoder.day)}
-    provenance = _build_provenance(identity, tokenised, before, goals, pairs)
+    provenance = _build_provenance(identity, tokenised, data, goals, pairs)
     end = End(policy, settings, provenance, choose_saved_type(settings, policy.model.dtype))
     with phase(progress, "rehearsing how the model will be saved"):
         remarks += end.check(data, plan, out)
@@ -132,7 +130,9 @@ def _train(
     trainer = _build_trainer(policy, data, settings, plan, out, progress)
     resumed_from = run_to_end(trainer, out)
     trainer.notes += [*notes, *remarks, *rounding.describe(None if trainer.shards_weights else policy.model)]
-    report = _complete_report(trainer, before, out, resumed_from, time.monotonic() - started)
+    report = replace(
+        _build_report(trainer, data, tokenised, out), resumed_from=resumed_from, seconds=time.monotonic() - started
+    )
     finish_training(trainer, report, out, partial(end.save, folder=out / MODEL))
     return report
 
@@ -160,10 +160,6 @@ def _list_goal_columns(pairs: pa.Table) -> list[str]:
     return [name for name in pairs.column_names if name == "goal" or name.startswith("goal.")]
 
 
-def _states_goals(pairs: pa.Table) -> bool:
-    return any(pairs[name].null_count < pairs.num_rows for name in _list_goal_columns(pairs))
-
-
 def _check_stated_goals(pairs: pa.Table, say: SayGoal | None) -> None:
     """Refuse pairs whose first prompt with a goal does not read as ``say`` says: the model would answer to other words.
 
@@ -189,7 +185,7 @@ def _check_stated_goals(pairs: pa.Table, say: SayGoal | None) -> None:
 def _build_provenance(
     identity: Mapping[str, Any],
     tokenised: Tokenised,
-    report: TrainReport,
+    data: Data,
     goals: StatedGoals | None,
     pairs: pa.Table,
 ) -> Provenance:
@@ -201,14 +197,15 @@ def _build_provenance(
         # An aspect without a scale of its own has that of the wording.
         names = [name.removeprefix("goal.") for name in stated if name != "goal"]
         aspects = {name: goals.scales[name].top if name in goals.scales else goals.say.high for name in names}
+    trained = sum(map(len, data.train["view"]))
     return Provenance(
         settings=identity["train"],
         data={
             "fingerprint": identity["data"],
             "rows": tokenised.rows,
-            "pairs": report.pairs,
-            "units": report.units,
-            "held_out": tokenised.views - report.pairs,
+            "pairs": trained,
+            "units": len(data.train),
+            "held_out": tokenised.views - trained,
             "dropped": tokenised.dropped,
             "shortened": tokenised.shortened,
             "losses": tokenised.loss.sentences,
@@ -249,31 +246,18 @@ def _build_trainer(
         return trainer(policy, data, settings, config, callbacks=callbacks, progress=progress)
 
 
-def _begin_report(data: Data, tokenised: Tokenised, out: Path) -> TrainReport:
-    """Begin the report with what is known before the first step."""
-    units = data.train
+def _build_report(trainer: PreferenceTrainer, data: Data, tokenised: Tokenised, out: Path) -> TrainReport:
     return TrainReport(
         model=str(out / MODEL),
-        steps=0,
-        units=len(units),
-        pairs=sum(len(views) for views in units["view"]),
-        tokens=_count_tokens(units),
+        steps=trainer.state.global_step,
+        units=len(data.train),
+        pairs=sum(map(len, data.train["view"])),
+        tokens=_count_tokens(data.train),
         seconds=0.0,
         dropped=tokenised.dropped,
         shortened=tokenised.shortened,
         losses=tokenised.loss.sentences,
-    )
-
-
-def _complete_report(
-    trainer: PreferenceTrainer, before: TrainReport, out: Path, resumed_from: int, seconds: float
-) -> TrainReport:
-    return replace(
-        before,
-        steps=trainer.state.global_step,
-        seconds=seconds,
         metrics=last_metrics(out),
-        resumed_from=resumed_from,
         engine=trainer.settings.engine,
         precision=trainer.settings.precision,
         messages=[*trainer.notes, *trainer.watch.messages, *trainer.budget.messages],

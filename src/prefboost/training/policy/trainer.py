@@ -79,7 +79,11 @@ class PreferenceTrainer(UnitTrainer):
         self.add_callback(self.watch)
         if settings.uses_reference:
             # Gone before the first step: where devices hold parts of it, it takes their memory twice.
-            reference = self._open_reference()
+            reference = (
+                load_reference(settings, self.accelerator)
+                if self.start_hash is None
+                else place_start(self.model, self.start_hash, settings, self.accelerator)
+            )
             self.train_dataset = self.add_reference_logps(reference, data.train, "train")
             if data.evaluation is not None:
                 self.eval_dataset = self.add_reference_logps(reference, data.evaluation, "eval")
@@ -186,8 +190,12 @@ class PreferenceTrainer(UnitTrainer):
         )
         if self.progress is not None:
             self.progress.begin(f"reference log-probs ({name})", len(sequences.prompts))
+
+        def merge_over_processes(logps: dict[bytes, float]) -> dict[bytes, float]:
+            return {key: value for share in self.gather_objects(logps) for key, value in share.items()}
+
         with self.meter.time_part("reference"):
-            logps = cache.fill(sequences, forward.compute, forward.batches, exchange=self._merge_over_processes)
+            logps = cache.fill(sequences, forward.compute, forward.batches, exchange=merge_over_processes)
         if self.progress is not None:
             self.progress.end()
         return Dataset(with_reference(table, logps))
@@ -325,16 +333,6 @@ class PreferenceTrainer(UnitTrainer):
         metrics = observe(observation.output, observation.pairs, batch, self.settings.score_buckets)
         for name, numbers in metrics.items():
             self.noted[name].extend(numbers)
-
-    def _open_reference(self) -> Reference:
-        """Place the reference model on the device: the policy as it is now, or another one."""
-        if self.start_hash is None:
-            return load_reference(self.settings, self.accelerator)
-        return place_start(self.model, self.start_hash, self.settings, self.accelerator)
-
-    def _merge_over_processes(self, logps: dict[bytes, float]) -> dict[bytes, float]:
-        """Merge the entries of every process into one mapping, the same in each of them."""
-        return {key: value for share in self.gather_objects(logps) for key, value in share.items()}
 
 
 def _index_pairs(rows: Sequence[int], views: int, device: torch.device) -> Tensor:

@@ -55,16 +55,15 @@ class Sequences:
 def sequences_of(units: pa.Table) -> Sequences:
     """List all sequences of the units: chosen completions of all views first, then rejected ones."""
     # Chosen before rejected, as in the batches of training: `with_reference` cuts the log-probs in half.
-    prompts, chosen, rejected = (_split_arrays(units[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
+    columns: list[list[Any]] = []
+    for name in ("prompt_ids", "chosen_ids", "rejected_ids"):
+        inner = pc.list_flatten(units[name]).combine_chunks()
+        # Views into Arrow's buffer: no token id becomes a Python object.
+        ends = np.cumsum(pc.list_value_length(inner).to_numpy(zero_copy_only=False))
+        ids = pc.list_flatten(inner).to_numpy(zero_copy_only=False)
+        columns.append(np.split(ids, ends[:-1]) if len(ends) else [])
+    prompts, chosen, rejected = columns
     return Sequences(prompts + prompts, chosen + rejected)
-
-
-def _split_arrays(column: pa.ChunkedArray) -> list[Any]:
-    """Split a list<list<int>> column into arrays that share its memory."""
-    inner = pc.list_flatten(column).combine_chunks()
-    # Views into Arrow's buffer: no token id becomes a Python object.
-    ends = np.cumsum(pc.list_value_length(inner).to_numpy(zero_copy_only=False))
-    return np.split(pc.list_flatten(inner).to_numpy(zero_copy_only=False), ends[:-1]) if len(ends) else []
 
 
 def with_reference(units: pa.Table, logps: Sequence[float]) -> pa.Table:
@@ -129,7 +128,14 @@ class ReferenceCache:
         """
         self._known = exchange(self._known)
         # Equal prompts with equal completions occur in many views, and are computed once.
-        keys = [_hash_sequence(p, c) for p, c in zip(sequences.prompts, sequences.completions, strict=True)]
+        keys: list[bytes] = []
+        for prompt, completion in zip(sequences.prompts, sequences.completions, strict=True):
+            digest = hashlib.blake2b(digest_size=_KEY_BYTES)
+            digest.update(np.asarray(prompt, dtype=np.int64).tobytes())
+            # Without a mark between them, a token that moves from prompt to completion would not change the hash.
+            digest.update(b"/")
+            digest.update(np.asarray(completion, dtype=np.int64).tobytes())
+            keys.append(digest.digest())
         missing = [index for key, index in {key: i for i, key in enumerate(keys)}.items() if key not in self._known]
         unknown = Sequences([sequences.prompts[i] for i in missing], [sequences.completions[i] for i in missing])
         saved_at = time.monotonic()
@@ -190,12 +196,3 @@ def _read_file(path: Path) -> dict[bytes, float]:
 
 
 _KEY_BYTES = 16
-
-
-def _hash_sequence(prompt: Sequence[int], completion: Sequence[int]) -> bytes:
-    digest = hashlib.blake2b(digest_size=_KEY_BYTES)
-    digest.update(np.asarray(prompt, dtype=np.int64).tobytes())
-    # Without a mark between them, a token that moves from prompt to completion would not change the hash.
-    digest.update(b"/")
-    digest.update(np.asarray(completion, dtype=np.int64).tobytes())
-    return digest.digest()

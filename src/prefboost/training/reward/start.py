@@ -75,7 +75,18 @@ def load_start(settings: TrainReward) -> RewardModel:
     )
     put_liger_kernels(reward_model.model, settings, choose_training_device(os.environ).type)
     for adapter in adapters:
-        reward_model = _merge_adapter(reward_model, settings, adapter)
+        revision = settings.revision if adapter == settings.model else None
+        model, tokenizer = merge_adapter(reward_model.model, adapter, revision), reward_model.tokenizer
+        # The tokenizer that lies beside an adapter, if any, has the tokens that it was trained on.
+        if tokenizer_home("", [adapter]):
+            tokenizer = load_tokenizer(
+                adapter, revision=revision, trust_remote_code=settings.trust_remote_code, config=model.config
+            )
+            # Rewards are read at each text's last real token; padding goes behind it.
+            tokenizer.padding_side = "right"
+            if template is not None:
+                tokenizer.chat_template = reward_model.tokenizer.chat_template
+        reward_model = replace(reward_model, model=model.eval(), tokenizer=tokenizer)
     if leads(os.environ):  # others may get the weights from this process, later
         check_weights(reward_model.model, settings.model)
     if not shares_weights(os.environ):  # else the whole model may not fit
@@ -85,22 +96,6 @@ def load_start(settings: TrainReward) -> RewardModel:
         if settings.packing == "off"
         else enable_packed_rewards(reward_model)
     )
-
-
-def _merge_adapter(reward_model: RewardModel, settings: TrainReward, adapter: str) -> RewardModel:
-    """Merge an adapter into the model's weights, and take the tokenizer that lies beside the adapter, if any."""
-    model = merge_adapter(reward_model.model, adapter, settings.revision if adapter == settings.model else None)
-    tokenizer = reward_model.tokenizer
-    if tokenizer_home("", [adapter]):
-        revision = settings.revision if adapter == settings.model else None
-        tokenizer = load_tokenizer(
-            adapter, revision=revision, trust_remote_code=settings.trust_remote_code, config=model.config
-        )
-        # Rewards are read at each text's last real token; padding goes behind it.
-        tokenizer.padding_side = "right"
-        if settings.chat_template is not None:
-            tokenizer.chat_template = reward_model.tokenizer.chat_template
-    return replace(reward_model, model=model.eval(), tokenizer=tokenizer)
 
 
 def check_start(reward_model: RewardModel, data: Data, settings: TrainReward, end: RewardEnd, out: Path) -> list[str]:

@@ -120,11 +120,26 @@ class RewardTrainer(UnitTrainer):
         Raises:
             RunError: a loss is not finite; names rows.
         """
-        rewards = self._compute_rewards(model, batch)
+        names = {"texts", "input_ids", "attention_mask"} & batch.keys()
+        moved: dict[str, Any] = {name: batch[name].to(self.accelerator.device) for name in names}
+        # [T, H]: one reward per text and head, at the text's last token.
+        outputs = rewards_of(self.reward_model, moved, model)
+        columns = {name: batch[name].to(outputs.device) for name in (*_TEXT_COLUMNS, *PAIR_NUMBERS)}
+        rewards = RewardBatch(rewards=outputs, **columns)
         losses = self.settings.loss(rewards)
         if not bool(losses.isfinite().all()):
             self.refuse_losses(losses, f"; the rows are {', '.join(batch['ids'][:8])}", "rows")
-        self._watch(rewards, losses, batch)
+        loss, pairs, text_names = self.settings.loss, batch["pair_names"], batch["text_names"]
+        with torch.no_grad():
+            overall = outputs.double()[:, 0]  # [T], of the first head
+            chosen, rejected = overall[rewards.chosen], overall[rewards.rejected]  # [P]
+            self._note("loss", pairs if loss.compares else text_names, losses)
+            self._note("rewards/mean", text_names, overall)
+            self._note("rewards/margins", pairs, chosen - rejected)
+            self._note("rewards/accuracies", pairs, (chosen > rejected).double())
+            for at, head in enumerate(() if loss.compares else loss.heads):
+                distance = (outputs[:, at].double() - rewards.labels[:, at]).abs()
+                self._note(f"distance/{head}", text_names, distance)
         return losses
 
     def count_items(self, batch: Mapping[str, Any]) -> int:
@@ -164,10 +179,12 @@ class RewardTrainer(UnitTrainer):
             this device's share of the mean loss [], without gradient.
         """
         lengths = {name: len(numbers) for name, numbers in self.noted.items()}
-        losses = [
-            partial(self._compute_share, model, part, items, counts)
-            for part, counts in self._collate_parts(batch["units"].rows, tokens)
-        ]
+
+        def compute_share(part: dict[str, Any], counts: bool) -> torch.Tensor:
+            loss: torch.Tensor = self.compute_loss(model, part, num_items_in_batch=items)
+            return loss if counts else loss * 0.0  # a repeated part only keeps devices in step
+
+        losses = [partial(compute_share, *part) for part in self._collate_parts(batch["units"].rows, tokens)]
         try:
             return self.accumulate(model, losses)
         except (RuntimeError, MemoryError):
@@ -175,11 +192,6 @@ class RewardTrainer(UnitTrainer):
             for name, numbers in self.noted.items():
                 del numbers[lengths.get(name, 0) :]
             raise
-
-    def _compute_share(self, model: Any, batch: dict[str, Any], items: Any, counts: bool) -> torch.Tensor:
-        """Compute what a part adds to the loss [] of the step; zero where it only keeps devices in step."""
-        loss: torch.Tensor = self.compute_loss(model, batch, num_items_in_batch=items)
-        return loss if counts else loss * 0.0
 
     def average_noted(self, numbers: list[tuple[str, float]], mode: str) -> float:
         """Average named numbers.
@@ -189,29 +201,6 @@ class RewardTrainer(UnitTrainer):
         # A dict of names drops the second note of a unit that two processes evaluated.
         values = list(dict(numbers).values()) if mode == "eval" else [number for _, number in numbers]
         return sum(values) / len(values)
-
-    def _compute_rewards(self, model: Any, inputs: Mapping[str, Any]) -> RewardBatch:
-        """Compute rewards [T, H] of the T texts of a batch, and put them beside the numbers that a loss needs."""
-        texts = {name: inputs[name] for name in ("texts", "input_ids", "attention_mask") if name in inputs}
-        moved = {name: tensor.to(self.accelerator.device) for name, tensor in texts.items()}
-        # [T, H]: one reward per text and head, at the text's last token.
-        rewards = rewards_of(self.reward_model, moved, model)
-        columns = {name: inputs[name].to(rewards.device) for name in (*_TEXT_COLUMNS, *PAIR_NUMBERS)}
-        return RewardBatch(rewards=rewards, **columns)
-
-    def _watch(self, batch: RewardBatch, losses: torch.Tensor, inputs: Mapping[str, Any]) -> None:
-        """Note losses, rewards and distances of a batch for the next line of the log."""
-        loss, pairs, texts = self.settings.loss, inputs["pair_names"], inputs["text_names"]
-        with torch.no_grad():
-            overall = batch.rewards.double()[:, 0]  # [T], of the first head
-            chosen, rejected = overall[batch.chosen], overall[batch.rejected]  # [P]
-            self._note("loss", pairs if loss.compares else texts, losses)
-            self._note("rewards/mean", texts, overall)
-            self._note("rewards/margins", pairs, chosen - rejected)
-            self._note("rewards/accuracies", pairs, (chosen > rejected).double())
-            for at, head in enumerate(() if loss.compares else loss.heads):
-                distance = (batch.rewards[:, at].double() - batch.labels[:, at]).abs()
-                self._note(f"distance/{head}", texts, distance)
 
     def _note(self, metric: str, names: Sequence[str], numbers: torch.Tensor) -> None:
         """Note numbers [N] to be averaged in the next line of the log, each under its name; NaN is no number."""

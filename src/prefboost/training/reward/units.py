@@ -240,6 +240,12 @@ def _find_fault(
 def _build_table(units: Mapping[str, _Unit], needs: Wanted) -> pa.Table:
     rows = list(units.values())
     texts = [[np.asarray(ids, dtype=np.int32) for ids in unit.texts] for unit in rows]
+    # Texts in hundreds of tokens beyond their unit's mean: long prompts, which they share, are no sign of quality.
+    excess_lengths = []
+    for unit in rows:
+        lengths = [len(ids) / 100 for ids in unit.texts]
+        mean = sum(lengths) / len(lengths)
+        excess_lengths.append([length - mean for length in lengths])
     number, numbers, real = pa.list_(pa.int32()), pa.list_(pa.list_(pa.int32())), pa.list_(pa.float64())
     return pa.table(
         {
@@ -248,20 +254,12 @@ def _build_table(units: Mapping[str, _Unit], needs: Wanted) -> pa.Table:
             "texts": pa.array(texts, numbers),
             **{name: _gather_pairs(rows, name, number) for name in ("chosen", "rejected")},
             **{name: _gather_pairs(rows, name, real) for name in ("gap", "wins", "weight", "length_delta")},
-            "excess_length": pa.array([_center_lengths(unit) for unit in rows], real),
+            "excess_length": pa.array(excess_lengths, real),
             "labels": pa.array([unit.labels for unit in rows], pa.list_(pa.list_(pa.float64()))),
             "items": pa.array([len(unit.pairs) if needs.compares else len(unit.texts) for unit in rows], pa.int64()),
             "ids": pa.array([unit.ids for unit in rows], pa.list_(pa.string())),
         }
     )
-
-
-def _center_lengths(unit: _Unit) -> list[float]:
-    """Measure every text in hundreds of tokens beyond the unit's mean: texts of a prompt share its tokens."""
-    lengths = [len(ids) / 100 for ids in unit.texts]
-    # Only differences within a prompt matter: long prompts are no sign of quality.
-    mean = sum(lengths) / len(lengths)
-    return [length - mean for length in lengths]
 
 
 def _gather_pairs(units: Sequence[_Unit], name: str, kind: pa.DataType) -> pa.Array:

@@ -141,7 +141,15 @@ def rehearse(save: Callable[[Path], object], out: Path, plan: SavingTrial) -> li
     try:
         # How long writing takes tells how long reading back would: both are bound by the disk.
         began = time.monotonic()
-        _save(save, folder)
+        try:
+            save(folder)
+        except Exception as error:
+            if isinstance(error, PrefboostError) or is_disk_fault(error):
+                raise
+            raise ModelError(
+                f"the trained model could not be saved: {_first_line(error)}",
+                remedy="nothing was trained yet: correct or replace the file of the model that the message names",
+            ) from error
         seconds = time.monotonic() - began
         # The order matters: the saved template is compared with the plain one that training uses.
         plan.tokenizer.chat_template = template  # saving lets it say goals
@@ -155,20 +163,6 @@ def rehearse(save: Callable[[Path], object], out: Path, plan: SavingTrial) -> li
     # After removal, so that the rehearsal's own files do not count as used space.
     check_space(out, size + max(0, plan.checkpoint_bytes - size_of(out / "checkpoints")))
     return skipped
-
-
-def _save(save: Callable[[Path], object], folder: Path) -> None:
-    try:
-        save(folder)
-    except PrefboostError:
-        raise
-    except Exception as error:
-        if is_disk_fault(error):
-            raise
-        raise ModelError(
-            f"the trained model could not be saved: {_first_line(error)}",
-            remedy="nothing was trained yet: correct or replace the file of the model that the message names",
-        ) from error
 
 
 def _load(folder: Path, plan: SavingTrial, seconds: float) -> list[str]:
@@ -203,7 +197,13 @@ def _load(folder: Path, plan: SavingTrial, seconds: float) -> list[str]:
         if alone or not files:
             return []  # an adapter is whole where its header is: it is small
         size = sum(file.stat().st_size for file in files)
-        reason = _explain_skipping(size, seconds)
+        free = free_memory()
+        reason = ""
+        if size > _LOADED and (free is None or free < _COPIES * size):
+            amount = "nobody knows how much" if free is None else f"{free / 2**30:.1f} GiB of"
+            reason = f"a second copy would need {_COPIES * size / 2**30:.1f} GiB, and {amount} memory is free"
+        elif size > _LOADED and seconds > _PATIENCE_S:
+            reason = f"writing them took {seconds:.0f} s already"
         if reason:
             return [
                 f"rehearsal: of the {size / 2**30:.1f} GiB of weights only the headers were read back, since {reason}"
@@ -218,17 +218,6 @@ def _load(folder: Path, plan: SavingTrial, seconds: float) -> list[str]:
             remedy="use a checkpoint of an architecture that transformers itself can save and load",
         )
     return []
-
-
-def _explain_skipping(size: int, seconds: float) -> str:
-    """Say why weights of ``size`` bytes, whose writing took so long, are not read back; nothing where they can be."""
-    if size <= _LOADED:
-        return ""
-    free = free_memory()
-    if free is None or free < _COPIES * size:
-        amount = "nobody knows how much" if free is None else f"{free / 2**30:.1f} GiB of"
-        return f"a second copy would need {_COPIES * size / 2**30:.1f} GiB, and {amount} memory is free"
-    return f"writing them took {seconds:.0f} s already" if seconds > _PATIENCE_S else ""
 
 
 def _ask(folder: Path, plan: SavingTrial) -> None:

@@ -66,6 +66,7 @@ def base_type(name: str, revision: str | None = None, *, trust_remote_code: bool
     Raises:
         ModelError: there is no such model.
     """
+    from safetensors import safe_open
     from transformers import AutoConfig
 
     name, adapters = adapter_chain(name, revision)
@@ -75,20 +76,15 @@ def base_type(name: str, revision: str | None = None, *, trust_remote_code: bool
             model_folder(name), revision=revision or "main", trust_remote_code=trust_remote_code
         )
     # Configurations of models with several parts state the type in the text part only.
-    stated = config.dtype or config.get_text_config().dtype or _read_weights_type(Path(model_folder(name)))
+    stated = config.dtype or config.get_text_config().dtype
+    if not stated:
+        # Then the type of the first tensor counts, by its name in torch.
+        names = {"BF16": "bfloat16", "F16": "float16", "F32": "float32", "F64": "float64"}
+        for path in sorted(Path(model_folder(name)).glob("*.safetensors"))[:1]:
+            with explain_loading(str(path.parent)), safe_open(path, framework="pt") as weights:
+                stated = names.get(next((weights.get_slice(key).get_dtype() for key in weights.keys()), ""))  # noqa: SIM118
     dtype = getattr(torch, stated.removeprefix("torch."), None) if isinstance(stated, str) else stated
     return dtype if dtype in (torch.bfloat16, torch.float16, torch.float32, torch.float64) else None
-
-
-def _read_weights_type(folder: Path) -> str | None:
-    """Read the type of the first tensor of a folder's weights, by its name in torch."""
-    from safetensors import safe_open
-
-    names = {"BF16": "bfloat16", "F16": "float16", "F32": "float32", "F64": "float64"}
-    for path in sorted(folder.glob("*.safetensors"))[:1] if folder.is_dir() else []:
-        with explain_loading(str(folder)), safe_open(path, framework="pt") as weights:
-            return names.get(next((weights.get_slice(key).get_dtype() for key in weights.keys()), ""))  # noqa: SIM118
-    return None
 
 
 def round_weights(model: Any, weights: Mapping[str, Tensor] | None, dtype: torch.dtype) -> dict[str, Tensor] | None:
