@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefboost.cli.bars import show_work
-from prefboost.cli.options import Quiet
+from prefboost.cli.options import OneShard, Quiet
 from prefboost.cli.printing import format_columns, print_report
 from prefboost.cli.terminal import open_output
 from prefboost.errors import SettingsError
 
 if TYPE_CHECKING:
     from prefboost.runs.augment.augment import Preview
-    from prefboost.runs.augment.settings import AugmentReport
+    from prefboost.runs.augment.settings import Augment, AugmentReport
+    from prefboost.sources import Source
 
-__all__ = ["augment_command"]
+__all__ = ["augment_command", "read_augment"]
 
 _FORMATS = "prefboost, trl, llamafactory, axolotl, openrlhf, ms-swift, nemo-rl, tinker or open-instruct"
 
@@ -37,12 +38,7 @@ def augment_command(
     *,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="A folder, or one file: .parquet, .jsonl, .jsonl.gz or .jsonl.zst; - for JSON lines to "
-            "standard output.",
-        ),
+        typer.Option("-o", "--out", help="A folder or a file: .parquet, .jsonl[.gz|.zst]; - for JSON lines to stdout."),
     ] = None,
     format_: Annotated[str | None, typer.Option("--format", help=f"{_FORMATS}.")] = None,
     tokenizer: Annotated[
@@ -56,6 +52,7 @@ def augment_command(
         bool,
         typer.Option("--dry-run", help="Show the columns, counts and examples of the first records; write nothing."),
     ] = False,
+    shard: OneShard = None,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -64,27 +61,47 @@ def augment_command(
     The same command resumes after an interruption. Settings are those of a recipe (`prefboost explain pair`, `relabel`,
     `condition`, `scale`, `select`), and those of the source under `data`.
     """
-    from prefboost.cli.overrides import read_overrides
-    from prefboost.recipes.source_arguments import read_source
-    from prefboost.runs.augment.augment import Augment, augment, preview
+    from prefboost.cli.shards import augment_own_part
+    from prefboost.runs.augment.augment import augment, preview
 
-    data, others = read_source(source, overrides or [])
-    # As JSON, so that YAML does not read the name of a tokenizer as a number or a list.
-    flags = [("format", format_), ("tokenizer", tokenizer)]
-    flagged = [f"{name}={json.dumps(value)}" for name, value in flags if value is not None]
-    settings = read_overrides(Augment, [*flagged, *others], base=Augment().model_dump(mode="json"))
+    data, settings = read_augment(source, overrides, format_, tokenizer)
     if dry_run:
         sample = preview(data, settings)
         print_report({**sample.report.as_json(), "rows": list(sample.rows)}, _list_preview(sample), as_json=as_json)
         return
     if out is None:
         raise SettingsError("no output is named", remedy="-o FOLDER, or -o FILE.parquet")
+    if shard is not None:
+        if push is not None:
+            raise SettingsError("a shard cannot be pushed", remedy="merge all shards, and push that")
+        arguments = {"source": source, "overrides": overrides, "format_": format_, "tokenizer": tokenizer}
+        augment_own_part(shard, out, arguments, quiet=quiet, as_json=as_json)
+        return
     with open_output(out) as target:
         with show_work(hidden=quiet, begin="augmenting") as tell:
             report = augment(data, target, settings, overwrite=overwrite, push_to=push, progress=tell)
         if target != out:
             report = replace(report, out="standard output", rejects_path=None)
         print_report(report.as_json(), _list_report(report), as_json=as_json)
+
+
+def read_augment(
+    source: str, overrides: list[str] | None, format_: str | None, tokenizer: str | None
+) -> tuple[str | Source, Augment]:
+    """Read the source and the settings from the command's arguments.
+
+    Raises:
+        SettingsError: one line for every wrong override.
+    """
+    from prefboost.cli.overrides import read_overrides
+    from prefboost.recipes.source_arguments import read_source
+    from prefboost.runs.augment.settings import Augment
+
+    data, others = read_source(source, overrides or [])
+    flags = {"format": format_, "tokenizer": tokenizer}
+    # As JSON, so that YAML does not read the name of a tokenizer as a number or a list.
+    flagged = [f"{name}={json.dumps(value)}" for name, value in flags.items() if value is not None]
+    return data, read_overrides(Augment, [*flagged, *others], base=Augment().model_dump(mode="json"))
 
 
 def _list_report(report: AugmentReport) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefboost.cli.bars import show_wait, show_work
-from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFolder, add_retry
+from prefboost.cli.options import AskAgain, AskNothing, OneShard, Partial, Quiet, StoreFolder, add_retry
 from prefboost.cli.printing import list_changes, list_rejected, print_forecast, print_report
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def generate_command(
     retry: AskAgain = None,
     dry_run: AskNothing = False,
     partial: Partial = False,
+    shard: OneShard = None,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
@@ -43,6 +44,7 @@ def generate_command(
     OUT.store keeps every completion as it finishes: the same command resumes after an interruption, asks only for what
     changed after a change, and shares the work with a second process.
     """
+    from prefboost.cli.shards import OwnPart
     from prefboost.runs.generate.generate import forecast_generation, generate, write_finished_completions
     from prefboost.runs.generate.prompt_files import read_prompts
     from prefboost.sources.writers.file_types import find_file_type
@@ -51,16 +53,20 @@ def generate_command(
     find_file_type(out)
     with show_wait(f"reading {prompts}", hidden=quiet):
         table = read_prompts(prompts)
+    part = OwnPart(shard, table, out, store)
     if dry_run:
-        print_forecast(forecast_generation(table, settings, out, store=store), as_json=as_json)
+        print_forecast(forecast_generation(part.table, settings, part.out, store=store), as_json=as_json)
         return
-    if partial:
-        completions = write_finished_completions(table, settings, out, store=store)
-    else:
-        with show_work(hidden=quiet, begin="generate") as tell:
-            completions = generate(table, settings, out, store=store, progress=tell)
-    counts = _count(completions, out)
-    print_report(counts, _list_counts(counts), as_json=as_json)
+    if not part.is_empty:
+        if partial:
+            completions = write_finished_completions(part.table, settings, part.out, store=store)
+        else:
+            with show_work(hidden=quiet, begin="generate") as tell:
+                completions = generate(part.table, settings, part.out, store=store, progress=tell)
+        counts = _count(completions, part.out)
+        print_report(counts, _list_counts(counts), as_json=as_json)
+    if not partial:
+        part.finish("generate", {"model": model, "prompts": prompts, "overrides": overrides}, settings, as_json=as_json)
 
 
 def read_generate(model: str, overrides: list[str]) -> Generate:

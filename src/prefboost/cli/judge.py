@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from prefboost.cli.bars import show_wait, show_work
-from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFolder, add_retry
+from prefboost.cli.options import AskAgain, AskNothing, OneShard, Partial, Quiet, StoreFolder, add_retry
 from prefboost.cli.printing import list_changes, list_rejected, print_forecast, print_report
 
 __all__ = ["judge_command"]
@@ -29,6 +29,7 @@ def judge_command(
     retry: AskAgain = None,
     dry_run: AskNothing = False,
     partial: Partial = False,
+    shard: OneShard = None,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
@@ -39,6 +40,7 @@ def judge_command(
     OUT.rejects.parquet lists pairs that could not be judged; OUT.judge.json holds history and figures.
     """
     from prefboost.cli.overrides import read_kind
+    from prefboost.cli.shards import OwnPart
     from prefboost.runs.generate.generate import MODEL_CHANGES
     from prefboost.runs.score.judge import Judging, judge, write_finished_verdicts
     from prefboost.runs.score.questions import forecast_questions
@@ -50,19 +52,24 @@ def judge_command(
     find_file_type(out)
     with show_wait(f"reading {source}", hidden=quiet):
         table = read(source, columns=settings.columns)
+    part = OwnPart(shard, table, out, store)
+    table, out = part.table, part.out
     if dry_run:
-        print_forecast(forecast_questions(table, settings.judge, settings, out, store), as_json=as_json)
+        print_forecast(forecast_questions(part.table, settings.judge, settings, part.out, store), as_json=as_json)
         return
-    if partial:
-        verdicts, figures = write_finished_verdicts(table, settings.judge, out, store=store)
-    else:
-        with show_work(hidden=quiet) as tell:
-            verdicts, figures = judge(table, settings.judge, out, spending=settings, store=store, progress=tell)
-    rejected = dict(verdicts.rejects["reason"].value_counts(sort=True).iter_rows())
-    notes = verdicts.steps[-1].notes
-    changed = {MODEL_CHANGES: notes[MODEL_CHANGES]} if notes.get(MODEL_CHANGES) else {}
-    record = {"out": str(out), **figures.record(), "rejected": rejected, **changed}
-    print_report(record, _list_report(record, figures.lines()), as_json=as_json)
+    if not part.is_empty:
+        if partial:
+            verdicts, figures = write_finished_verdicts(table, settings.judge, out, store=store)
+        else:
+            with show_work(hidden=quiet) as tell:
+                verdicts, figures = judge(table, settings.judge, out, spending=settings, store=store, progress=tell)
+        rejected = dict(verdicts.rejects["reason"].value_counts(sort=True).iter_rows())
+        notes = verdicts.steps[-1].notes
+        changed = {MODEL_CHANGES: notes[MODEL_CHANGES]} if notes.get(MODEL_CHANGES) else {}
+        record = {"out": str(out), **figures.record(), "rejected": rejected, **changed}
+        print_report(record, _list_report(record, figures.lines()), as_json=as_json)
+    if not partial:
+        part.finish("judge", {"source": source, "overrides": overrides}, settings, as_json=as_json)
 
 
 def _list_report(record: Mapping[str, Any], figures: Iterable[str]) -> Iterator[str]:

@@ -91,6 +91,7 @@ VERBS: dict[str, Verb] = {
         "prefboost.cli.synthesize:synthesize_command",
         "Generate preference pairs by RMBoost or its rivals.",
     ),
+    "merge": Verb("prefboost.cli.merge:merge_command", "Merge the shards of a command into its output."),
     "reward-accuracy": Verb(
         "prefboost.cli.reward_accuracy:reward_accuracy_command",
         "Measure how often a scorer agrees with preference labels.",

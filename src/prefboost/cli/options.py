@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["AskAgain", "AskNothing", "Partial", "Quiet", "StoreFolder", "add_retry"]
+__all__ = ["AskAgain", "AskNothing", "OneShard", "Partial", "Quiet", "StoreFolder", "add_retry"]
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 
@@ -23,6 +23,15 @@ AskAgain = Annotated[
         "--retry",
         metavar="failed|refused|none",
         help="Rows without an answer to ask again: failed: all but refused contents (default); refused: those too.",
+    ),
+]
+
+OneShard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Do part I of N (from 0), by a hash of the prompts; prefboost merge joins the parts.",
     ),
 ]
 

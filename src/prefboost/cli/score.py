@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefboost.cli.bars import show_wait, show_work
-from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFolder, add_retry
+from prefboost.cli.options import AskAgain, AskNothing, OneShard, Partial, Quiet, StoreFolder, add_retry
 from prefboost.cli.printing import list_rejected, print_forecast, print_report
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def score_command(
     retry: AskAgain = None,
     dry_run: AskNothing = False,
     partial: Partial = False,
+    shard: OneShard = None,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
@@ -40,6 +41,7 @@ def score_command(
     OUT.store keeps every score: the same command resumes after an interruption, and shares the work with a second
     process. OUT.rejects.parquet lists rows that cannot be scored; OUT.score.json holds history and fitted scale.
     """
+    from prefboost.cli.shards import OwnPart
     from prefboost.runs.score.questions import forecast_questions
     from prefboost.runs.score.score import count_scores, score, write_finished_scores
     from prefboost.sources import read
@@ -49,16 +51,20 @@ def score_command(
     find_file_type(out)
     with show_wait(f"reading {source}", hidden=quiet):
         table = read(source, columns=settings.columns)
+    part = OwnPart(shard, table, out, store)
     if dry_run:
-        print_forecast(forecast_questions(table, settings.scorer, settings, out, store), as_json=as_json)
+        print_forecast(forecast_questions(part.table, settings.scorer, settings, part.out, store), as_json=as_json)
         return
-    if partial:
-        scored = write_finished_scores(table, settings.scorer, out, store=store)
-    else:
-        with show_work(hidden=quiet) as tell:
-            scored = score(table, settings.scorer, out, spending=settings, store=store, progress=tell)
-    counts = {**count_scores(scored), "out": str(out)}
-    print_report(counts, _list_counts(counts), as_json=as_json)
+    if not part.is_empty:
+        if partial:
+            scored = write_finished_scores(part.table, settings.scorer, part.out, store=store)
+        else:
+            with show_work(hidden=quiet) as tell:
+                scored = score(part.table, settings.scorer, part.out, spending=settings, store=store, progress=tell)
+        counts = {**count_scores(scored), "out": str(part.out)}
+        print_report(counts, _list_counts(counts), as_json=as_json)
+    if not partial:
+        part.finish("score", {"source": source, "overrides": overrides}, settings, as_json=as_json)
 
 
 def read_score(overrides: list[str]) -> Score:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefboost.cli.bars import show_wait, show_work
-from prefboost.cli.options import AskAgain, Quiet, add_retry
+from prefboost.cli.options import AskAgain, OneShard, Quiet, add_retry
 from prefboost.cli.printing import list_rejected, print_forecast, print_report
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def synthesize_command(
     ),
     retry: AskAgain = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show calls, tokens and cost, ask for nothing.")] = False,
+    shard: OneShard = None,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
@@ -46,6 +47,7 @@ def synthesize_command(
     after an interruption. OUT.rejects.parquet lists rejected pairs with the reason; OUT.synthesize.json holds the
     history.
     """
+    from prefboost.cli.shards import OwnPart
     from prefboost.runs.generate.prompt_files import read_prompts
     from prefboost.runs.synthesize.synthesize import forecast_synthesis, synthesize
     from prefboost.sources import read
@@ -56,13 +58,16 @@ def synthesize_command(
     named = settings.columns != type(settings.columns)()
     with show_wait(f"reading {prompts}", hidden=quiet):
         table = read(prompts, columns=settings.columns) if named else read_prompts(prompts)
+    part = OwnPart(shard, table, out)
     if dry_run:
-        print_forecast(forecast_synthesis(table, settings, out), as_json=as_json)
+        print_forecast(forecast_synthesis(part.table, settings, part.out), as_json=as_json)
         return
-    with show_work(hidden=quiet, begin="prompts") as tell:
-        pairs = synthesize(table, settings, out, progress=tell)
-    counts = _count(pairs, out)
-    print_report(counts, _list_counts(pairs, counts), as_json=as_json)
+    if not part.is_empty:
+        with show_work(hidden=quiet, begin="prompts") as tell:
+            pairs = synthesize(part.table, settings, part.out, progress=tell)
+        counts = _count(pairs, part.out)
+        print_report(counts, _list_counts(pairs, counts), as_json=as_json)
+    part.finish("synthesize", {"method": method, "prompts": prompts, "overrides": overrides}, settings, as_json=as_json)
 
 
 def read_synthesize(method: str, overrides: list[str]) -> Synthesize:

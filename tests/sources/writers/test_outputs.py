@@ -71,7 +71,7 @@ def refused(arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[st
 
 def test_every_verb_that_writes_is_tried_here() -> None:
     tried = {verb.split()[0] for verb in (*FILE_VERBS, *FOLDER_VERBS)}
-    tried |= {"train", "run", "reward-accuracy", "diagnose", "report"}
+    tried |= {"train", "run", "reward-accuracy", "diagnose", "report", "merge"}
     assert tried | READS_ONLY == set(VERBS)
 
 

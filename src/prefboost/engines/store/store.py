@@ -27,10 +27,10 @@ from prefboost.engines.engine import Failure
 from prefboost.engines.patience import Retry
 from prefboost.engines.store.book import StoreBook
 from prefboost.engines.store.faults import connect_read_only, refuse_old_answers, store_fault
-from prefboost.errors import RunError
+from prefboost.errors import Place, RunError
 from prefboost.locks import hold_lock, is_lock_held
 
-__all__ = ["StoreQuery", "Claim", "StoredRow", "Store"]
+__all__ = ["SEAL", "StoreQuery", "Claim", "StoredRow", "Store"]
 
 SCHEMA = 2
 """Version of the file. Version 1 had other keys for what servers are asked, see `refuse_old_answers`."""
@@ -38,6 +38,9 @@ SCHEMA = 2
 _KEYS = 1
 """Part of every key; answers under another one are not found again. What engines of this machine computed under
 version 1 of the file keeps its keys."""
+
+SEAL = "sealed"
+"""File in a store's folder while shards are merged: nothing may be asked, since all must have been answered."""
 
 _APPLICATION = 0x70726266  # "prbf"
 _CHUNK = 500
@@ -248,6 +251,12 @@ class Store:
                 # Given back whole: two processes with parts of one batch would both wait for the other's.
                 claim.held.extend(claim.granted)
                 claim.granted.clear()
+            if claim.granted and (self.path / SEAL).exists():
+                raise RunError(
+                    f"{len(claim.granted):,} answers are in no shard, so merging would have to ask for them",
+                    remedy="merge where the shards were made: with the same models, versions of libraries and input",
+                    place=Place(str(self.path)),
+                )
             granted = set(claim.granted)
             lease = time.time() + self.lease_s
             for query in rows:

@@ -31,6 +31,7 @@ from prefboost.runs.augment.selection import Selection
 from prefboost.runs.augment.settings import Augment, AugmentReport
 from prefboost.runs.folder.staging import Staging, locate_staging, open_staging
 from prefboost.runs.preparation import build_renderer, list_goal_aspects, make_goal_pairs
+from prefboost.runs.shards import Shard
 from prefboost.sources import Collection, Source, read_batches
 from prefboost.sources.layouts.unmapped import refuse_unmapped
 from prefboost.sources.read import resolve_source
@@ -40,7 +41,7 @@ from prefboost.sources.writers.file_types import FILE_TYPES
 from prefboost.sources.writers.hub import refuse_repository, upload
 from prefboost.tables import Table
 
-__all__ = ["Augment", "AugmentReport", "Preview", "augment", "preview"]
+__all__ = ["Augment", "AugmentReport", "Preview", "augment", "load_goals", "preview", "write_parts"]
 
 _DEFAULT = Augment()
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -142,18 +143,8 @@ def _run_parts(
     output.refuse_existing(overwrite)
     try:
         with open_staging(output.path, output.key) as staging:
-            record = staging.read_note("said")
-            if record is not None:
-                goals = StatedGoals.from_record(record)
-            else:
-                resolved, declared = resolve_source(source), None
-                # A fitted scale needs no range, but what lies in a declared one is no mark of missing scores.
-                if isinstance(resolved, Collection):
-                    fitted = not isinstance(settings.scale, DeclaredRange | None)
-                    declared = resolved.score_range if fitted else resolved.resolve_score_range(settings.columns)
-                goals = _settle_goals(settings, _read_scored(source, settings), declared)
-                staging.note("said", goals.record())
-            _write_parts(source, goals, output, staging, progress)
+            goals = load_goals(source, settings, staging)
+            write_parts(source, goals, output, staging, progress)
             parts = [PartCounts(**staging.entries[number]["made"]) for number in sorted(staging.entries)]
             try:
                 report = build_report(
@@ -173,6 +164,21 @@ def _run_parts(
     if scraps:
         messages.append(f"started over: {scraps:,} unfinished parts of other settings or another input were deleted")
     return replace(report, parts=len(parts), parts_found=resumed, messages=tuple(messages))
+
+
+def load_goals(source: str | Path | Source, settings: Augment, staging: Staging) -> StatedGoals:
+    """Return how goals are said and their scales, from the staging folder where an earlier call has settled them."""
+    record = staging.read_note("said")
+    if record is not None:
+        return StatedGoals.from_record(record)
+    resolved, declared = resolve_source(source), None
+    # A fitted scale needs no range, but what lies in a declared one is no mark of missing scores.
+    if isinstance(resolved, Collection):
+        fitted = not isinstance(settings.scale, DeclaredRange | None)
+        declared = resolved.score_range if fitted else resolved.resolve_score_range(settings.columns)
+    goals = _settle_goals(settings, _read_scored(source, settings), declared)
+    staging.note("said", goals.record())
+    return goals
 
 
 def _settle_goals(
@@ -238,10 +244,15 @@ def _read_ahead(tables: Iterator[Table]) -> Iterator[Table]:
             yield table
 
 
-def _write_parts(
-    source: str | Path | Source, goals: StatedGoals, output: Output, staging: Staging, progress: Tell | None
+def write_parts(
+    source: str | Path | Source,
+    goals: StatedGoals,
+    output: Output,
+    staging: Staging,
+    progress: Tell | None,
+    shard: Shard | None = None,
 ) -> None:
-    """Compute the next part while the last one is written; parts that are already there are only read past."""
+    """Compute the next part while the last one is written; parts that exist, or of other shards, are only read past."""
     settings, total = output.about.settings, output.records_total()
     selection = Selection(settings)
     records = goal_pairs = 0
@@ -249,15 +260,16 @@ def _write_parts(
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="write") as writer:
         for number, read in enumerate(_read_ahead(_read_batches(source, settings))):
             records += int(read.steps[0].notes.get("records", read.steps[0].rows_in))
-            selected = selection.apply(read) if number not in staging.entries or selection.remembers else read
-            if number not in staging.entries:
+            missing = number not in staging.entries and (shard is None or number % shard.count == shard.index)
+            selected = selection.apply(read) if missing or selection.remembers else read
+            if missing:
                 table = make_goal_pairs(selected, settings, goals.scales, goals.say)
                 # One part waits at most, so that memory holds three: one read, one computed, one written.
                 if pending is not None:
                     pending.result()
                 pending = writer.submit(_write_part, number, table, output, staging)
                 goal_pairs += len(table)
-            else:
+            elif number in staging.entries:
                 goal_pairs += staging.entries[number]["made"]["goal_pairs"]
             if progress is not None:
                 progress(_report_work(records, total, goal_pairs, "augmenting"))

@@ -25,6 +25,7 @@ __all__ = [
     "clear_staging",
     "link",
     "open_staging",
+    "read_parts",
     "remove",
     "replace_folder",
     "locate_staging",
@@ -122,6 +123,12 @@ def open_staging(out: Path, key: str) -> Iterator[Staging]:
             (folder / JOURNAL).write_text(json.dumps({"key": key}) + "\n", encoding="utf-8")
             entries = {}
         yield Staging(folder, key, entries, scraps=scraps)
+
+
+def read_parts(folder: Path) -> tuple[str | None, dict[int, dict[str, Any]]]:
+    """Read the key of a staging folder and its finished parts by number; parts whose files are damaged are left out."""
+    header, entries = _read_journal(folder)
+    return header.get("key"), entries
 
 
 def replace_folder(new: Path, out: Path) -> None:

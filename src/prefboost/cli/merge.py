@@ -1,0 +1,66 @@
+"""``prefboost merge``: the shards of one command become the output that one run would have written."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from prefboost.cli.options import Quiet
+
+__all__ = ["merge_command"]
+
+_VERBS = {
+    "augment": "prefboost.cli.augment:augment_command",
+    "generate": "prefboost.cli.generate:generate_command",
+    "judge": "prefboost.cli.judge:judge_command",
+    "score": "prefboost.cli.score:score_command",
+    "synthesize": "prefboost.cli.synthesize:synthesize_command",
+}
+"""Verbs with ``--shard`` -> the function that is run again over the whole."""
+
+
+def merge_command(
+    shards: Annotated[
+        list[Path], typer.Argument(metavar="SHARD...", help="Outputs of all shards, e.g. scored.shard-*-of-8.parquet.")
+    ],
+    *,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The file to write; default: the -o that the shards were given.")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Merge the shards of one command into its output; nothing is asked.
+
+    Refuses shards that are missing, stand twice, or differ in settings, input or version, and names them. The store of
+    all shards is OUT.store, and the verb is run over it, so that the output equals that of one run.
+    """
+    from prefboost.cli.augment import read_augment
+    from prefboost.engines.store.merge import merge_stores, seal
+    from prefboost.runs.augment.output import Output
+    from prefboost.runs.augment.shards import gather_parts
+    from prefboost.runs.outputs import locate_store
+    from prefboost.runs.shards import check_shards, read_shard_record
+    from prefboost.sources.writers.outputs import guard_file
+
+    records = [read_shard_record(path) for path in shards]
+    check_shards(records)
+    first = records[0]
+    target = first.path.with_name(first.out) if out is None else out
+    module, _, name = _VERBS[first.verb].partition(":")
+    run = getattr(importlib.import_module(module), name)
+    arguments: dict[str, Any] = {**first.arguments, "out": target, "quiet": quiet, "as_json": as_json}
+    if first.verb == "augment":
+        data, settings = read_augment(**first.arguments)
+        gather_parts(Output.at(target, settings, data), [record.path for record in records])
+        run(**arguments)
+        return
+    guard_file(target, first.verb, [], [str(path) for path in shards])
+    store = locate_store(target)
+    merge_stores(store, [locate_store(record.path) for record in records if record.rows])
+    with seal(store):
+        # Failures were final in the shards; here they are written as rejects and not asked again.
+        run(**arguments, retry="none")

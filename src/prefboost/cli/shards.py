@@ -1,0 +1,93 @@
+"""The option ``--shard`` of verbs that ask or compute row by row."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefboost.cli.printing import print_report
+from prefboost.errors import SettingsError
+from prefboost.runs.shards import Shard, write_shard_record
+
+if TYPE_CHECKING:
+    from prefboost.settings import Settings
+    from prefboost.tables import Table
+
+__all__ = ["OwnPart", "augment_own_part"]
+
+
+class OwnPart:
+    """The part of a verb's rows that this call works on: a shard of them, or all.
+
+    Args:
+        shard: ``I/N``, or None for all rows.
+        table: the whole input.
+        out: the output of the whole.
+        store: what ``--store`` names.
+
+    Raises:
+        SettingsError: ``shard`` has another form, or a store is named, which every shard has for itself.
+    """
+
+    def __init__(self, shard: str | None, table: Table, out: Path, store: Path | None = None) -> None:
+        self.shard = None if shard is None else Shard.parse(shard)
+        self.whole = out
+        self.table, self.out = table, out
+        if self.shard is not None:
+            if store is not None:
+                raise SettingsError(
+                    "--shard and --store exclude each other: every shard has a store beside its own output",
+                    remedy="leave --store out; prefboost merge makes one store of all",
+                )
+            self.table, self.out = self.shard.take(table), self.shard.locate(out)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the shard has no rows, as happens with more shards than prompts."""
+        return self.shard is not None and not len(self.table)
+
+    def finish(self, verb: str, arguments: Mapping[str, Any], settings: Settings, *, as_json: bool) -> None:
+        """Record a finished shard, for `merge`; of a whole run there is nothing to record."""
+        if self.shard is None:
+            return
+        write_shard_record(self.shard, self.whole, verb, arguments, settings, len(self.table))
+        if self.is_empty:
+            print_report({"rows": 0}, ["no row of the input belongs to this shard"], as_json=as_json)
+        _announce(self.shard, self.whole)
+
+
+def _announce(shard: Shard, out: Path) -> None:
+    """Say on stderr that a shard is finished, and what joins all; standard output has the counts alone."""
+    every = str(Shard(0, shard.count).locate(out)).replace(".shard-0-of-", ".shard-*-of-")
+    print(f"shard {shard} is finished; when all are: prefboost merge {every}", file=sys.stderr)
+
+
+def augment_own_part(shard: str, out: Path, arguments: Mapping[str, Any], *, quiet: bool, as_json: bool) -> None:
+    """Make the parts of one shard of `augment`.
+
+    Args:
+        shard: ``I/N``.
+        out: the output of the whole.
+        arguments: of `read_augment`.
+        quiet: no progress bar.
+        as_json: print the counts as JSON.
+
+    Raises:
+        SettingsError: ``shard`` has another form, or the output is a stream.
+    """
+    from prefboost.cli.augment import read_augment
+    from prefboost.cli.bars import show_work
+    from prefboost.runs.augment.shards import augment_shard
+
+    part = Shard.parse(shard)
+    if str(out) == "-":
+        raise SettingsError("a shard cannot go to standard output", remedy="name a file or folder with -o")
+    data, settings = read_augment(**arguments)
+    with show_work(hidden=quiet, begin="augmenting") as tell:
+        parts, goal_pairs = augment_shard(data, out, settings, part, progress=tell)
+    write_shard_record(part, out, "augment", arguments, settings, parts)
+    counts = {"shard": str(part), "parts": parts, "goal_pairs": goal_pairs, "out": str(part.locate(out))}
+    print_report(counts, [f"{goal_pairs:,} goal pairs in {parts:,} parts: {counts['out']}"], as_json=as_json)
+    _announce(part, out)
