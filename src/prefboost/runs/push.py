@@ -31,7 +31,7 @@ class Push(Settings):
     datasets: tuple[str, ...] = Field((), description="Data sets of the hub that a model was trained on.")
     evaluation: str | None = Field(None, description="Folder of evaluate, whose figures stand in a model's card.")
     visibility: Literal["private", "public"] = Field(
-        "private", description="Who may see a repository that does not exist yet."
+        "private", description="Visibility of a repository that does not exist yet."
     )
 
 

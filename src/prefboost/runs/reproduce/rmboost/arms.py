@@ -35,7 +35,7 @@ class JudgedEdits(RMBoost):
     kind: Literal["prefboost.runs.reproduce.rmboost.arms:JudgedEdits"] = Field(  # type: ignore[assignment]
         "prefboost.runs.reproduce.rmboost.arms:JudgedEdits", description="Edits labelled afterwards."
     )
-    judge: Annotated[Judge, choice(JUDGES)] = Field(description="Who labels.")
+    judge: Annotated[Judge, choice(JUDGES)] = Field(description="Judge that labels.")
 
     def propose(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[Proposal]:
         """Write both completions of each prompt, then judge them (see `prefboost.synthesis.method.Method`)."""

@@ -28,7 +28,7 @@ class RewardReproduction(Settings):
     judge: Annotated[Judge, choice(JUDGES)] | None = Field(
         None, description="Labels RLAIF's pairs; none: the generator, by the log-probs of its verdicts."
     )
-    sampling: Sampling = Field(Sampling(temperature=0.7, max_tokens=256), description="How tokens are drawn.")
+    sampling: Sampling = Field(Sampling(temperature=0.7, max_tokens=256), description="Sampling of tokens.")
     aspects: Aspects = Field(Aspects(), description="The task, and the aspects that count in it.")
     arms: tuple[str, ...] = Field(
         (
@@ -42,23 +42,23 @@ class RewardReproduction(Settings):
             "labelled",
         ),
         min_length=1,
-        description="What is compared with chance and with the longer completion.",
+        description="Arms to compare with chance and with the longer completion.",
     )
     equal: Literal["calls", "pairs"] = Field(
         "calls",
-        description="What arms have alike: calls of the engine, judgements included; or prompts, and as many pairs as "
-        "the arm with the fewest.",
+        description="Quantity that all arms have alike: calls of the engine, judgements included; or prompts, and as many "
+        "pairs as the arm with the fewest.",
     )
     calls: int | None = Field(
         None, ge=1, description="Calls of every arm; none: as many as rmboost needs for all training prompts."
     )
-    data_seed: int = Field(0, description="Of draws of labels, aspects and phrases.")
+    data_seed: int = Field(0, description="Seed of draws of labels, aspects and phrases.")
     n: int = Field(4, ge=2, description="Completions per prompt of West-of-N.")
     margin_quantile: float = Field(0.5, ge=0, lt=1, description="Pairs of West-of-N below this quantile are rejected.")
     base_pairs: int = Field(
         100, ge=1, description="Labelled pairs of training prompts that West-of-N's base reward model is trained on."
     )
-    train: TrainReward = Field(description="How every reward model is trained.")
+    train: TrainReward = Field(description="Training of every reward model.")
     learning_rates: tuple[float, ...] = Field(
         (), description="Searched for every arm, with the first seed; none: the training's learning rate alone."
     )
