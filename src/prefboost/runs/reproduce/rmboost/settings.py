@@ -46,8 +46,8 @@ class RewardReproduction(Settings):
     )
     equal: Literal["calls", "pairs"] = Field(
         "calls",
-        description="Quantity that all arms have alike: calls of the engine, judgements included; or prompts, and as many "
-        "pairs as the arm with the fewest.",
+        description="Quantity that all arms have alike: calls of the engine, judgements included; or prompts, and as "
+        "many pairs as the arm with the fewest.",
     )
     calls: int | None = Field(
         None, ge=1, description="Calls of every arm; none: as many as rmboost needs for all training prompts."
