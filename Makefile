@@ -1,6 +1,6 @@
 # Nothing but python3 (3.11 or newer) and make is needed: the first call builds .venv, later calls find it ready.
 .DEFAULT_GOAL := help
-.PHONY: help demo test trainers check docs site package format clean
+.PHONY: help demo test trainers check docs site package compatibility format clean
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -47,6 +47,9 @@ package: ## build wheel and source archive into dist/, and use the wheel in an e
 	.venv-release/bin/python -m pip install --quiet --upgrade pip
 	.venv-release/bin/python -m pip install --quiet --group release
 	.venv-release/bin/python tools/package_check.py
+
+compatibility: ## install and run prefboost beside what its users have, in fresh environments; ENVIRONMENTS="base trl" names some
+	"$(PYTHON)" tools/compatibility.py $(ENVIRONMENTS)
 
 format: $(STAMP) ## format the code
 	$(BIN)/ruff format .

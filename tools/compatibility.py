@@ -1,0 +1,186 @@
+"""Use prefboost beside what its users have, each in a fresh environment: `make compatibility`.
+
+    python tools/compatibility.py [--in FOLDER] [NAME ...]
+
+For each environment: made anew, installed by pip (with constraints that are printed), imported, and run on the shipped
+examples: pairs relabelled, a tiny model trained for three steps, the first DPO loss compared with ln 2. Prints a table
+of versions and outcomes, and exits with 1 if one failed. One environment exists at a time; those with torch take about
+1.5 GB. docs/reference/versions.md holds what was tried.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+VLLM_TRANSFORMERS = ">=5.16.1,<5.21"
+"""The transformers that vLLM 0.33.0 takes, by its own metadata (its torch is 2.14.0)."""
+
+TORCH = "torch==2.13.0"
+"""The version whose plain wheel for CPUs constraints.txt pins; without a pin pip fetches CUDA."""
+
+SHOWN = ("torch", "transformers", "trl", "accelerate", "peft", "datasets", "pandas", "polars")
+
+RELABEL = """
+import sys
+from pathlib import Path
+import pandas
+from prefboost.cli.main import main
+assert main(["augment", "scored.jsonl", "-o", "goal_pairs", "--format", "trl", "--quiet"]) == 0
+assert len(pandas.read_parquet(next(Path("goal_pairs/data").rglob("*.parquet")))) == 24
+assert "torch" not in sys.modules
+"""
+
+TRAIN = """
+import json, math, subprocess, sys
+from pathlib import Path
+from prefboost.cli.main import main
+subprocess.run([sys.executable, "tiny_model.py", "tiny-model"], check=True)
+for engine in {engines}:
+    runs = Path("runs") / engine
+    more = ["train.max_steps=3", "train.batch_size=4", "train.micro_batch=1", f"train.engine={{engine}}"]
+    assert main(["train", "tiny.yaml", *more, "--quiet", "--runs-dir", str(runs)]) == 0, engine
+    lines = [json.loads(line) for line in (runs / "tiny" / "train_log.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if "loss" in line]
+    assert len(losses) == 3 and abs(losses[0] - math.log(2)) < 1e-4, (engine, losses)
+lora = ["train.lora={{rank: 2}}", "train.max_steps=2", "--quiet", "--runs-dir", "runs/lora"]
+assert main(["train", "tiny.yaml", *lora]) == 0
+"""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One user's environment.
+
+    Args:
+        who: has it.
+        extras: of prefboost.
+        beside: requirements of the same installation.
+        program: Python, run in a folder with the examples.
+        floors: every requirement of these extras at the lowest version that pyproject.toml claims.
+    """
+
+    who: str
+    extras: tuple[str, ...]
+    beside: tuple[str, ...]
+    program: str
+    floors: bool = False
+
+
+ENVIRONMENTS = {
+    "base": Environment("a pandas user", (), ("pandas",), RELABEL),
+    "base-oldest": Environment("the same, oldest claimed", (), ("pandas",), RELABEL, floors=True),
+    "train-newest": Environment(
+        "newest transformers", ("train",), ("pandas",), TRAIN.format(engines=("packed", "padded"))
+    ),
+    "train-vllm": Environment(
+        "vLLM's transformers",
+        ("train",),
+        (f"transformers{VLLM_TRANSFORMERS}",),
+        TRAIN.format(engines=("packed", "padded")),
+    ),
+    "train-oldest": Environment(
+        "oldest claimed", ("train",), (), TRAIN.format(engines=("packed", "padded")), floors=True
+    ),
+    "trl": Environment("a TRL user", ("trl",), ("trl",), TRAIN.format(engines=("packed", "trl"))),
+}
+
+
+def read_requirements(extra: str | None = None) -> list[str]:
+    """Read the requirements of prefboost, or of one of its extras, those of extras within it included."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = project["dependencies"] if extra is None else project["optional-dependencies"][extra]
+    requirements: list[str] = []
+    for line in lines:
+        inner = re.fullmatch(r"prefboost\[(.*)\]", line)
+        requirements += (
+            [line] if inner is None else [r for each in inner[1].split(",") for r in read_requirements(each)]
+        )
+    return requirements
+
+
+def pin_floors(requirements: list[str]) -> list[str]:
+    """Pin every requirement to the lowest version that it claims; torch stays at the one with a wheel for CPUs."""
+    pins = []
+    for line in requirements:
+        match = re.match(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?.*?>=([0-9.]+)", line)
+        if match and match[1] != "torch":
+            pins.append(f"{match[1]}=={match[2]}")
+    return pins
+
+
+def try_environment(environment: Environment, folder: Path) -> tuple[str, dict[str, str]]:
+    """Make an environment, install prefboost and what stands beside it, and run the program.
+
+    Returns:
+        ``ok``, or the last lines of what failed; the versions in it.
+    """
+    python = folder / "venv" / "bin" / "python"
+    variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    variables |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    extras = f"[{','.join(environment.extras)}]" if environment.extras else ""
+    pins = [TORCH] if environment.extras else []
+    if environment.floors:
+        pins += pin_floors([line for extra in (None, *environment.extras) for line in read_requirements(extra)])
+    (folder / "constraints.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
+    for name in ("scored.jsonl", "tiny.yaml", "tiny_model.py"):
+        shutil.copy(ROOT / "examples" / name, folder)
+    install = ["-m", "pip", "install", "--quiet", "-c", str(folder / "constraints.txt")]
+    for line in (
+        [sys.executable, "-m", "venv", str(folder / "venv")],
+        [str(python), *install, f"{ROOT}{extras}", *environment.beside],
+        [str(python), "-c", environment.program],
+    ):
+        done = subprocess.run(line, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+        if done.returncode:
+            return "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:]), list_versions(python)
+    return "ok", list_versions(python)
+
+
+def list_versions(python: Path) -> dict[str, str]:
+    """List the versions of what `SHOWN` names in an environment; empty where pip is not there yet."""
+    if not python.exists():
+        return {}
+    listed = subprocess.run(
+        [str(python), "-m", "pip", "list", "--format", "json"], capture_output=True, text=True, check=False
+    )
+    installed = {each["name"].lower(): each["version"] for each in json.loads(listed.stdout or "[]")}
+    return {name: installed[name] for name in SHOWN if name in installed}
+
+
+def main(arguments: list[str]) -> int:
+    """Try the environments that are named, or all."""
+    parent = Path(arguments[1]) if arguments[:1] == ["--in"] else None
+    names = arguments[2 if parent else 0 :] or list(ENVIRONMENTS)
+    unknown = [name for name in names if name not in ENVIRONMENTS]
+    if unknown:
+        print(f"no environment {', '.join(unknown)}; there are {', '.join(ENVIRONMENTS)}", file=sys.stderr)
+        return 2
+    failures = 0
+    print("| environment | whose | versions | seconds | outcome |\n|---|---|---|---|---|")
+    for name in names:
+        begun = time.monotonic()
+        with tempfile.TemporaryDirectory(dir=parent) as folder:
+            outcome, versions = try_environment(ENVIRONMENTS[name], Path(folder))
+        failures += outcome != "ok"
+        shown = ", ".join(f"{library} {version}" for library, version in versions.items())
+        cells = (f"`{name}`", ENVIRONMENTS[name].who, shown, f"{time.monotonic() - begun:.0f}")
+        print("|", " | ".join(cells), "|", "ok" if outcome == "ok" else "FAILED", "|", flush=True)
+        if outcome != "ok":
+            print(outcome, file=sys.stderr, flush=True)
+    return int(failures > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
