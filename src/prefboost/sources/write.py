@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from prefboost.chat import to_record
 from prefboost.chat.messages import tools_of
 from prefboost.errors import DataError, Place, RunError
 from prefboost.sources.messages.keys import has_further_values
+from prefboost.sources.readers.remote import find_address, put_output
 from prefboost.sources.writers.exports import COMPLETION_EXPORTS, Export, find_export
 from prefboost.sources.writers.file_types import LINE, FileType, find_file_type
 from prefboost.sources.writers.outputs import refuse_inputs
@@ -38,8 +40,8 @@ def write(table: Table, out: str | Path, *, format: str = "prefboost", overwrite
 
     Args:
         table: any table for ``format="prefboost"``; GoalPairs for a trainer's format, or completions for ``trl``.
-        out: ``.parquet``, ``.jsonl``, ``.jsonl.gz`` or ``.jsonl.zst``. The file that a link names is replaced, not the
-            link.
+        out: path or address of fsspec, which ends in ``.parquet``, ``.jsonl``, ``.jsonl.gz`` or ``.jsonl.zst``. The
+            file that a link names is replaced, not the link.
         format: see `EXPORTS`, and `COMPLETION_EXPORTS` for completions.
         overwrite: replace a file with other content. The same rows may be written again in any case.
 
@@ -52,6 +54,13 @@ def write(table: Table, out: str | Path, *, format: str = "prefboost", overwrite
         RunError: the output is the file that the table was read from, lies around or among its input, is a folder, or
             holds other rows and ``overwrite`` is not set.
     """
+    if (address := find_address(out)) is not None:
+        # Whole on this machine first, so that nothing half is there.
+        with tempfile.TemporaryDirectory(prefix="prefboost-") as folder:
+            local = Path(folder) / address.rpartition("/")[2]
+            written = write(table, local, format=format)
+            put_output(local, address, overwrite=overwrite)
+        return written
     path = Path(out).expanduser()
     path = path.resolve() if path.is_symlink() else path
     kind, export = find_file_type(path), find_table_export(table, format)

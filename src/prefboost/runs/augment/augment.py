@@ -7,6 +7,7 @@ part, so that the same command after a kill goes on where it stopped and ends wi
 from __future__ import annotations
 
 import errno
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,6 +36,7 @@ from prefboost.runs.shards import Shard
 from prefboost.sources import Collection, Source, read_batches
 from prefboost.sources.layouts.unmapped import refuse_unmapped
 from prefboost.sources.read import resolve_source
+from prefboost.sources.readers.remote import find_address, put_output
 from prefboost.sources.write import shape
 from prefboost.sources.writers.exports import find_export
 from prefboost.sources.writers.file_types import FILE_TYPES
@@ -85,6 +87,13 @@ def augment(
         DataError: the source cannot be read, or nothing came out.
     """
     begin = time.monotonic()
+    if (address := find_address(out)) is not None:
+        with tempfile.TemporaryDirectory(prefix="prefboost-") as folder:
+            local = Path(folder) / address.rstrip("/").rpartition("/")[2]
+            written = augment(source, local, settings, push_to=push_to, progress=progress)
+            for path in [local, *sorted(Path(folder).glob(f"{local.name}.*"))] if local.is_file() else [local]:
+                put_output(path, f"{address.rstrip('/')}{path.name.removeprefix(local.name)}", overwrite=overwrite)
+        return replace(written, out=address, rejects_path=None)
     source = source if isinstance(source, str | Path) else resolve_source(source)
     output = Output.at(Path(out), settings, source)
     if push_to is not None:

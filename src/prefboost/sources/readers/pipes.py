@@ -1,4 +1,4 @@
-"""Inputs that can be read only once (standard input, named pipes, process substitution), kept in temporary files."""
+"""Inputs that can be read only once (standard input, named pipes), or are elsewhere, kept in temporary files."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import polars as pl
 from prefboost.errors import Place, PrefboostError, UnreadableFile
 from prefboost.sources.readers.content import detect_ending
 from prefboost.sources.readers.raw import RawBatch, Reader
+from prefboost.sources.readers.remote import fetch_file, find_address
 
 __all__ = ["SpooledReader", "spool_stream"]
 
@@ -35,7 +36,7 @@ def spool_stream(path: str) -> Path | None:
     """Copy a stream to a temporary file whose ending tells the format that its bytes show.
 
     Args:
-        path: as the user named it; ``-`` is standard input, unless a file has that name.
+        path: as the user named it; ``-`` is standard input, unless a file has that name; an address of fsspec.
 
     Returns:
         The file, in the system's temporary folder (``TMPDIR``); None where the path is no stream.
@@ -43,6 +44,8 @@ def spool_stream(path: str) -> Path | None:
     Raises:
         UnreadableFile: standard input is a terminal, the device never ends, or the bytes show no known format.
     """
+    if (address := find_address(path)) is not None:
+        return fetch_file(address)
     place = Path(path)
     named = _STREAM.fullmatch(path) is not None and not (path == "-" and place.exists())
     try:

@@ -1,0 +1,88 @@
+"""Files at addresses of fsspec (``s3://``, ``gs://``, ``hf://``, ``memory://``): fetched to read, put when written."""
+
+from __future__ import annotations
+
+import atexit
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import fsspec
+
+from prefboost.errors import Place, RunError, UnreadableFile
+
+__all__ = ["fetch_file", "find_address", "put_output"]
+
+# Two letters at least, since Windows has drives; one slash, since a Path joins two to one.
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/{1,3}(.+)", re.IGNORECASE)
+
+_FETCHED: dict[str, Path] = {}
+"""Files that were fetched already, by address: a verb opens its input several times."""
+
+
+def find_address(path: str | Path) -> str | None:
+    """Return a path as an address of fsspec, also where a `Path` has lost a slash of it; None where it is none."""
+    match = _ADDRESS.fullmatch(str(path))
+    if match is None or Path(path).exists():
+        return None
+    scheme, rest = match[1].lower(), match[2]
+    if scheme not in fsspec.available_protocols():
+        return None
+    return f"{scheme}:///{rest}" if scheme in ("file", "local") else f"{scheme}://{rest}"
+
+
+def fetch_file(address: str) -> Path:
+    """Copy a remote file to the system's temporary folder, once per process; its name stays.
+
+    Raises:
+        UnreadableFile: the file system's library is not installed, or it does not give the file.
+    """
+    if address not in _FETCHED:
+        folder = Path(tempfile.mkdtemp(prefix="prefboost-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        local = folder / address.rpartition("/")[2]
+        try:
+            system, path = fsspec.core.url_to_fs(address)
+            if system.isdir(path):
+                raise IsADirectoryError("this is a folder: name one file of it")
+            system.get_file(path, str(local))
+        except Exception as error:  # every file system raises its own kinds: no library, no right, no such file
+            raise UnreadableFile(
+                f"the file cannot be fetched: {str(error)[:300] or type(error).__name__}",
+                remedy="check address and login; s3:// needs s3fs, gs:// gcsfs, hf:// huggingface-hub",
+                place=Place(address),
+            ) from error
+        _FETCHED[address] = local
+    return _FETCHED[address]
+
+
+def put_output(local: Path, address: str, *, overwrite: bool) -> None:
+    """Copy a finished file or folder to an address; what is there is replaced only if ``overwrite`` is set.
+
+    Raises:
+        RunError: something is there, or the file system does not take it.
+    """
+    try:
+        system, path = fsspec.core.url_to_fs(address)
+        if system.exists(path):
+            if not overwrite:
+                raise RunError(
+                    "the output exists",
+                    remedy="give another output, or replace this one: --overwrite, in Python overwrite=True",
+                    place=Place(address),
+                )
+            system.rm(path, recursive=True)
+        for file in sorted(each for each in [local, *local.rglob("*")] if each.is_file()):
+            target = path if file == local else f"{path}/{file.relative_to(local).as_posix()}"
+            system.makedirs(target.rpartition("/")[0], exist_ok=True)
+            system.put_file(str(file), target)
+    except RunError:
+        raise
+    except Exception as error:  # see `fetch_file`
+        raise RunError(
+            f"the file cannot be written there: {str(error)[:300] or type(error).__name__}",
+            remedy="check address and login; s3:// needs s3fs, gs:// gcsfs, hf:// huggingface-hub",
+            place=Place(address),
+        ) from error
+    _FETCHED.pop(address, None)

@@ -1,0 +1,81 @@
+"""Addresses of fsspec: read and written on the memory and local file systems."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from prefboost.cli.main import main
+from prefboost.errors import RunError, UnreadableFile
+from prefboost.sources import read
+from prefboost.sources.readers.remote import fetch_file, find_address, put_output
+from prefboost.sources.write import write
+
+RECORDS = [{"prompt": f"q{n // 2}", "completion": f"answer {n}", "score": float(n % 2 * 5 + 1)} for n in range(8)]
+ROWS = "".join(json.dumps(record) + "\n" for record in RECORDS)
+
+
+@pytest.fixture(params=["memory", "file"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A folder of its own in a remote file system."""
+    return f"memory://{uuid.uuid4().hex}" if request.param == "memory" else f"file://{tmp_path / 'far'}"
+
+
+def put_text(address: str, text: str) -> None:
+    with fsspec.open(address, "w", auto_mkdir=True) as stream:
+        stream.write(text)
+
+
+def test_addresses_are_told_from_paths() -> None:
+    assert find_address("s3://bucket/a.jsonl") == "s3://bucket/a.jsonl"
+    assert find_address(Path("memory://a/b.parquet")) == "memory://a/b.parquet"
+    assert find_address("file:/tmp/x") == "file:///tmp/x"
+    assert [find_address(each) for each in ("a/b", "C:/x", "openai:gpt", "what://x", "-")] == [None] * 5
+
+
+def test_a_remote_file_is_read_like_a_local_one(place: str) -> None:
+    put_text(f"{place}/rows.jsonl", ROWS)
+    table = read(f"{place}/rows.jsonl")
+    assert table.frame["score"].to_list() == [1.0, 6.0] * 4
+    put_text(f"{place}/broken.jsonl", ROWS + "{\n")
+    assert read(f"{place}/broken.jsonl").rejects.height == 1
+
+
+def test_augment_reads_and_writes_remotely_and_replaces_only_when_told(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_text(f"{place}/rows.jsonl", ROWS)
+    (tmp_path / "rows.jsonl").write_text(ROWS)
+    for out in ("pairs.jsonl", "folder"):
+        assert main(["augment", f"{place}/rows.jsonl", "-o", f"{place}/{out}"]) == 0
+        assert main(["augment", f"{place}/rows.jsonl", "-o", f"{place}/{out}"]) == 2
+        assert "the output exists" in capsys.readouterr().err
+        assert main(["augment", f"{place}/rows.jsonl", "-o", f"{place}/{out}", "--overwrite"]) == 0
+    assert main(["augment", str(tmp_path / "rows.jsonl"), "-o", str(tmp_path / "here.jsonl")]) == 0
+    with fsspec.open(f"{place}/pairs.jsonl", "rb") as stream:
+        assert stream.read() == (tmp_path / "here.jsonl").read_bytes()
+    system, path = fsspec.core.url_to_fs(place)
+    names = {name.rpartition(path.strip("/") + "/")[2] for name in system.find(path)}
+    assert {"pairs.jsonl.card.md", "pairs.jsonl.prefboost.json", "folder/README.md"} <= names
+
+
+def test_a_table_is_written_whole_or_refused(place: str, goal_table: Callable[..., Any]) -> None:
+    table, out = goal_table(2), f"{place}/goals.parquet"
+    write(table, out, format="trl")
+    with pytest.raises(RunError, match="the output exists"):
+        write(table, out)
+    write(table, out, overwrite=True)
+    assert fetch_file(find_address(out) or "").stat().st_size > 0
+
+
+def test_what_is_not_there_is_named_with_its_address(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableFile, match=r"memory://nowhere/x\.jsonl: the file cannot be fetched"):
+        read("memory://nowhere/x.jsonl")
+    with pytest.raises(RunError, match="cannot be written there"):
+        put_output(tmp_path, "what://bucket/x", overwrite=False)
