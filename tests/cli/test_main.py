@@ -175,3 +175,12 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     )
     assert done.stdout == "0\n"
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("words", "completion"), [("prefboost aug", "augment"), ("prefboost push --js", "--json")])
+def test_a_shell_completes_verbs_and_their_options(words: str, completion: str) -> None:
+    place = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1), "_PREFBOOST_COMPLETE": "complete_bash"}
+    done = subprocess.run(
+        [sys.executable, "-m", "prefboost"], env={**os.environ, **place}, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == [completion], done.stderr

@@ -129,7 +129,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     # Only the module of this verb is imported.
-    called = next((argument for argument in arguments if not argument.startswith("-")), None)
+    # When a shell asks for completions, the words stand in its variables.
+    asked = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    words = asked.split()[1:] if "_PREFBOOST_COMPLETE" in os.environ else arguments
+    called = next((word for word in words if not word.startswith("-")), None)
     set_thread_environment(os.environ)  # OpenMP reads it when torch is loaded, which no verb has done yet
     logger = logging.getLogger("prefboost")
     # One handler, also where several commands run in one process.
@@ -157,7 +160,6 @@ def _build_application(called: str | None, debug: bool) -> typer.Typer:
         name="prefboost",
         help="Turn scored preference data into a policy that can be asked for a score.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
