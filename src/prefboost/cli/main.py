@@ -130,8 +130,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = [argument for argument in arguments if argument != "--debug"]
     # Only the module of this verb is imported.
     # When a shell asks for completions, the words stand in its variables.
-    asked = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
-    words = asked.split()[1:] if "_PREFBOOST_COMPLETE" in os.environ else arguments
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    words = line.split()[1:] if "_PREFBOOST_COMPLETE" in os.environ else arguments
     called = next((word for word in words if not word.startswith("-")), None)
     set_thread_environment(os.environ)  # OpenMP reads it when torch is loaded, which no verb has done yet
     logger = logging.getLogger("prefboost")
