@@ -101,3 +101,16 @@ def test_slope_and_calibration_move_with_a_linear_response(slope: float, offset:
     assert report.slope.estimate == pytest.approx(slope, abs=1e-6)
     gaps = [(slope - 1) * goal + offset for goal in GOALS]
     assert report.calibration_error.estimate == pytest.approx(np.sqrt(np.mean(np.square(gaps))), abs=1e-6)
+
+
+@pytest.mark.parametrize(("beyond", "words"), [(9.0, "more than"), (4.0, "less than"), (6.5, "neither")])
+def test_a_goal_above_the_datas_scores_is_compared_with_the_highest_within(beyond: float, words: str) -> None:
+    def respond(goal: float, rng: np.random.Generator) -> tuple[float, int]:
+        return (beyond if goal == 10 else min(goal, 6.5)) + rng.normal(scale=0.5), 5
+
+    report = measure(build_table(respond), data_top=7.0)
+    assert report.extrapolation is not None
+    assert report.extrapolation.estimate == pytest.approx(beyond - 6.5, abs=0.4)
+    assert any(words in line for line in report.lines() if line.startswith("above the training data's scores"))
+    assert measure(build_table(respond), data_top=12.0).extrapolation is None
+    assert measure(build_table(respond)).extrapolation is None

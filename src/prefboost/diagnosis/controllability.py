@@ -86,6 +86,8 @@ class ControllabilityReport:
             slope's interval holds 0, so that there is nothing to share.
         aspects: aspect -> slope of its score on the goal.
         best: goal chosen on validation prompts; None with one goal.
+        extrapolation: mean score of the highest goal above the training data's scores minus that of the highest within
+            them, paired by prompt; None where nothing was asked above, or within.
         rejected: reason -> completions that are left out.
     """
 
@@ -97,6 +99,7 @@ class ControllabilityReport:
     length_share: Interval | None
     aspects: Mapping[str, Interval]
     best: BestGoal | None
+    extrapolation: Interval | None
     rejected: Mapping[str, int]
 
     def record(self) -> dict[str, Any]:
@@ -122,6 +125,14 @@ class ControllabilityReport:
                 f"best goal by validation prompts: {self.best.goal:g}; on the others it achieves "
                 f"{self.best.achieved.format()}, {self.best.gain.format(signed=True)} against the highest goal"
             )
+        if self.extrapolation is not None:
+            # The interval decides the word: a gain that it does not show is none.
+            gain = "more" if self.extrapolation.estimate > 0 else "less"
+            verdict = gain if self.extrapolation.excludes(0.0) else "neither more nor less, as far as this shows,"
+            yield (
+                f"above the training data's scores: {self.extrapolation.format(signed=True)} points, {verdict} than "
+                "the highest goal within them achieves"
+            )
         for reason, count in self.rejected.items():
             yield f"{count:,} left out: {reason}"
 
@@ -136,6 +147,47 @@ def measure_controllability(table: Table, settings: DiagnoseControllability) -> 
     Raises:
         DataError: the table holds no scored completions with a goal.
     """
+    frame, rejected = _read_goal_rows(table)
+    words = np.array([float(len(join_text(messages).split())) for messages in frame["completion"].to_list()])
+    goal, achieved = frame["goal"].to_numpy(), frame["score"].to_numpy()
+    clusters = frame["prompt_id"].to_numpy().astype(str)
+    slope = bootstrap_slope(goal, achieved, clusters=clusters)
+    responses = [
+        GoalResponse(
+            float(each),
+            bootstrap_mean(achieved[goal == each], clusters=clusters[goal == each]),
+            bootstrap_mean(words[goal == each], clusters=clusters[goal == each]),
+            settings.data_top is not None and bool(each > settings.data_top),
+        )
+        for each in np.unique(goal)
+    ]
+    above, within = ([each.goal for each in responses if each.extrapolated is beyond] for beyond in (True, False))
+    aspects = {
+        aspect: bootstrap_slope(rated["goal"], rated[f"score.{aspect}"], clusters=rated["prompt_id"])
+        for aspect in aspects_of(frame.schema, "score")
+        if not (rated := frame.drop_nulls(f"score.{aspect}")).is_empty()
+    }
+
+    def compute_calibration_error(goal: np.ndarray, achieved: np.ndarray) -> float:
+        gaps = [achieved[goal == each].mean() - each for each in np.unique(goal)]
+        return float(np.sqrt(np.mean(np.square(gaps))))
+
+    return ControllabilityReport(
+        tuple(responses),
+        slope,
+        bootstrap(spearman, goal, achieved, clusters=clusters),
+        bootstrap(compute_calibration_error, goal, achieved, clusters=clusters),
+        bootstrap(_fit_slope_at_equal_length, goal, achieved, words, clusters=clusters),
+        bootstrap(_compute_length_share, goal, achieved, words, clusters=clusters) if slope.excludes(0.0) else None,
+        aspects,
+        _choose_best_goal(frame, settings),
+        _compare_goals(frame, max(above), max(within)) if above and within else None,
+        {reason: count for reason, count in rejected.items() if count},
+    )
+
+
+def _read_goal_rows(table: Table) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Read the completions that have a goal and a score, and count the others by reason."""
     if table.spec is not SCORED_COMPLETIONS or "goal" not in table.frame.columns:
         raise DataError(
             f"scored completions with the goal they were asked for are needed, found {table.spec.name}"
@@ -152,40 +204,7 @@ def measure_controllability(table: Table, settings: DiagnoseControllability) -> 
             remedy="score completions that were generated for goals",
             place=Place(path=table.path),
         )
-    words = np.array([float(len(join_text(messages).split())) for messages in frame["completion"].to_list()])
-    goal, achieved = frame["goal"].to_numpy(), frame["score"].to_numpy()
-    clusters = frame["prompt_id"].to_numpy().astype(str)
-    slope = bootstrap_slope(goal, achieved, clusters=clusters)
-    responses = [
-        GoalResponse(
-            float(each),
-            bootstrap_mean(achieved[goal == each], clusters=clusters[goal == each]),
-            bootstrap_mean(words[goal == each], clusters=clusters[goal == each]),
-            settings.data_top is not None and bool(each > settings.data_top),
-        )
-        for each in np.unique(goal)
-    ]
-    aspects = {}
-    for aspect in aspects_of(frame.schema, "score"):
-        rated = frame.filter(pl.col(f"score.{aspect}").is_not_null())
-        if not rated.is_empty():
-            aspects[aspect] = bootstrap_slope(rated["goal"], rated[f"score.{aspect}"], clusters=rated["prompt_id"])
-
-    def compute_calibration_error(goal: np.ndarray, achieved: np.ndarray) -> float:
-        gaps = [achieved[goal == each].mean() - each for each in np.unique(goal)]
-        return float(np.sqrt(np.mean(np.square(gaps))))
-
-    return ControllabilityReport(
-        tuple(responses),
-        slope,
-        bootstrap(spearman, goal, achieved, clusters=clusters),
-        bootstrap(compute_calibration_error, goal, achieved, clusters=clusters),
-        bootstrap(_fit_slope_at_equal_length, goal, achieved, words, clusters=clusters),
-        bootstrap(_compute_length_share, goal, achieved, words, clusters=clusters) if slope.excludes(0.0) else None,
-        aspects,
-        _choose_best_goal(frame, settings),
-        {reason: count for reason, count in rejected.items() if count},
-    )
+    return frame, rejected
 
 
 def _fit_slope_at_equal_length(goal: np.ndarray, achieved: np.ndarray, words: np.ndarray) -> float:
@@ -216,12 +235,16 @@ def _choose_best_goal(frame: pl.DataFrame, settings: DiagnoseControllability) ->
     means = first.group_by("goal").agg(pl.col("score").mean()).sort("score", "goal", descending=[True, False])
     best, top = float(means["goal"][0]), float(str(frame["goal"].max()))
     chosen = second.filter(pl.col("goal") == best)
-    by_goal = second.group_by("prompt_id", "goal").agg(pl.col("score").mean())
-    both = by_goal.filter(pl.col("goal") == best).join(by_goal.filter(pl.col("goal") == top), on="prompt_id")
-    if chosen.is_empty() or both.is_empty():
+    gain = _compare_goals(second, best, top)
+    if gain is None:
         return None
-    return BestGoal(
-        best,
-        bootstrap_mean(chosen["score"], clusters=chosen["prompt_id"]),
-        bootstrap_mean(both["score"] - both["score_right"], clusters=both["prompt_id"]),
-    )
+    return BestGoal(best, bootstrap_mean(chosen["score"], clusters=chosen["prompt_id"]), gain)
+
+
+def _compare_goals(frame: pl.DataFrame, first: float, second: float) -> Interval | None:
+    """Estimate the mean score of one goal minus that of another over the prompts that have both; None without any."""
+    by_goal = frame.group_by("prompt_id", "goal").agg(pl.col("score").mean())
+    both = by_goal.filter(pl.col("goal") == first).join(by_goal.filter(pl.col("goal") == second), on="prompt_id")
+    if both.is_empty():
+        return None
+    return bootstrap_mean(both["score"] - both["score_right"], clusters=both["prompt_id"])

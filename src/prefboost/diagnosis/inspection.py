@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,8 @@ def inspect(source: Any, *, columns: Columns | None = None, against: Iterable[st
         table=totals.table,
         rows=frame.height,
         records=totals.records,
-        prompts=_count_prompts(frame),
+        # In goal pairs the texts of a prompt differ by the goal, so that its ids are counted.
+        prompts=frame["prompt_key" if "view" in frame.columns else "prompt_hash"].n_unique() if frame.height else 0,
         mapping=add_later_layouts(totals.mapping, totals.layouts),
         scores={
             name: scores
@@ -222,7 +223,13 @@ def _find_undeclared_range(frame: pl.DataFrame, declared: bool) -> list[Finding]
     scores = pl.concat([frame[name].rename("score") for name in columns]).drop_nulls()
     scores = scores.filter(scores.is_finite())
     marks = find_marks(scores.to_numpy())
-    findings = _find_marks(scores, marks)
+    findings = []
+    if marks:
+        # Numbers that stand for a missing score.
+        sentence = f"{describe_marks(scores.to_numpy(), marks)}: augment rejects these rows"
+        remedy = "leave these completions out, or declare a range that holds such scores: data.score_range=[LOW,HIGH]"
+        count = int(scores.is_in(list(marks)).sum())
+        findings.append(Finding("missing_marks", "warning", sentence, count, scores.len(), (), remedy))
     scores = scores.filter(~scores.is_in(list(marks)))
     score_range = infer_score_range(scores.to_numpy())
     if scores.is_empty() or score_range.ends == PUBLISHED:
@@ -238,17 +245,6 @@ def _find_undeclared_range(frame: pl.DataFrame, declared: bool) -> list[Finding]
         f"declare their range, e.g. data.score_range=[{ends.replace(' to ', ',')}], or choose a scale: scale=min_max"
     )
     return [*findings, Finding("undeclared_range", "note", sentence, scores.len(), scores.len(), (), remedy)]
-
-
-def _find_marks(scores: pl.Series, marks: Sequence[float]) -> list[Finding]:
-    """Name numbers that stand for a missing score; `augment` rejects their rows."""
-    if not marks:
-        return []
-    sentence = f"{describe_marks(scores.to_numpy(), marks)}: augment rejects these rows"
-    remedy = "leave these completions out, or declare a range that holds such scores: data.score_range=[LOW,HIGH]"
-    return [
-        Finding("missing_marks", "warning", sentence, int(scores.is_in(list(marks)).sum()), scores.len(), (), remedy)
-    ]
 
 
 def _find_unmapped(totals: _Totals) -> list[Finding]:
@@ -276,12 +272,6 @@ def _digest_tables(tables: Iterable[Table], benchmark_grams: pl.Series, totals: 
             hit = find_rows_with_grams(table.frame["prompt"], benchmark_grams, NGRAM)
             rows = rows.with_columns(pl.int_range(pl.len()).is_in(hit.implode()).alias(CONTAMINATED))
         yield rows
-
-
-def _count_prompts(frame: pl.DataFrame) -> int:
-    """Count different prompts; in goal pairs the texts differ by the goal, so that their ids are counted."""
-    name = "prompt_key" if "view" in frame.columns else "prompt_hash"
-    return frame[name].n_unique() if frame.height else 0
 
 
 def _count_goals(frame: pl.DataFrame) -> Histogram | None:

@@ -41,7 +41,14 @@ def digest_rows(table: Table) -> pl.DataFrame:
         "prompt_key": pl.col("prompt_id" if table.spec is GOAL_PAIRS else "prompt").hash(0),
         "prompt_hash": normalise_words(join_contents("prompt")).hash(0),
         **_measure_lengths("prompt"),
-        "broken": _find_broken_fact(table),
+        # The first fact that a row breaks.
+        "broken": pl.coalesce(
+            *(
+                pl.when(fact.holds(table.frame.schema).fill_null(True).not_()).then(pl.lit(fact.sentence))
+                for fact in table.spec.facts
+            ),
+            pl.lit(None, dtype=pl.String),
+        ).cast(_FACTS),
         "encoded": pl.any_horizontal(
             pl.lit(find_encoded_rows(table.frame[name])) for name in ("prompt", *COMPLETION_COLUMNS) if name in columns
         ),
@@ -62,11 +69,3 @@ def digest_rows(table: Table) -> pl.DataFrame:
 def _measure_lengths(column: str) -> dict[str, pl.Expr]:
     text = join_contents(column).str.strip_chars()
     return {f"{column}_chars": text.str.len_chars(), f"{column}_words": text.str.count_matches(r"\S+")}
-
-
-def _find_broken_fact(table: Table) -> pl.Expr:
-    checks = [
-        pl.when(fact.holds(table.frame.schema).fill_null(True).not_()).then(pl.lit(fact.sentence))
-        for fact in table.spec.facts
-    ]
-    return pl.coalesce(*checks, pl.lit(None, dtype=pl.String)).cast(_FACTS)
