@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prefboost.cli.bars import open_progress
+from prefboost.cli.bars import open_progress, show_wait
 from prefboost.cli.options import Quiet
 from prefboost.cli.printing import print_report
 from prefboost.errors import SettingsError
@@ -60,7 +60,8 @@ def reproduce_command(
     if what == "rmboost":
         rewards = read_reward_reproduction(overrides or [])
         if dry_run:
-            forecast = forecast_rmboost(rewards)
+            with show_wait("predicting calls and time", hidden=quiet):
+                forecast = forecast_rmboost(rewards)
             print_report(forecast.record(), forecast.lines(), as_json=as_json)
             return
         with open_progress(hidden=quiet) as progress:
@@ -69,7 +70,9 @@ def reproduce_command(
         settings = read_reproduction(overrides or [])
         if dry_run:
             record = {"cells": [cell.name for cell in plan_cells(settings)], "seeds": list(settings.seeds)}
-            print_report(record, list_plan(settings), as_json=as_json)
+            with show_wait("predicting the time", hidden=quiet):
+                lines = list(list_plan(settings))
+            print_report(record, lines, as_json=as_json)
             return
         with open_progress(hidden=quiet) as progress:
             report = reproduce(settings, out, progress=progress)
