@@ -58,6 +58,8 @@ class FaultyServer:
     ``bills``: tokens read and written -> what it reports of them.
     ``attempts``: calls that the client makes for a row. Connections of last calls are broken twice at most: three rows
         in succession that end so stop a run, and which rows follow each other is up to the machine's load.
+    ``models``: what it lists at /models, which counts as no call; None: it lists none.
+    ``port``: where it listens; 0: where the system likes.
     ``most_answers``: good answers after which further ones are held back until this is raised or None.
 
     ``calls`` is what was received, ``faults``, ``answered`` and ``lost`` (the asker had gone) what became of it.
@@ -79,6 +81,9 @@ class FaultyServer:
     bills: Callable[[int, int], tuple[int, int]] = lambda read, written: (read, written)
     dialect: Callable[[dict[str, Any], str], dict[str, Any]] | None = None
     attempts: int | None = None
+    models: tuple[str, ...] | None = ("m",)
+    port: int = 0
+    listings: int = 0
     most_answers: int | None = None
     billed: int = 0
     calls: int = 0
@@ -101,7 +106,7 @@ class FaultyServer:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._server = asyncio.run_coroutine_threadsafe(
-            asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=BACKLOG), self._loop
+            asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=BACKLOG), self._loop
         ).result()
         self._port = self._server.sockets[0].getsockname()[1]
         self.base_url = f"http://127.0.0.1:{self._port}/v1"
@@ -139,11 +144,15 @@ class FaultyServer:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
                 fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
-                body = json.loads(await reader.readexactly(int(fields.get("content-length", "0"))))
+                path = head[0].split()[1]
+                body = json.loads(await reader.readexactly(int(fields.get("content-length", "0"))) or b"{}")
+                if path.endswith("/models"):
+                    self._list_models(writer)
+                    continue
                 self.at_once += 1
                 self.most_at_once = max(self.most_at_once, self.at_once)
                 try:
-                    going_on = await self._reply(head[0].split()[1], fields, body, (reader, writer))
+                    going_on = await self._reply(path, fields, body, (reader, writer))
                 finally:
                     self.at_once -= 1
                 if not going_on:
@@ -153,6 +162,13 @@ class FaultyServer:
         finally:
             self._serving.discard(port)
             writer.close()
+
+    def _list_models(self, writer: asyncio.StreamWriter) -> None:
+        self.listings += 1
+        if self.models is None:
+            _send(writer, 404, "no such path")
+        else:
+            _send(writer, 200, {"data": [{"id": name} for name in self.models]})
 
     async def _reply(
         self,
@@ -293,6 +309,7 @@ def patient_clients() -> Iterator[None]:
         mock.patch.object(Clients, "post", post_and_look),
         mock.patch("prefboost.engines.openai.clients.CONNECT_S", PATIENCE_S),
         mock.patch("prefboost.engines.openai.calls.CONNECT_S", PATIENCE_S),
+        mock.patch("prefboost.engines.openai.replicas.PROBE_S", PATIENCE_S),
     ):
         yield
 

@@ -116,6 +116,8 @@ def test_models_are_reached_as_lm_eval_reaches_them(tmp_path):
     assert (
         configure_contest(AcademicSet(), Contestant("m", served))[1].model_args["base_url"] == "http://h/v1/completions"
     )
+    several = OpenAICompatible(model="m", base_urls=("http://i/v1", "http://j/v1"), tokenizer="t")
+    assert configure_contest(AcademicSet(), Contestant("m", several))[1].model_args["base_url"].startswith("http://i/")
     with pytest.raises(SettingsError, match="its tokenizer is not named"):
         configure_contest(AcademicSet(), Contestant("m", OpenAICompatible(model="m")))
     with pytest.raises(SettingsError, match="m runs in replay"):

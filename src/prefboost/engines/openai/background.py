@@ -118,6 +118,8 @@ class _Crew(Generic[T]):
     def _note(self, task: asyncio.Task[T]) -> None:
         self._running.discard(task)
         if not task.cancelled():
+            # Looked at here: of several tasks that fail together one is raised, and asyncio would print the others.
+            task.exception()
             if not self._round:
                 # Tasks that end in the same round of the loop are handed over together, behind all of their callbacks.
                 self._loop.call_soon(self._hand_over)

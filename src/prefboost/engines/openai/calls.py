@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Failure
-from prefboost.engines.openai.clients import CONNECT_S, Clients
+from prefboost.engines.openai.clients import CONNECT_S, Clients, Reply
 from prefboost.engines.openai.pacing import CallLimits, RateLimit
+from prefboost.engines.openai.replicas import Replicas
 from prefboost.engines.openai.replies import Malformed, Refused, Unavailable, read_usage
 from prefboost.engines.openai.server_state import ServerState
 from prefboost.engines.openai.troubles import Trouble, trouble_inside
@@ -61,7 +62,7 @@ class Caller:
     """Makes calls within limits and a budget; for one event loop.
 
     Args:
-        client: of the server.
+        client: of the server, or of several with the same model, to which all limits and rules apply as to one.
         limits: pace and patience.
         ledger: every attempt is settled with it.
         redact: takes secrets out of a text.
@@ -70,7 +71,7 @@ class Caller:
 
     def __init__(
         self,
-        client: Clients | httpx.AsyncClient,
+        client: Clients | Replicas | httpx.AsyncClient,
         limits: CallLimits,
         ledger: Ledger,
         redact: Callable[[str], str],
@@ -99,12 +100,20 @@ class Caller:
                 were asked for.
         """
         is_prober = False
+        failed: set[str] = set()
+        if isinstance(self.client, Replicas):
+            await self.client.check_models()
         try:
             for attempt in itertools.count(1):
                 is_prober = is_prober or (self.server.is_silent() and await self.server.probe())
                 try:
-                    return await self._attempt(question, read)
+                    return await self._attempt(question, read, failed)
                 except Trouble as trouble:
+                    # A row is not given up before every replica that takes calls had it: few attempts may all have met
+                    # the same one.
+                    is_last = attempt >= self.limits.attempts and trouble.kind in ("connection", "passing", "address")
+                    if is_last and isinstance(self.client, Replicas) and self.client.can_ask_another(failed):
+                        continue
                     outcome = self.server.conclude(trouble, attempt)
                 if isinstance(outcome, Failure):
                     return outcome
@@ -114,7 +123,7 @@ class Caller:
                 self.server.end_probe()
         raise AssertionError("attempts are counted without end")
 
-    async def _attempt(self, question: Question, read: Callable[[Any], T]) -> T:
+    async def _attempt(self, question: Question, read: Callable[[Any], T], failed: set[str]) -> T:
         """Wait until the pace and the budget allow a call, make it, and settle what it cost."""
         tokens = question.prompt_estimate + question.most_written
         now = time.monotonic()
@@ -139,7 +148,7 @@ class Caller:
         # A call that was broken off may be billed: then it counts as the most it can cost.
         actual = most
         try:
-            reply = await self._post(question)
+            reply = await self._post(question, failed)
             used = read_usage(reply, question.most_prompt, [question.most_written])
             actual = self.ledger.cost(*used)
             # Before the reply is read: also a reply that cannot be used is billed, and shows how the server counts.
@@ -162,14 +171,18 @@ class Caller:
         finally:
             self.ledger.settle(most, actual)
 
-    async def _post(self, question: Question) -> Any:
-        """Post a question and return the body of a good reply."""
+    async def _post(self, question: Question, failed: set[str]) -> Any:
+        """Post a question and return the body of a good reply; ``failed`` gets the replicas that give none."""
         import httpx
 
         try:
             # httpx's own time-outs bound single reads; a server that drips bytes would never meet them.
             async with asyncio.timeout(self.limits.timeout_s):
-                response = await self.client.post(question.path, json=dict(question.body))
+                response: Reply | httpx.Response
+                if isinstance(self.client, Replicas):
+                    response = await self.client.post(question.path, json=dict(question.body), failed=failed)
+                else:
+                    response = await self.client.post(question.path, json=dict(question.body))
         except httpx.ConnectTimeout as error:
             within = min(CONNECT_S, self.limits.timeout_s)
             raise self.server.note_silence(f"no connection in {within:g} s") from error

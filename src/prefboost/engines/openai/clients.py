@@ -100,9 +100,7 @@ class Clients:
         # A run asks one or two paths, so addresses and headers are worked out once and not once per call.
         target = self._targets.get(path)
         if target is None:
-            # A query of the address, as Azure has it, stays behind the path.
-            url = self._address.copy_with(path=self._address.path.rstrip("/") + path)
-            target = self._targets[path] = _Target.of(self._client.build_request("POST", url))
+            target = self._targets[path] = _Target.of(self._client.build_request("POST", self._locate(path)))
         try:
             body = _ENCODER.encode(json).encode()
         except UnicodeEncodeError:
@@ -114,10 +112,25 @@ class Clients:
         finally:
             self._free.put_nowait(connection)
 
+    async def get(self, path: str) -> Reply:
+        """Get what stands at a path below the address.
+
+        Raises:
+            httpx.HTTPError: there is no reply, or it breaks off.
+        """
+        response = await self._client.get(self._locate(path))
+        return Reply(response.status_code, response.headers, response.content)
+
     async def aclose(self) -> None:
         """Close all connections."""
         for connection in self._connections:
             await connection.aclose()
+        await self._client.aclose()
+
+    def _locate(self, path: str) -> httpx.URL:
+        # A query of the address, as Azure has it, stays behind the path.
+        url: httpx.URL = self._address.copy_with(path=self._address.path.rstrip("/") + path)
+        return url
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from prefboost.chat import to_record
 from prefboost.engines.budget import Ledger
@@ -19,6 +19,7 @@ from prefboost.engines.openai.calls import BudgetSpent, Caller, Question, make_r
 from prefboost.engines.openai.clients import Clients, read_key
 from prefboost.engines.openai.logprobs import read_choice_logprobs, read_echoed_logprob, read_prompt_logprob
 from prefboost.engines.openai.pacing import CallLimits
+from prefboost.engines.openai.replicas import Replicas
 from prefboost.engines.openai.replies import (
     estimate_tokens,
     limit_prompt_tokens,
@@ -36,13 +37,19 @@ __all__ = ["OpenAICompatible", "OpenAICompatibleEngine"]
 
 T = TypeVar("T")
 
+# Where `vllm serve` listens unless it is told otherwise.
+_ADDRESS = "http://localhost:8000/v1"
+
 
 class OpenAICompatible(CallLimits):
     """A server that speaks OpenAI's HTTP interface."""
 
     kind: Literal["openai_compatible"] = Field("openai_compatible", description="Asks a server over HTTP.")
     model: str = Field(description="The model's name on the server.")
-    base_url: str = Field("http://localhost:8000/v1", description="Address up to /v1, without keys in it.")
+    base_url: str = Field(_ADDRESS, description="Address up to /v1, without keys in it.")
+    base_urls: tuple[str, ...] = Field(
+        (), description="Addresses of several servers with the same model, which share the calls; replaces base_url."
+    )
     api_key_env: str | None = Field(
         None, description="Name of the environment variable that holds the key; none is sent where this is null."
     )
@@ -67,14 +74,24 @@ class OpenAICompatible(CallLimits):
     leave_out: tuple[str, ...] = Field((), description="Fields that the server does not take, e.g. seed, top_p.")
     extra: dict[str, Any] = Field({}, description="Further fields of every call's body, e.g. reasoning_effort: low.")
 
-    @field_validator("base_url")
+    @field_validator("base_url", "base_urls")
     @classmethod
-    def _check_address(cls, base_url: str) -> str:
-        if not base_url.startswith(("http://", "https://")):
-            raise ValueError("an address begins with http:// or https://")
-        if "@" in base_url or without_secrets(base_url) != base_url:
-            raise ValueError("an address may hold no key or password; name an environment variable in api_key_env")
-        return base_url.rstrip("/")
+    def _check_addresses(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        addresses = [address.rstrip("/") for address in ([value] if isinstance(value, str) else value)]
+        for address in addresses:
+            if not address.startswith(("http://", "https://")):
+                raise ValueError("an address begins with http:// or https://")
+            if "@" in address or without_secrets(address) != address:
+                raise ValueError("an address may hold no key or password; name an environment variable in api_key_env")
+        if len(set(addresses)) < len(addresses):
+            raise ValueError("an address stands twice")
+        return addresses[0] if isinstance(value, str) else tuple(addresses)
+
+    @model_validator(mode="after")
+    def _check_for_one_kind_of_address(self) -> Self:
+        if self.base_urls and self.base_url != _ADDRESS:
+            raise ValueError("base_url and base_urls exclude each other: put all addresses into base_urls")
+        return self
 
     def open(self) -> OpenAICompatibleEngine:
         """Open the engine; the server is first asked when something is to be completed."""
@@ -104,6 +121,7 @@ class OpenAICompatibleEngine:
         self._key = read_key(settings.api_key_env)
         self._bodies = Bodies(settings, self.render)
         self._follows_schemas = True
+        self._faults_of_replicas: dict[str, str] = {}
         if settings.api == "completions" and settings.tokenizer is None:
             raise SettingsError(
                 "api: completions needs a chat template to render prompts",
@@ -114,7 +132,10 @@ class OpenAICompatibleEngine:
     def identity(self) -> str:
         """Address, model, revision and interface; a server does not show its weights."""
         settings = self.settings
-        return "/".join([settings.base_url, settings.model, settings.revision or "", settings.api])
+        # Which replica answers is chance, and a stored answer must be found again when others are up. So the word
+        # stands in the place of all their addresses, also of one alone, and `revision` tells other weights apart.
+        address = "replicas" if settings.base_urls else settings.base_url
+        return "/".join([address, settings.model, settings.revision or "", settings.api])
 
     @property
     def context(self) -> int | None:
@@ -268,8 +289,13 @@ class OpenAICompatibleEngine:
     def _run_jobs(self, jobs: Iterator[Callable[[Caller], Coroutine[Any, Any, T]]]) -> Generator[list[T], None, None]:
         """Run jobs until the budget is spent, and yield what they return; together what finished together."""
         settings = self.settings
-        client = Clients(settings.base_url, self._key, settings)
-        caller = Caller(client, settings, self.ledger, make_redactor(self._key), self.answered_as)
+        redact = make_redactor(self._key)
+        client: Clients | Replicas = (
+            Replicas(settings, self._key, redact, self._faults_of_replicas)
+            if settings.base_urls
+            else Clients(settings.base_url, self._key, settings)
+        )
+        caller = Caller(client, settings, self.ledger, redact, self.answered_as)
 
         async def within_budget(job: Callable[[Caller], Coroutine[Any, Any, T]]) -> T | None:
             try:

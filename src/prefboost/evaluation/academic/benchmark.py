@@ -163,7 +163,8 @@ def _configure_server(engine: Any) -> tuple[str, dict[str, Any]]:
             remedy="set the model's tokenizer to a folder or hub id",
         )
     arguments = {
-        "base_url": f"{engine.base_url.rstrip('/')}/completions",
+        # The harness knows one address; of several servers with the model it asks the first.
+        "base_url": f"{(*engine.base_urls, engine.base_url)[0].rstrip('/')}/completions",
         "tokenizer": engine.tokenizer,
         "tokenizer_backend": "huggingface",
     }

@@ -232,7 +232,8 @@ class _Run:
         facts = {
             "identity": judge.identity,
             "name": model_name(self.settings.judge),
-            "base_url": getattr(self.settings.judge, "base_url", None),
+            "base_url": getattr(self.settings.judge, "base_urls", None)
+            or getattr(self.settings.judge, "base_url", None),
             "answered as": [asdict(row) for row in sightings(self.store) if row.engine == judge.identity],
             "log-probs were not to be had, words were read": find_fallback(requests, judge, self.store),
         }
