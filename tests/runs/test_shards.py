@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prefboost.engines.openai.engine import OpenAICompatible
 from prefboost.engines.store.store import Store, StoreQuery
 from prefboost.errors import DataError, RunError, SettingsError
 from prefboost.runs.generate.prompt_files import read_prompts
 from prefboost.runs.outputs import locate_store
 from prefboost.runs.shards import Shard, check_shards, read_shard_record, write_shard_record
+from prefboost.settings import Settings
 from prefboost.sources import Columns
 
 
@@ -53,7 +55,7 @@ def test_a_shard_has_an_output_of_its_own_beside_the_whole() -> None:
 
 
 def record_shard(
-    folder: Path, index: int, *, count: int = 2, settings: Columns | None = None, verb: str = "score"
+    folder: Path, index: int, *, count: int = 2, settings: Settings | None = None, verb: str = "score"
 ) -> Path:
     source, shard = folder / "in.jsonl", Shard(index, count)
     if not source.exists():
@@ -71,6 +73,14 @@ def check(*paths: Path) -> None:
 
 def test_a_whole_set_passes(tmp_path: Path) -> None:
     check(*[record_shard(tmp_path, index) for index in range(2)])
+
+
+def test_shards_may_ask_other_replicas_of_a_model(tmp_path: Path) -> None:
+    paths = [
+        record_shard(tmp_path, index, settings=OpenAICompatible(model="m", base_urls=(f"http://node{index}/v1",)))
+        for index in range(2)
+    ]
+    check(*paths)
 
 
 def test_faults_of_a_set_are_named(tmp_path: Path) -> None:

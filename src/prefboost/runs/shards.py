@@ -32,6 +32,8 @@ __all__ = ["Shard", "ShardRecord", "check_shards", "read_shard_record", "write_s
 
 _FORM = re.compile(r"(\d+)/(\d+)")
 _MOST_LISTED = 5
+_OF_THE_MACHINE = ("base_urls", "api_key_env")
+"""Settings that name what answers near a machine; no key of an answer holds them, so shards may differ in them."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,11 @@ def write_shard_record(
     Returns:
         the file.
     """
-    facts = dict(_list_facts(settings.model_dump(mode="json"), "settings"))
+    facts = {
+        name: value
+        for name, value in _list_facts(settings.model_dump(mode="json"), "settings")
+        if name.rpartition(".")[2] not in _OF_THE_MACHINE
+    }
     facts["prefboost"] = __version__
     facts.update(_hash_inputs(arguments))
     path = shard.locate(out)
