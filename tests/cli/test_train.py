@@ -15,6 +15,7 @@ import pytest
 from waiting import PATIENCE_S, wait_until
 
 from prefboost.cli.main import main
+from prefboost.devices.accelerate_configs import find_accelerate_config
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "scored.jsonl"
 
@@ -147,21 +148,18 @@ raise SystemExit(main(sys.argv[1:]))
 """The command as it is, but accelerate parts weights among CPUs too, which by itself it only does among GPUs."""
 
 LAUNCH = [
-    *(sys.executable, "-m", "accelerate.commands.launch", "--num_processes=2", "--num_machines=1"),
+    *(sys.executable, "-m", "accelerate.commands.launch", "--num_machines=1"),
     *("--mixed_precision=no", "--dynamo_backend=no", "--num_cpu_threads_per_process=1", "--main_process_port=0"),
 ]
-FSDP = [
-    *("--use_fsdp", "--fsdp_version=2", "--fsdp_auto_wrap_policy=TRANSFORMER_BASED_WRAP"),
-    "--fsdp_transformer_layer_cls_to_wrap=LlamaDecoderLayer",
-]
+FSDP = ["--config_file", str(find_accelerate_config("fsdp2"))]
 
 
-def launch(arguments: list[str], **variables: str) -> subprocess.Popen[str]:
+def launch(arguments: list[str], processes: int = 2, **variables: str) -> subprocess.Popen[str]:
     root = Path(__file__).parents[2]
     path = os.pathsep.join(str(each) for each in (root / "src", root, root / "tests" / "made"))
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **variables}
     return subprocess.Popen(
-        [*LAUNCH, *arguments],
+        [*LAUNCH, f"--num_processes={processes}", *arguments],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -195,12 +193,16 @@ def test_two_launched_processes_train_what_one_does(recipe: Path, tmp_path: Path
 
 
 @pytest.mark.torch
-def test_two_launched_processes_that_share_the_weights_are_killed_resume_and_train_what_one_does(
-    recipe: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    "processes", [2, pytest.param(1, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)]
+)
+def test_two_launched_processes_that_share_the_weights_are_killed_resume_in_any_number_and_train_what_one_does(
+    processes: int, recipe: Path, tmp_path: Path
 ) -> None:
     script = tmp_path / "as_on_gpus.py"
     script.write_text(AS_ON_GPUS)
-    more = ["train.learning_rate=1e-3", "train.token_budget=600", "train.save_every=5", "train.max_steps=60"]
+    more = ["train.learning_rate=1e-3", "train.token_budget=600", "train.save_every=5", "train.max_steps=15"]
+    more.append("train.batch_size=12")  # 6 units, which 1, 2 and 3 processes divide
     settings = ["train", str(recipe), *more, "--quiet", "--runs-dir"]
     assert main([*settings, str(tmp_path / "one")]) == 0
     command = [*FSDP, str(script), *settings, str(tmp_path / "two")]
@@ -212,7 +214,7 @@ def test_two_launched_processes_that_share_the_weights_are_killed_resume_and_tra
         process.kill()
     shown = killed.communicate()[0]
     assert killed.returncode == -signal.SIGKILL, shown[-2000:]
-    again = launch(command)
+    again = launch(command, processes)
     shown = again.communicate(timeout=PATIENCE_S)[0]
     assert again.returncode == 0 and "resumed at step" in shown, shown[-2000:]
     assert_same(tmp_path / "two", tmp_path / "one")

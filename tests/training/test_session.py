@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,8 @@ from prefboost.errors import RunError
 from prefboost.training import Train
 from prefboost.training.claim import REPORT
 from prefboost.training.report import TrainReport
-from prefboost.training.session import build_callbacks, describe_inputs, finish_training, open_session
+from prefboost.training.saving.checkpoint import mark_complete
+from prefboost.training.session import build_callbacks, describe_inputs, finish_training, open_session, run_to_end
 
 
 def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:
@@ -56,3 +58,20 @@ def test_checkpoints_go_only_after_model_and_report_are_written(tmp_path: Path) 
     finish_training(trainer, TrainReport("model", 3, 4, 8, 120, 1.5), tmp_path, save)
     assert order == [("weights", None)] and json.loads((tmp_path / REPORT).read_text())["steps"] == 3
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_run_is_not_resumed_where_steps_would_have_other_units(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoints" / "checkpoint-3"
+    checkpoint.mkdir(parents=True)
+    mark_complete(checkpoint, {"units_per_step": 4, "processes": 2})
+    resumed = []
+    trainer: Any = SimpleNamespace(
+        accelerator=SimpleNamespace(main_process_first=nullcontext),
+        layout={"units_per_step": 3, "processes": 3},
+        train=lambda **options: resumed.append(options["resume_from_checkpoint"]),
+        eval_dataset=None,
+    )
+    with pytest.raises(RunError, match="2 processes trained on 4 units per step"):
+        run_to_end(trainer, tmp_path)
+    trainer.layout = {"units_per_step": 4, "processes": 4}
+    assert run_to_end(trainer, tmp_path) == 3 and resumed == [str(checkpoint)]

@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 from tests.training.conftest import CHATML, build_model, build_tokenizer
 
 from prefboost.chat import SayGoal
+from prefboost.errors import RunError
 from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.training.saving.checkpoint import (
     Provenance,
     fingerprint_table,
     last_complete,
     mark_complete,
+    refuse_other_steps,
     save_policy,
     speak_goal,
 )
@@ -35,6 +38,15 @@ def test_the_last_whole_checkpoint_is_found_and_halves_are_removed(tmp_path: Pat
     mark_complete(tmp_path / "checkpoint-10")
     assert last_complete(tmp_path) == tmp_path / "checkpoint-10"
     assert not (tmp_path / "checkpoint-12").exists()
+
+
+def test_a_checkpoint_is_not_resumed_from_where_steps_would_have_other_units(tmp_path: Path) -> None:
+    mark_complete(tmp_path, {"units_per_step": 8, "processes": 2})
+    refuse_other_steps(tmp_path, {"units_per_step": 8, "processes": 4})
+    with pytest.raises(RunError, match=r"2 processes trained on 8 units per step; with 3 a step would have 6"):
+        refuse_other_steps(tmp_path, {"units_per_step": 6, "processes": 3})
+    mark_complete(tmp_path)  # as earlier versions did
+    refuse_other_steps(tmp_path, {"units_per_step": 6, "processes": 3})
 
 
 def test_a_fingerprint_depends_on_values_not_on_chunks() -> None:

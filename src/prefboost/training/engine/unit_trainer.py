@@ -215,6 +215,12 @@ class UnitTrainer(Trainer):
         """Whether processes hold parts of the weights (FSDP, ZeRO), so that they must compute in step."""
         return splits_weights(self.accelerator)
 
+    @property
+    def layout(self) -> dict[str, int]:
+        """The number of processes, and of the units that an optimiser step has over all of them."""
+        per_process = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
+        return {"units_per_step": per_process * self.args.world_size, "processes": self.args.world_size}
+
     def current_epoch(self) -> int:
         """Return the number of the running pass over the units, from 0."""
         # A resumed run counts epochs in fractions of steps, whose rounding error must not begin the pass before.
@@ -237,4 +243,4 @@ class UnitTrainer(Trainer):
             return
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
-            mark_complete(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+            mark_complete(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}", self.layout)

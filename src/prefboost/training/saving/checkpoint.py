@@ -16,6 +16,7 @@ import pyarrow as pa
 import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from prefboost.errors import RunError
 from prefboost.training.policy.chat_template import rewrite_template
 from prefboost.training.saving.generation_settings import write_generation
 from prefboost.training.saving.saved_type import round_weights, state_type
@@ -30,6 +31,7 @@ __all__ = [
     "fingerprint_table",
     "last_complete",
     "mark_complete",
+    "refuse_other_steps",
     "save_policy",
     "save_reward_model",
     "speak_goal",
@@ -39,9 +41,35 @@ _MARK = "complete.json"
 _LIBRARIES = ("prefboost", "torch", "transformers", "trl", "accelerate", "peft")
 
 
-def mark_complete(checkpoint: Path) -> None:
-    """Say that a checkpoint is whole; written last."""
-    (checkpoint / _MARK).write_text("{}\n", encoding="utf-8")
+def mark_complete(checkpoint: Path, layout: Mapping[str, int] | None = None) -> None:
+    """Say that a checkpoint is whole; written last.
+
+    Args:
+        checkpoint: folder of it.
+        layout: ``units_per_step`` and ``processes`` of the run.
+    """
+    (checkpoint / _MARK).write_text(json.dumps(dict(layout or {})) + "\n", encoding="utf-8")
+
+
+def refuse_other_steps(checkpoint: Path, layout: Mapping[str, int]) -> None:
+    """Refuse to resume where a step would have another number of units: units would be skipped or seen twice.
+
+    Args:
+        checkpoint: whole.
+        layout: ``units_per_step`` and ``processes`` of the run that resumes.
+
+    Raises:
+        RunError: the steps before the checkpoint had another number of units.
+    """
+    before = json.loads((checkpoint / _MARK).read_text(encoding="utf-8"))
+    # Resuming skips as many units as the steps so far have seen, and counts them by the new size of a step.
+    if before.get("units_per_step", layout["units_per_step"]) != layout["units_per_step"]:
+        raise RunError(
+            f"{checkpoint}: {before['processes']} processes trained on {before['units_per_step']} units per step; "
+            f"with {layout['processes']} a step would have {layout['units_per_step']}, and the order of data another",
+            remedy=f"start the same command with {before['processes']} processes, or another number by which the units "
+            "of a step can be divided as before; or begin anew under another name",
+        )
 
 
 def last_complete(folder: Path) -> Path | None:
