@@ -3,7 +3,7 @@
     python tools/readme_figure.py            # writes docs/images/control.svg
     python tools/readme_figure.py --check    # 1 where the drawn figure has other numbers than the pages
 
-Left: docs/explanation/when-goals-help.md, the world with known truth. Right: docs/log.md, the demo's two seeds.
+Left: docs/explanation/when-goals-help.md, the world with known truth. Right: docs/log.md, the demo's seeds.
 """
 
 from __future__ import annotations
@@ -42,14 +42,15 @@ def read_figures() -> dict[str, Any]:
             raise ValueError(f"{WORLD.name} no longer lists the scores of {policy} by requested score")
         control[policy] = [[float(n) for n in row] for row in re.findall(rf"(\d+): {INTERVAL}", listed[1])]
     plain = re.search(r"^\| DPO \| [\d.]+ \|  \| ([\d.]+) \|", world, re.MULTILINE)
-    # The log-prob is the last cell of a row; the first such row of the log is seed 1's, the second seed 2's.
+    # The log-prob is the last cell of a row; the rows of the log are in the order of the seeds.
     kept = {
         policy: [
             [float(n) for n in row] for row in re.findall(rf"^\| {policy} \|.*\| {INTERVAL} \|$", log, re.MULTILINE)
         ]
         for policy in SEEDS
     }
-    if plain is None or any(len(rows) != 2 for rows in kept.values()):
+    counts = {len(rows) for rows in kept.values()}
+    if plain is None or len(counts) != 1 or 0 in counts:
         raise ValueError(f"{WORLD.name} or {LOG.name} no longer has the tables that the figure is drawn from")
     return {"control": control, "plain": float(plain[1]), "kept": kept}
 
@@ -85,6 +86,7 @@ def draw(figures: dict[str, Any]) -> str:
     left.set(title="The requested score steers the answer", xlabel="requested score", xticks=[1, 4, 7, 10])
     left.set(ylabel="true score, unseen topics", ylim=(1, 10.3))
     left.legend(frameon=False, loc="lower right", fontsize=9)
+    seeds = len(next(iter(figures["kept"].values())))
     for place, (policy, (name, colour)) in enumerate(SEEDS.items()):
         for seed, (value, low, high) in enumerate(figures["kept"][policy]):
             at = seed + 0.36 * (place - 0.5)
@@ -93,7 +95,7 @@ def draw(figures: dict[str, Any]) -> str:
             right.text(at, low - 0.7, f"{value}", ha="center", va="top", fontsize=9)
     right.axhline(0, color="#212529", linewidth=0.8)
     right.set(title="Good rejected answers lose less likelihood", ylabel="change of log-prob, nats",
-              xticks=[0, 1], xticklabels=["seed 1", "seed 2"], ylim=(-33, 2))  # fmt: skip
+              xticks=range(seeds), xticklabels=[f"seed {n + 1}" for n in range(seeds)], ylim=(-33, 2))  # fmt: skip
     right.legend(frameon=False, loc="lower right", fontsize=9, ncols=2)
     target = io.StringIO()
     canvas.savefig(target, format="svg", metadata={"Date": None, "Description": json.dumps(figures)})
