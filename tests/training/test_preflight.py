@@ -30,7 +30,7 @@ def reward_settings(folder: Path, **changes: Any) -> TrainReward:
     ("changes", "said"),
     [
         ({"optimizer": "adamw_torhc"}, "there is no 'adamw_torhc'; did you mean adamw_torch"),
-        ({"optimizer": "adamw_8bit"}, "adamw_8bit cannot be used here: .*bitsandbytes"),
+        ({"optimizer": "lomo"}, "lomo cannot be used here: .*lomo"),
         ({"report_to": ("tensorbord",)}, "no tracker 'tensorbord'; did you mean tensorboard"),
         ({"report_to": ("comet_ml",)}, "comet_ml cannot be used"),
     ],
