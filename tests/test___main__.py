@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,10 +24,13 @@ def test_the_module_runs_the_command_line_and_ends_with_its_exit_code(
     words: str,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["prefboost", *arguments])
     with pytest.raises(SystemExit) as stop:
         runpy.run_module("prefboost", run_name="__main__")
     assert stop.value.code == code
     captured = capfd.readouterr()
     assert words in captured.out + captured.err
+    assert not list(tmp_path.iterdir())

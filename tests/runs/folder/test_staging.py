@@ -119,3 +119,15 @@ def test_where_the_disk_has_no_links_bytes_are_copied(tmp_path: Path, monkeypatc
     monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
     link(tmp_path / "a", tmp_path / "deep" / "b")
     assert (tmp_path / "deep" / "b").read_text() == "text"
+
+
+def test_what_fails_before_anything_is_made_leaves_no_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match="no input"), open_staging(out, "key"):
+        raise ValueError("no input")
+    assert not locate_staging(out).exists()
+    with pytest.raises(ValueError, match="later"), open_staging(out, "key") as staging:
+        staging.note("fitted", 1)
+        raise ValueError("later")
+    with open_staging(out, "key") as staging:
+        assert staging.read_note("fitted") == 1

@@ -122,7 +122,13 @@ def open_staging(out: Path, key: str) -> Iterator[Staging]:
                     remove(path)
             (folder / JOURNAL).write_text(json.dumps({"key": key}) + "\n", encoding="utf-8")
             entries = {}
-        yield Staging(folder, key, entries, scraps=scraps)
+        try:
+            yield Staging(folder, key, entries, scraps=scraps)
+        except BaseException:
+            # An input that cannot be read leaves nothing behind; whatever took work to make stays.
+            if not entries and {path.name for path in folder.iterdir()} <= {JOURNAL, "lock"}:
+                remove(folder)
+            raise
 
 
 def read_parts(folder: Path) -> tuple[str | None, dict[int, dict[str, Any]]]:
