@@ -55,6 +55,8 @@ def test_keys_of_a_model_on_disk_change_with_all_that_changes_an_answer(folder: 
 SENT: dict[str, Any] = {
     "model": "n", "base_url": "http://localhost:8000/v2", "revision": "r", "choices": 2,
     "max_tokens_field": "max_completion_tokens", "leave_out": ("seed",), "extra": {"reasoning_effort": "high"},
+    # that there are replicas, and not which
+    "base_urls": ("http://localhost:8001/v1",),
 }  # fmt: skip
 NOT_SENT = {
     # pace and patience, and who pays

@@ -23,7 +23,7 @@ FALL = Interval(-5.0, -6.0, -4.0, 0.95, 20, 10)
 
 def diagnoses(slope: Interval = VALUE, displaced: bool = False) -> dict[str, dict[str, Any]]:
     goals = tuple(GoalResponse(goal, VALUE, VALUE, goal > 7) for goal in (1.0, 10.0))
-    control = ControllabilityReport(goals, slope, VALUE, VALUE, VALUE, None, {}, None, {})
+    control = ControllabilityReport(goals, slope, VALUE, VALUE, VALUE, None, {}, None, None, {})
     buckets = tuple(BucketChange("rejected", *ends, FALL, FALL, 0.9) for ends in ((None, 4.0), (4.0, None)))
     unlearning = UnlearningReport("start", (ModelChange("mine/model", "own", buckets, None, displaced),), 40, {})
     return {

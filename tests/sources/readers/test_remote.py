@@ -35,7 +35,7 @@ def put_text(address: str, text: str) -> None:
 def test_addresses_are_told_from_paths() -> None:
     assert find_address("s3://bucket/a.jsonl") == "s3://bucket/a.jsonl"
     assert find_address(Path("memory://a/b.parquet")) == "memory://a/b.parquet"
-    assert find_address("file:/tmp/x") == "file:///tmp/x"
+    assert find_address("file:/data/x") == "file:///data/x"
     assert [find_address(each) for each in ("a/b", "C:/x", "openai:gpt", "what://x", "-")] == [None] * 5
 
 
