@@ -63,7 +63,7 @@ class UnitTrainer(Trainer):
         refuse_unsupported(config)
         self.settings = settings
         self.budget = open_token_budget(settings, config)
-        self._noted: dict[str, dict[str, list[Any]]] = {"train": defaultdict(list), "eval": defaultdict(list)}
+        self._pending: dict[str, dict[str, list[Any]]] = {"train": defaultdict(list), "eval": defaultdict(list)}
         super().__init__(
             **self.prepare_start(start, config),
             args=config,
@@ -100,20 +100,20 @@ class UnitTrainer(Trainer):
         """
         raise NotImplementedError
 
-    def average_noted(self, numbers: list[Any], mode: str) -> float:
+    def average_metric(self, numbers: list[Any], mode: str) -> float:
         """Average what was noted for a metric, over all processes (hook).
 
         Args:
-            numbers: as noted in `noted`, process after process.
+            numbers: as they stand in `pending_metrics`, process after process.
             mode: train or eval.
         """
         mean: float = sum(numbers) / len(numbers)
         return mean
 
     @property
-    def noted(self) -> dict[str, list[Any]]:
+    def pending_metrics(self) -> dict[str, list[Any]]:
         """Numbers to be averaged in the next line of the log, by metric; cleared when they are logged."""
-        return self._noted["train" if self.model.training else "eval"]
+        return self._pending["train" if self.model.training else "eval"]
 
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
@@ -142,14 +142,14 @@ class UnitTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with the averages of the noted metrics over all processes."""
         mode = "train" if self.model.training else "eval"
-        shares = self.gather_objects(dict(self.noted))
+        shares = self.gather_objects(dict(self.pending_metrics))
         # In the order of noting, not of a set, so that the keys of every line stand alike in every run.
         for name in dict.fromkeys(name for share in shares for name in share):
             # In training the loss is transformers' own.
             if mode == "eval" or name != "loss":
                 numbers = [number for share in shares for number in share.get(name, [])]
-                logs[f"eval_{name}" if mode == "eval" else name] = self.average_noted(numbers, mode)
-        self.noted.clear()
+                logs[f"eval_{name}" if mode == "eval" else name] = self.average_metric(numbers, mode)
+        self.pending_metrics.clear()
         super().log(logs, start_time)
 
     def compute_loss(

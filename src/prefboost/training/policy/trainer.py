@@ -143,7 +143,7 @@ class PreferenceTrainer(UnitTrainer):
             return model(**inputs), None
         logps, balance = model(**inputs, balance=True)
         # Repeated per view, since the log averages over views.
-        self.noted["router_balance"] += [balance.item()] * len(batch["views"])
+        self.pending_metrics["router_balance"] += [balance.item()] * len(batch["views"])
         return logps, self.balance * balance
 
     def compute_losses(self, model: Any, batch: dict[str, Any]) -> Tensor:
@@ -332,7 +332,7 @@ class PreferenceTrainer(UnitTrainer):
             self.refuse_losses(losses, f" for the pair(s) {', '.join(sorted(ids)[:8])}", "pairs")
         metrics = observe(observation.output, observation.pairs, batch, self.settings.score_buckets)
         for name, numbers in metrics.items():
-            self.noted[name].extend(numbers)
+            self.pending_metrics[name].extend(numbers)
 
 
 def _index_pairs(rows: Sequence[int], views: int, device: torch.device) -> Tensor:

@@ -178,7 +178,7 @@ class RewardTrainer(UnitTrainer):
         Returns:
             this device's share of the mean loss [], without gradient.
         """
-        lengths = {name: len(numbers) for name, numbers in self.noted.items()}
+        lengths = {name: len(numbers) for name, numbers in self.pending_metrics.items()}
 
         def compute_share(part: dict[str, Any], counts: bool) -> torch.Tensor:
             loss: torch.Tensor = self.compute_loss(model, part, num_items_in_batch=items)
@@ -189,11 +189,11 @@ class RewardTrainer(UnitTrainer):
             return self.accumulate(model, losses)
         except (RuntimeError, MemoryError):
             # The step is repeated with a smaller budget: forget what the interrupted attempt has noted.
-            for name, numbers in self.noted.items():
+            for name, numbers in self.pending_metrics.items():
                 del numbers[lengths.get(name, 0) :]
             raise
 
-    def average_noted(self, numbers: list[tuple[str, float]], mode: str) -> float:
+    def average_metric(self, numbers: list[tuple[str, float]], mode: str) -> float:
         """Average named numbers.
 
         Processes fill up the last round of an evaluation with units of the first; these count once.
@@ -207,7 +207,7 @@ class RewardTrainer(UnitTrainer):
         # A text without a score for a head has no distance: it is left out of the mean, not counted as zero.
         noted = [(name, number) for name, number in zip(names, numbers.tolist(), strict=True) if not math.isnan(number)]
         if noted:
-            self.noted[metric] += noted
+            self.pending_metrics[metric] += noted
 
 
 def _as_floats(values: Sequence[float | None]) -> torch.Tensor:
