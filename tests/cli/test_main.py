@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -184,3 +185,8 @@ def test_a_shell_completes_verbs_and_their_options(words: str, completion: str) 
         [sys.executable, "-m", "prefboost"], env={**os.environ, **place}, capture_output=True, text=True, check=False
     )
     assert done.stdout.split() == [completion], done.stderr
+
+
+def test_warnings_of_bitsandbytes_about_kernels_nobody_uses_are_not_shown() -> None:
+    assert frame.main(["--version"]) == 0
+    assert not logging.getLogger("bitsandbytes.backends.cpu.ops").isEnabledFor(logging.WARNING)

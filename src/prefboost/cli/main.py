@@ -139,6 +139,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logger.handlers = [handler for handler in logger.handlers if not isinstance(handler, _StderrLog)]
     logger.addHandler(_StderrLog(logging.WARNING if "--quiet" in arguments else logging.INFO))
     logger.setLevel(logging.INFO)
+    # Where bitsandbytes is installed, peft imports it, and it then warns of a CPU kernel that no verb uses.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         with _show_errors(debug), _show_warnings():
             _build_application(called, debug)(arguments, prog_name="prefboost")
