@@ -21,9 +21,9 @@ __all__ = ["Findings", "draw_goal_response", "list_goals_table", "list_tops_tabl
 
 SEEDS = (
     "One seed proves nothing: intervals here are over prompts alone, and another seed of training moves a policy "
-    "further than they tell. At full size two seeds were measured. Gold score at the top goal, augmented less plain "
-    "DPO: at beta 0.2 +1.24 [+0.23, +2.32] and +1.24 [+0.37, +2.10]; at beta 0.03 -0.86 [-1.88, +0.15] and +0.45 "
-    "[-0.52, +1.42] (docs/log.md, 2026-11-29)."
+    "further than they tell. At full size three seeds were measured. Gold score at the top goal, augmented less plain "
+    "DPO, over seeds and prompts: at beta 0.2 +1.00 [-0.16, +2.20], at beta 0.03 -0.24 [-1.36, +1.19], so that neither "
+    "is shown (docs/log.md, 2026-11-29)."
 )
 """Remark on several seeds, from docs/log.md."""
 
