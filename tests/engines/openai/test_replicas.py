@@ -111,6 +111,18 @@ def test_servers_that_all_die_in_mid_run_are_one_error_that_names_them() -> None
     assert len(indices) == len(set(indices))
 
 
+def test_a_row_that_every_server_refuses_for_its_pace_fails_and_is_not_asked_for_ever() -> None:
+    def refuse(body: dict[str, Any], number: int) -> tuple[int, Any]:
+        return 429, {"error": {"message": "slow down"}}
+
+    with FaultyServer(script=refuse) as first, FaultyServer(script=refuse) as second:
+        engine = open_at(first.base_url, second.base_url, attempts=2, longest_wait_s=0.05)
+        outcomes = [outcome for _, outcome in engine.generate(iter(make_requests(4)), SAMPLING)]
+        assert len(outcomes) == 4 and all(isinstance(outcome, Failure) for outcome in outcomes)
+        # Two attempts of a row, and one more for a server that has not had it.
+        assert first.calls + second.calls <= 4 * 3
+
+
 def test_a_server_that_is_down_at_the_start_is_named_and_none_at_all_is_an_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

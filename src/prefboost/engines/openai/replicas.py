@@ -110,7 +110,8 @@ class Replicas:
         Args:
             path: below the address.
             json: the body.
-            failed: addresses that failed this row before and are asked last; gets those that fail it now.
+            failed: addresses that had this row before and are asked last; gets those that have it now. A good reply
+                ends the row, so that nothing is taken out.
 
         Raises:
             httpx.HTTPError: no replica could be connected to, or the reply of one broke off.
@@ -121,7 +122,7 @@ class Replicas:
         while open_replicas := [each for each in await self.list_open() if each not in refused]:
             # Of those that are equally busy the one that has waited longest: else the first would take all slow rows.
             replica = min(open_replicas, key=lambda each: (each.address in failed, each.in_flight, each.turn))
-            # Taken out again by a good reply: a time limit of the caller ends this call without a word.
+            # Before the call: a time limit of the caller ends it without a word.
             failed.add(replica.address)
             self._turns += 1
             replica.turn = self._turns
@@ -147,7 +148,6 @@ class Replicas:
             if reply.status_code >= 500 or reply.status_code == 404:
                 self._count_strike(replica, f"HTTP {reply.status_code}")
                 return reply
-            failed.discard(replica.address)
             replica.strikes = replica.probes = 0
             # The reply to a call that was sent before the replica went says nothing of who is there now.
             if replica.fault and replica.replies:
