@@ -87,6 +87,23 @@ def test_settings_that_were_tried_with_one_seed_bend_the_curve() -> None:
     assert lead.at[5.0][1].high == pytest.approx(10.0, abs=0.6)
 
 
+def test_an_arm_of_two_seeds_has_the_interval_of_two_however_many_another_has() -> None:
+    few = build_points("ra", lambda kl: kl / 2, seeds=2, spread=0.5)
+    both = measure_frontier(build_points("dpo", lambda kl: kl / 4, seeds=2, spread=0.0) + few, START, how=FEW)
+    uneven = measure_frontier(build_points("dpo", lambda kl: kl / 4, seeds=6, spread=0.0) + few, START, how=FEW)
+    narrow, wide = (report.leads[0].average for report in (uneven, both))
+    assert narrow is not None and wide is not None
+    assert narrow.clusters == wide.clusters == 2
+
+
+def test_a_resample_without_any_seed_of_an_arm_has_no_point_of_it_not_even_the_start() -> None:
+    points = build_points("dpo", lambda kl: kl, (4.0,), seeds=5, spread=0.0)
+    points += build_points("ra", lambda kl: 10 * kl, (4.0,), seeds=2, spread=0.0)
+    lead = measure_frontier(points, START, CompareFrontiers(at=(4.0,)), FEW).leads[0]
+    # Every training of an arm gives the same, so that a resample without one must not count as the start model.
+    assert lead.at[4.0][1].low == pytest.approx(lead.at[4.0][1].estimate, rel=0.05)
+
+
 def test_without_the_start_model_only_the_common_range_is_compared() -> None:
     points = build_points("a", lambda kl: kl, (1.0, 2.0)) + build_points("b", lambda kl: kl, (3.0, 4.0))
     report = measure_frontier(points, how=FEW)

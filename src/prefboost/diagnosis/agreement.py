@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 from pydantic import Field
 
@@ -108,14 +109,14 @@ class AgreementSlice:
     def lines(self) -> Iterator[str]:
         """Yield the slice, line by line."""
         yield f"  {self.name} ({self.completions:,} completions)"
-        for name, value in (
-            ("rank correlation with the score", self.rank_correlation),
-            ("at equal length", self.at_equal_length),
-            ("pairs ordered as scored", self.pair_accuracy),
-            ("goal pairs, both goals", self.goal_accuracy),
+        for name, value, signed in (
+            ("rank correlation with the score", self.rank_correlation, True),
+            ("at equal length", self.at_equal_length, True),
+            ("pairs ordered as scored", self.pair_accuracy, False),
+            ("goal pairs, both goals", self.goal_accuracy, False),
         ):
             if value is not None:
-                yield f"    {name:<31}  {value.format(signed=value in (self.rank_correlation, self.at_equal_length))}"
+                yield f"    {name:<31}  {value.format(signed=signed)}"
 
 
 @dataclass(frozen=True)
@@ -190,13 +191,12 @@ def measure_agreement_with_scores(
         top[name] = goal if reader.asks else None
         encoded = _encode(rows, rows.list_asked(top[name]), reader, faults)
         requests[name], texts[name] = list(encoded), list(encoded.values())
-    models = []
+    models, by_slice = [], rows.list_slices(trained_on)
     for name, ratios in compute_policy_ratios(settings.start_model, texts, desk).items():
         rewards = dict(zip(requests[name], ratios.tolist(), strict=True))
         lengths = {at: len(ids) for (at, _), (_, ids) in zip(requests[name], texts[name], strict=True)}
         slices = [
-            _measure_slice(label, rows, chosen, rewards, lengths, top[name])
-            for label, chosen in rows.list_slices(trained_on).items()
+            _measure_slice(label, rows, chosen, rewards, lengths, top[name]) for label, chosen in by_slice.items()
         ]
         models.append(ModelAgreement(name, top[name] is not None, tuple(filter(None, slices))))
     rejected = Counter(reason for reason, _ in faults.faults.values())
@@ -303,7 +303,7 @@ def _encode(rows: _Rows, requests: Sequence[_Asked], reader: PolicyReader, fault
     copies = [replace(rows.items[at], row=number) for number, (at, _) in enumerate(requests)]
     missing = Scores()
     encoded = reader.encode(copies, missing, lambda item: requests[item.row][1])
-    for number, fault in ((number, fault) for (number, _), fault in missing.faults.items()):
+    for (number, _), fault in missing.faults.items():
         item = rows.items[requests[number][0]]
         faults.faults[item.row, item.side] = fault
     return {requests[number]: ids for (number, _), ids in encoded.items()}
@@ -336,8 +336,9 @@ def _measure_slice(
             continue
         # Nearer to the higher score is the better completion, nearer to the lower one the worse.
         high, low = (rewards[better, goal] - rewards[worse, goal] for goal in goals)
-        right.append((rows.prompts[better], float(high > 0)))
-        both += [(rows.prompts[better], float(wins)) for wins in (high > 0, low < 0)]
+        # A tie, as where the policy is the start model, is half right.
+        right.append((rows.prompts[better], (1 + float(np.sign(high))) / 2))
+        both += [(rows.prompts[better], (1 + float(np.sign(margin))) / 2) for margin in (high, -low)]
     intervals = [
         bootstrap_mean(list(each.by_group.values()), clusters=list(each.by_group)) if each.by_group else None
         for each in correlations

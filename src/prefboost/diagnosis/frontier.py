@@ -208,14 +208,16 @@ def measure_frontier(
             figures.append(PointFigures(arm, setting, len(each), *intervals))
         if origin is not None:
             # The start model is the point of every curve at which nothing has been trained.
-            kls.append((0.0, np.zeros(how.resamples)))
+            # Without any training of the arm a resample has no curve, and so no such point either.
+            has_none = np.isnan([draws for _, draws in kls]).all(0)
+            kls.append((0.0, np.where(has_none, np.nan, 0.0)))
             scores.append(origin)
         in_data = (np.array([[estimate] for estimate, _ in each]) for each in (kls, scores))
         resampled = (np.array([draws for _, draws in each]) for each in (kls, scores))
         curves[arm] = (next(in_data), next(in_data)), (next(resampled), next(resampled))
     seeds = {arm: len({point.seed for point in points if point.arm == arm}) for arm in arms}
     leads = [
-        _compare((arm, base), curves, settings.at, sample, decided=min(seeds[arm], seeds[base]) > 1)
+        _compare((arm, base), curves, settings.at, sample, trained=min(seeds[arm], seeds[base]))
         for arm in arms
         if arm != base
     ]
@@ -262,7 +264,7 @@ class _Sample:
             prompts,
             len(set.union(*parts)) - count,
             seeds,
-            prompt_counts,
+            prompt_counts.astype(float),
             dict(zip(seeds, drawn.T, strict=True)),
             how,
         )
@@ -297,17 +299,17 @@ def _compare(
     at: Sequence[float],
     sample: _Sample,
     *,
-    decided: bool,
+    trained: int,
 ) -> EqualKlLead:
-    """Compare two arms over the KLs that both reach."""
+    """Compare two arms over the KLs that both reach; each has at least ``trained`` seeds."""
     arm, base = pair
+    decided = trained > 1
     reached = [curves[name][0][0] for name in (arm, base)]
     low, high = max(kls.min() for kls in reached), min(kls.max() for kls in reached)
     if not low < high:
         return EqualKlLead(arm, base, float("nan"), float("nan"), None, {}, decided)
     # Two digits: a KL that was chosen for being round is compared with as little rounding as any.
     chosen = at or [float(f"{low + (high - low) * share:.2g}") for share in _SHARES]
-    trained = len(sample.seeds) if decided else 1
 
     def measure(read: Callable[[Curves], Array]) -> tuple[Interval, Interval, Interval]:
         ours, theirs = ([read(part) for part in curves[name]] for name in (arm, base))

@@ -64,7 +64,7 @@ def correlate_ranks_within(
         scale = ranks[2] @ ranks[2]
         # Residuals of the least-squares fit; without any difference in length there is nothing to take out.
         a, b = (column - ranks[2] * (column @ ranks[2] / scale if scale > 0 else 0.0) for column in (a, b))
-    names = np.unique(np.asarray(groups).astype(str))
+    names = np.unique(np.asarray(groups))
     ranked = np.flatnonzero(sizes > 1)
     norms = np.array([a @ a, b @ b])
     if not (norms > 1e-12).all():

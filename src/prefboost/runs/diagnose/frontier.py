@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -109,7 +109,7 @@ def diagnose_frontier(
             folder = target.with_name(f"{target.name}.policies") / hashlib.sha256(model.encode()).hexdigest()[:16]
             scored = sample_completions(table, model, goal, how, folder, progress)
         else:
-            scored = _select_completions(table, {name, model}, arm or "the start model")
+            scored = _select_completions(table, {name, model}, required=number > 0)
         measures = measure_scored_completions(scored, model, start, logps, progress) if len(scored) else {}
         if number:
             points.append(PolicyPoint(arm, setting, seed, measures.get("score", {}), measures.get("kl", {})))
@@ -132,9 +132,9 @@ def _choose_goal(settings: DiagnoseFrontier, model: str) -> float | None:
     return float(goal)
 
 
-def _select_completions(table: Table, names: set[str], arm: str) -> Table:
+def _select_completions(table: Table, names: set[str], *, required: bool) -> Table:
     """Select the scored completions that a policy wrote; of the start model there may be none."""
-    columns: Mapping[str, pl.DataType] | Sequence[str] = table.frame.columns
+    columns = table.frame.columns
     if table.spec is not SCORED_COMPLETIONS or "model" not in columns:
         raise DataError(
             f"scored completions with the policy that wrote them are needed, found {table.spec.name}"
@@ -143,7 +143,7 @@ def _select_completions(table: Table, names: set[str], arm: str) -> Table:
             place=Place(path=table.path),
         )
     frame = table.frame.filter(pl.col("model").is_in(list(names)) & pl.col("score").is_not_null())
-    if frame.is_empty() and arm != "the start model":
+    if frame.is_empty() and required:
         writers = ", ".join(map(str, table.frame["model"].unique().sort().to_list()[:5]))
         raise DataError(
             f"no scored completion of {' or '.join(sorted(names))}; the column model names {writers}",
