@@ -16,7 +16,7 @@ from prefboost.chat import to_record
 from prefboost.chat.messages import tools_of
 from prefboost.errors import DataError, Place, RunError
 from prefboost.sources.messages.keys import has_further_values
-from prefboost.sources.readers.remote import find_address, put_output
+from prefboost.sources.readers.remote import find_address, guard_address, put_output
 from prefboost.sources.writers.exports import COMPLETION_EXPORTS, Export, find_export
 from prefboost.sources.writers.file_types import LINE, FileType, find_file_type
 from prefboost.sources.writers.outputs import refuse_inputs
@@ -43,7 +43,8 @@ def write(table: Table, out: str | Path, *, format: str = "prefboost", overwrite
         out: path or address of fsspec, which ends in ``.parquet``, ``.jsonl``, ``.jsonl.gz`` or ``.jsonl.zst``. The
             file that a link names is replaced, not the link.
         format: see `EXPORTS`, and `COMPLETION_EXPORTS` for completions.
-        overwrite: replace a file with other content. The same rows may be written again in any case.
+        overwrite: replace a file with other content. The same rows may be written again in any case, but at
+            an address.
 
     Returns:
         The table, with the rows that the format cannot hold added to its rejects.
@@ -55,6 +56,7 @@ def write(table: Table, out: str | Path, *, format: str = "prefboost", overwrite
             holds other rows and ``overwrite`` is not set.
     """
     if (address := find_address(out)) is not None:
+        guard_address(address, table, overwrite=overwrite)
         # Whole on this machine first, so that nothing half is there.
         with tempfile.TemporaryDirectory(prefix="prefboost-") as folder:
             local = Path(folder) / address.rpartition("/")[2]

@@ -65,6 +65,25 @@ def test_augment_reads_and_writes_remotely_and_replaces_only_when_told(
     assert {"pairs.jsonl.card.md", "pairs.jsonl.prefboost.json", "folder/README.md"} <= names
 
 
+def test_nothing_of_others_and_no_input_is_replaced_at_an_address(
+    place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_text(f"{place}/in/rows.jsonl", ROWS)
+    for out, words in ((f"{place}/in", "or contains it"), (f"{place}/in/rows.jsonl", "is the input")):
+        assert main(["augment", f"{place}/in/rows.jsonl", "-o", out, "--overwrite"]) == 2
+        assert words in capsys.readouterr().err
+    put_text(f"{place}/other/thesis.txt", "mine")
+    assert main(["augment", f"{place}/in/rows.jsonl", "-o", f"{place}/other", "--overwrite"]) == 2
+    assert "did not write" in capsys.readouterr().err
+    assert main(["augment", f"{place}/in/rows.jsonl", "-o", f"{place}/folder"]) == 0
+    put_text(f"{place}/folder/thesis.txt", "mine")
+    assert main(["augment", f"{place}/in/rows.jsonl", "-o", f"{place}/folder", "--overwrite"]) == 0
+    for kept in ("other/thesis.txt", "folder/thesis.txt"):
+        with fsspec.open(f"{place}/{kept}", "r") as stream:
+            assert stream.read() == "mine"
+    assert read(f"{place}/in/rows.jsonl").frame.height == 8
+
+
 def test_a_table_is_written_whole_or_refused(place: str, goal_table: Callable[..., Any]) -> None:
     table, out = goal_table(2), f"{place}/goals.parquet"
     write(table, out, format="trl")

@@ -36,7 +36,7 @@ from prefboost.runs.shards import Shard
 from prefboost.sources import Collection, Source, read_batches
 from prefboost.sources.layouts.unmapped import refuse_unmapped
 from prefboost.sources.read import resolve_source
-from prefboost.sources.readers.remote import find_address, put_output
+from prefboost.sources.readers.remote import find_address, guard_address, put_output
 from prefboost.sources.write import shape
 from prefboost.sources.writers.exports import find_export
 from prefboost.sources.writers.file_types import FILE_TYPES
@@ -88,6 +88,7 @@ def augment(
     """
     begin = time.monotonic()
     if (address := find_address(out)) is not None:
+        guard_address(address, source, overwrite=overwrite)
         with tempfile.TemporaryDirectory(prefix="prefboost-") as folder:
             local = Path(folder) / address.rstrip("/").rpartition("/")[2]
             written = augment(source, local, settings, push_to=push_to, progress=progress)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import atexit
+import json
 import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import fsspec
 
 from prefboost.errors import Place, RunError, UnreadableFile
 
-__all__ = ["fetch_file", "find_address", "put_output"]
+__all__ = ["fetch_file", "find_address", "guard_address", "put_output"]
 
 # Two letters at least, since Windows has drives; one slash, since a Path joins two to one.
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/{1,3}(.+)", re.IGNORECASE)
+
+_MANIFEST = "prefboost.json"
+"""File by which a folder that `augment` wrote is known; it lists the others."""
 
 _FETCHED: dict[str, Path] = {}
 """Files that were fetched already, by address: a verb opens its input several times."""
@@ -57,22 +62,47 @@ def fetch_file(address: str) -> Path:
     return _FETCHED[address]
 
 
-def put_output(local: Path, address: str, *, overwrite: bool) -> None:
-    """Copy a finished file or folder to an address; what is there is replaced only if ``overwrite`` is set.
+def guard_address(address: str, source: object, *, overwrite: bool) -> None:
+    """Refuse an address to write to, before anything is computed for it.
+
+    Args:
+        address: of the output.
+        source: what is read: a path, an address, or something with such a ``path``.
+        overwrite: what prefboost wrote there may be replaced.
 
     Raises:
-        RunError: something is there, or the file system does not take it.
+        RunError: it is the input or contains it; something is there that may not be replaced; or the file system cannot
+            be asked.
+    """
+    read = find_address(str(getattr(source, "path", None) or source))
+    if read is not None and _lies_at(read, address):
+        raise RunError(
+            f"the output is the input {read}, or contains it", remedy="give another output", place=Place(address)
+        )
+    try:
+        system, path = fsspec.core.url_to_fs(address)
+        _refuse_existing(system, path, address, overwrite)
+    except RunError:
+        raise
+    except Exception as error:  # see `fetch_file`
+        raise _describe_fault(error, address) from error
+
+
+def put_output(local: Path, address: str, *, overwrite: bool) -> None:
+    """Copy a finished file or folder to an address; what prefboost wrote there is replaced if ``overwrite`` is set.
+
+    Raises:
+        RunError: something is there that may not be replaced, or the file system does not take it.
     """
     try:
         system, path = fsspec.core.url_to_fs(address)
-        if system.exists(path):
-            if not overwrite:
-                raise RunError(
-                    "the output exists",
-                    remedy="give another output, or replace this one: --overwrite, in Python overwrite=True",
-                    place=Place(address),
-                )
-            system.rm(path, recursive=True)
+        _refuse_existing(system, path, address, overwrite)
+        if system.isdir(path):
+            # Files of others in the folder stay.
+            names = [*json.loads(system.cat_file(f"{path}/{_MANIFEST}"))["files"], _MANIFEST]
+            system.rm([f"{path}/{name}" for name in names if system.exists(f"{path}/{name}")])
+        elif system.exists(path):
+            system.rm(path)
         for file in sorted(each for each in [local, *local.rglob("*")] if each.is_file()):
             target = path if file == local else f"{path}/{file.relative_to(local).as_posix()}"
             system.makedirs(target.rpartition("/")[0], exist_ok=True)
@@ -80,9 +110,35 @@ def put_output(local: Path, address: str, *, overwrite: bool) -> None:
     except RunError:
         raise
     except Exception as error:  # see `fetch_file`
+        raise _describe_fault(error, address) from error
+    # Files inside a replaced folder have changed, too.
+    for fetched in [each for each in _FETCHED if _lies_at(each, address)]:
+        del _FETCHED[fetched]
+
+
+def _lies_at(address: str, place: str) -> bool:
+    """Tell whether an address is a place or lies below it."""
+    return f"{address.rstrip('/')}/".startswith(f"{place.rstrip('/')}/")
+
+
+def _refuse_existing(system: Any, path: str, address: str, overwrite: bool) -> None:
+    if not system.exists(path):
+        return
+    if not overwrite:
         raise RunError(
-            f"the file cannot be written there: {str(error)[:300] or type(error).__name__}",
-            remedy="check address and login; s3:// needs s3fs, gs:// gcsfs, hf:// huggingface-hub",
+            "the output exists",
+            remedy="give another output, or replace this one: --overwrite, in Python overwrite=True",
             place=Place(address),
-        ) from error
-    _FETCHED.pop(address, None)
+        )
+    if system.isdir(path) and not system.exists(f"{path}/{_MANIFEST}"):
+        raise RunError(
+            "the output is a folder that prefboost did not write", remedy="give another output", place=Place(address)
+        )
+
+
+def _describe_fault(error: Exception, address: str) -> RunError:
+    return RunError(
+        f"the file cannot be written there: {str(error)[:300] or type(error).__name__}",
+        remedy="check address and login; s3:// needs s3fs, gs:// gcsfs, hf:// huggingface-hub",
+        place=Place(address),
+    )
