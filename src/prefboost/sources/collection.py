@@ -120,7 +120,11 @@ class Collection(Settings):
         reader, layout, names = self._guess_layout(columns)
         scored = self.model_copy(update={"score": self.resolve_score(layout)})
         chosen = _find_split_column(self, reader, layout)
-        for batch in reader.batches(layout.list_heads(names), rows):
+        heads = layout.list_heads(names)
+        if "prompt_id" not in layout.parts:
+            # Nobody reads ids in this pass, and the number of the record spares a hash per prompt.
+            layout = replace(layout, parts={**layout.parts, "prompt_id": ROW})
+        for batch in reader.batches(heads, rows):
             yield _convert_batch(scored, batch, layout, _SourceFacts(chosen, counts_texts=False))
 
     def resolve_score_range(self, columns: Columns) -> tuple[float, float] | None:
@@ -379,7 +383,8 @@ def _concat_declared(frames: list[pl.DataFrame], layout: Layout, spec: TableSpec
     families = tuple(item.name.removesuffix("*") for item in spec.columns if item.name.endswith(".*"))
     if not frames:
         columns = {item.name: item.dtype for item in spec.columns if item.required or item.name in layout.parts}
-        columns |= {family + aspect: pl.Float64 for family in families for aspect in layout.aspects}
+        starred = [item for item in spec.columns if item.name.endswith(".*")]
+        columns |= {item.name[:-1] + aspect: item.dtype for item in starred for aspect in layout.aspects}
         return pl.DataFrame(schema=columns)
     names = {INDEX, *(item.name for item in spec.columns)}
     declared = [

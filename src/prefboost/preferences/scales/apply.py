@@ -9,7 +9,15 @@ import polars as pl
 from prefboost.preferences.scales.fit import find_score_columns
 from prefboost.preferences.scales.kinds import FittedScale
 from prefboost.preferences.scales.missing_marks import is_mark, reject_marks
-from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Step, Table, refuse_other_tables, reject_where
+from prefboost.tables import (
+    PREFERENCE_PAIRS,
+    SCORED_COMPLETIONS,
+    Step,
+    Table,
+    count_reasons,
+    refuse_other_tables,
+    reject_where,
+)
 
 __all__ = ["apply_scale"]
 
@@ -65,6 +73,6 @@ def apply_scale(table: Table, fitted: FittedScale | Mapping[str, FittedScale]) -
         fitted.model_dump(),
         rows_in=len(table),
         rows_out=frame.height,
-        rejected=dict(rejects["reason"].value_counts().iter_rows()),
+        rejected=count_reasons(rejects),
     )
     return table.derive(table.spec, frame, step, rejects=rejects, scales={**table.scales, **by_aspect})

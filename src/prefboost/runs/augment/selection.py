@@ -9,7 +9,7 @@ from prefboost.preferences.draw import draw_share
 from prefboost.preferences.select import build_question_key, decontaminate, prefer_given_id, select
 from prefboost.runs.augment.settings import Augment
 from prefboost.runs.preparation import load_token_counter, read_benchmark_texts
-from prefboost.tables import Step, Table, reject_where
+from prefboost.tables import Step, Table, count_reasons, reject_where
 
 __all__ = ["Selection"]
 
@@ -75,5 +75,5 @@ class Selection:
 def _drop_repeated(table: Table, frame: pl.DataFrame, repeated: pl.Expr, reason: str) -> Table:
     """Reject the repeated rows of a table's frame, to which columns have been added for that."""
     first, rejects = reject_where(frame, repeated, stage="select", reason=reason, path=table.path)
-    step = Step("dedupe", {}, len(table), first.height, dict(rejects["reason"].value_counts().iter_rows()))
+    step = Step("dedupe", {}, len(table), first.height, count_reasons(rejects))
     return table.derive(table.spec, first.select(table.frame.columns), step, rejects=rejects)

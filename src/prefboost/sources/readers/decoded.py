@@ -78,11 +78,13 @@ class DecodedReader(WrappedReader):
         if self.rare:
             # Texts become Python's only where some look encoded, which takes a hundredth of the time elsewhere.
             here = [name for name in here if find_likely(_explode_texts(frame[name], self.encoded[name])).any()]
+        if not here:
+            return (frame,), pl.DataFrame(schema=REJECTS)
         values = {name: [_decode_value(value, self.encoded[name]) for value in frame[name].to_list()] for name in here}
-        changed = [any(column[at] is not _SAME for column in values.values()) for at in range(frame.height)]
-        broken = [any(column[at] is _BROKEN for column in values.values()) for at in range(frame.height)]
+        changed = [any(value is not _SAME for value in cells) for cells in zip(*values.values(), strict=True)]
         if not any(changed):
             return (frame,), pl.DataFrame(schema=REJECTS)
+        broken = [any(value is _BROKEN for value in cells) for cells in zip(*values.values(), strict=True)]
         records = []
         for at, record in enumerate(frame.iter_rows(named=True)):
             if changed[at] and not broken[at]:

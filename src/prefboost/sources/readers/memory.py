@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -80,7 +81,7 @@ class MemoryReader:
         if _is_data_set(self.data):
             yield from read_dataset_batches(pick_split(self.data, self.split, self.path), columns, rows, self.path)
             return
-        records = self._read_rows()
+        records = self.records
         if isinstance(records, pl.DataFrame):
             chosen = records if columns is None else records.select(columns)
             step = min(rows or MOST_ROWS, MOST_ROWS)
@@ -92,8 +93,12 @@ class MemoryReader:
             lines = [_dump(record, first + at, self.path) for at, record in enumerate(records[first : first + step])]
             yield parse_block(Block(b"\n".join(lines), first + 1), first, self.path)
 
-    def _read_rows(self) -> pl.DataFrame | Sequence[Any]:
-        """Return the data as one frame, or as records where their cells may have no common type."""
+    @cached_property
+    def records(self) -> pl.DataFrame | Sequence[Any]:
+        """The data as one frame, or as records where their cells may have no common type.
+
+        Converted once: a reader runs over its data several times, and a lazy query may give other rows each time.
+        """
         data = self.data
         if isinstance(data, pl.DataFrame | pl.LazyFrame):
             return data.lazy().collect()

@@ -38,7 +38,7 @@ def convert_stored_types(frame: pl.DataFrame) -> tuple[pl.DataFrame, ...]:
             columns[name] = frame[name].cast(plain)
         except pl.exceptions.PolarsError:  # bytes that are no UTF-8
             columns[name] = pl.Series([_convert_value(value, dtype) for value in frame[name].to_list()], dtype=plain)
-    return (frame.with_columns(**columns),)
+    return (frame.with_columns(values.alias(name) for name, values in columns.items()),)
 
 
 def _find_plain_type(dtype: Any) -> Any:

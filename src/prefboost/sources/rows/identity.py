@@ -79,7 +79,7 @@ def find_source_disputes(
     """Find the ids of a source that disagree with its prompts; none where the source gives no ids.
 
     Runs over the source once, without the columns of its answers where the format allows it; memory grows by 16 bytes
-    a prompt.
+    per prompt.
 
     Args:
         reader: of the source.
@@ -97,10 +97,11 @@ def find_source_disputes(
     columns = [name for name in layout.list_heads(names) if name not in answers] if settled else None
     sides = [side for side in ("chosen", "rejected") if side in layout.parts]
 
+    beside = "prompt" in layout.parts and layout.shape != "preference"
+
     def convert_records() -> Iterator[pl.DataFrame]:
         for raw in (raw for batch in reader.batches(columns, None) for raw in batch.frames):
             frame = raw if split is None else raw.filter(read_labels(read_column(raw, split[0])) == split[1])
-            beside = "prompt" in layout.parts and layout.shape != "preference"
             # Where answers hold whole conversations, the prompt or a part of it has to be taken out of them.
             apart = beside and not any(has_messages(frame, layout, side) for side in sides)
             rows = convert_prompts(frame, layout) if apart else convert(frame, layout)
