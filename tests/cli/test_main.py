@@ -26,7 +26,7 @@ def verb(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., None]], Non
 
     def place(function: Callable[..., None]) -> None:
         monkeypatch.setitem(frame.VERBS, "probe", frame.Verb("probe:probe", "A verb of this test."))
-        monkeypatch.setattr(frame, "_load", lambda reference: function)
+        monkeypatch.setattr(frame.Verb, "load", lambda _: function)
 
     return place
 
@@ -163,7 +163,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         "from prefboost.cli import main as frame\n"
         "def talks() -> None:\n"
         "    for number in range(200000): print(number)\n"
-        "frame.VERBS['probe'] = frame.Verb('a:b', 'x'); frame._load = lambda reference: talks\n"
+        "frame.VERBS['probe'] = frame.Verb('a:b', 'x'); frame.Verb.load = lambda verb: talks\n"
         "sys.exit(frame.main(['probe']))"
     )
     done = subprocess.run(

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prefboost.devices.numbers import NUMBERS_FILE
 from prefboost.engines.openai.engine import OpenAICompatible
 from prefboost.engines.store.store import Store, StoreQuery
 from prefboost.errors import DataError, RunError, SettingsError
@@ -55,16 +56,25 @@ def test_a_shard_has_an_output_of_its_own_beside_the_whole() -> None:
 
 
 def record_shard(
-    folder: Path, index: int, *, count: int = 2, settings: Settings | None = None, verb: str = "score"
+    folder: Path,
+    index: int,
+    *,
+    count: int = 2,
+    settings: Settings | None = None,
+    verb: str = "score",
+    numbers: str | None = "float32",
+    source: str = "",
 ) -> Path:
-    source, shard = folder / "in.jsonl", Shard(index, count)
-    if not source.exists():
-        source.write_text('{"a": 1}\n')
-    path = shard.locate(folder / "out.parquet")
-    with Store(locate_store(path)) as store:
-        store.finish([(StoreQuery("generate", {"n": index}), {"text": "x"})])
-    write_shard_record(shard, folder / "out.parquet", verb, {"source": str(source)}, settings or Columns(), rows=1)
-    return path
+    (folder / "in.jsonl").touch()
+    shard, out = Shard(index, count), folder / "out.parquet"
+    store = locate_store(shard.locate(out))
+    if numbers is not None:
+        with Store(store) as opened:
+            opened.finish([(StoreQuery("generate", {"n": index}), {"text": "x"})])
+        (store / NUMBERS_FILE).write_text(json.dumps({"numbers": numbers}))
+    arguments = {"source": source or str(folder / "in.jsonl")}
+    write_shard_record(shard, out, verb, arguments, settings or Columns(), rows=int(numbers is not None))
+    return shard.locate(out)
 
 
 def check(*paths: Path) -> None:
@@ -81,6 +91,22 @@ def test_shards_may_ask_other_replicas_of_a_model(tmp_path: Path) -> None:
         for index in range(2)
     ]
     check(*paths)
+
+
+def test_a_shard_without_rows_has_no_number_type_and_others_agree_in_theirs(tmp_path: Path) -> None:
+    paths = [record_shard(tmp_path, index, count=3, numbers=numbers) for index, numbers in enumerate([None, "a", "a"])]
+    check(*paths)
+    other = record_shard(tmp_path, 2, count=3, numbers="b")
+    with pytest.raises(RunError, match=r"shard-2-of-3.parquet differs from .*numbers is 'b', not 'a'"):
+        check(*paths[:2], other)
+
+
+def test_files_of_a_glob_are_inputs_too(tmp_path: Path) -> None:
+    paths = [record_shard(tmp_path, index, source=str(tmp_path / "*.jsonl")) for index in range(2)]
+    check(*paths)
+    (tmp_path / "more.jsonl").write_text("{}\n")
+    with pytest.raises(DataError, match="has changed since"):
+        check(*paths)
 
 
 def test_faults_of_a_set_are_named(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def augment_command(
     """
     from prefboost.cli.shards import augment_own_part
     from prefboost.runs.augment.augment import augment, preview
+    from prefboost.runs.shards import Shard
 
     data, settings = read_augment(source, overrides, format_, tokenizer)
     if dry_run:
@@ -75,7 +76,7 @@ def augment_command(
         if push is not None:
             raise SettingsError("a shard cannot be pushed", remedy="merge all shards, and push that")
         arguments = {"source": source, "overrides": overrides, "format_": format_, "tokenizer": tokenizer}
-        augment_own_part(shard, out, arguments, quiet=quiet, as_json=as_json)
+        augment_own_part(Shard.parse(shard), (data, settings), out, arguments, quiet=quiet, as_json=as_json)
         return
     with open_output(out) as target:
         with show_work(hidden=quiet, begin="augmenting") as tell:

@@ -53,20 +53,21 @@ def judge_command(
     with show_wait(f"reading {source}", hidden=quiet):
         table = read(source, columns=settings.columns)
     part = OwnPart(shard, table, out, store)
-    table, out = part.table, part.out
     if dry_run:
         print_forecast(forecast_questions(part.table, settings.judge, settings, part.out, store), as_json=as_json)
         return
     if not part.is_empty:
         if partial:
-            verdicts, figures = write_finished_verdicts(table, settings.judge, out, store=store)
+            verdicts, figures = write_finished_verdicts(part.table, settings.judge, part.out, store=store)
         else:
             with show_work(hidden=quiet) as tell:
-                verdicts, figures = judge(table, settings.judge, out, spending=settings, store=store, progress=tell)
+                verdicts, figures = judge(
+                    part.table, settings.judge, part.out, spending=settings, store=store, progress=tell
+                )
         rejected = dict(verdicts.rejects["reason"].value_counts(sort=True).iter_rows())
         notes = verdicts.steps[-1].notes
         changed = {MODEL_CHANGES: notes[MODEL_CHANGES]} if notes.get(MODEL_CHANGES) else {}
-        record = {"out": str(out), **figures.record(), "rejected": rejected, **changed}
+        record = {"out": str(part.out), **figures.record(), "rejected": rejected, **changed}
         print_report(record, _list_report(record, figures.lines()), as_json=as_json)
     if not partial:
         part.finish("judge", {"source": source, "overrides": overrides}, settings, as_json=as_json)

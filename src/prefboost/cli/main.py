@@ -64,6 +64,12 @@ class Verb(NamedTuple):
     reference: str
     summary: str
 
+    def load(self) -> Callable[..., Any]:
+        """Import the module of the verb, and return the function."""
+        module, _, name = self.reference.partition(":")
+        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        return function
+
 
 VERBS: dict[str, Verb] = {
     "inspect": Verb(
@@ -169,7 +175,7 @@ def _build_application(called: str | None, debug: bool) -> typer.Typer:
     application.callback()(_declare_options)
     for name, verb in VERBS.items():
         # The others take their place in the list of verbs alone.
-        function = guard(_load(verb.reference)) if name == called else lambda: None
+        function = guard(verb.load()) if name == called else lambda: None
         application.command(name, short_help=verb.summary)(function)
     return application
 
@@ -187,12 +193,6 @@ def _declare_options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")] = False,
 ) -> None:
     """Declare the options in front of the verb; `main` removes ``--debug``, which may be anywhere."""
-
-
-def _load(reference: str) -> Callable[..., Any]:
-    module, _, name = reference.partition(":")
-    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return function
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,15 +10,6 @@ import typer
 from prefboost.cli.options import Quiet
 
 __all__ = ["merge_command"]
-
-_VERBS = {
-    "augment": "prefboost.cli.augment:augment_command",
-    "generate": "prefboost.cli.generate:generate_command",
-    "judge": "prefboost.cli.judge:judge_command",
-    "score": "prefboost.cli.score:score_command",
-    "synthesize": "prefboost.cli.synthesize:synthesize_command",
-}
-"""Verbs with ``--shard`` -> the function that is run again over the whole."""
 
 
 def merge_command(
@@ -39,6 +29,7 @@ def merge_command(
     all shards is OUT.store, and the verb is run over it, so that the output equals that of one run.
     """
     from prefboost.cli.augment import read_augment
+    from prefboost.cli.main import VERBS
     from prefboost.engines.store.merge import merge_stores, seal
     from prefboost.runs.augment.output import Output
     from prefboost.runs.augment.shards import gather_parts
@@ -50,8 +41,7 @@ def merge_command(
     check_shards(records)
     first = records[0]
     target = first.path.with_name(first.out) if out is None else out
-    module, _, name = _VERBS[first.verb].partition(":")
-    run = getattr(importlib.import_module(module), name)
+    run = VERBS[first.verb].load()
     arguments: dict[str, Any] = {**first.arguments, "out": target, "quiet": quiet, "as_json": as_json}
     if first.verb == "augment":
         data, settings = read_augment(**first.arguments)

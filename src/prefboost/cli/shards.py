@@ -12,7 +12,9 @@ from prefboost.errors import SettingsError
 from prefboost.runs.shards import Shard, write_shard_record
 
 if TYPE_CHECKING:
+    from prefboost.runs.augment.settings import Augment
     from prefboost.settings import Settings
+    from prefboost.sources import Source
     from prefboost.tables import Table
 
 __all__ = ["OwnPart", "augment_own_part"]
@@ -64,30 +66,37 @@ def _announce(shard: Shard, out: Path) -> None:
     print(f"shard {shard} is finished; when all are: prefboost merge {every}", file=sys.stderr)
 
 
-def augment_own_part(shard: str, out: Path, arguments: Mapping[str, Any], *, quiet: bool, as_json: bool) -> None:
+def augment_own_part(
+    shard: Shard,
+    work: tuple[str | Source, Augment],
+    out: Path,
+    arguments: Mapping[str, Any],
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> None:
     """Make the parts of one shard of `augment`.
 
     Args:
-        shard: ``I/N``.
+        shard: which.
+        work: the source and the settings.
         out: the output of the whole.
-        arguments: of `read_augment`.
+        arguments: of which `read_augment` made them, for the record.
         quiet: no progress bar.
         as_json: print the counts as JSON.
 
     Raises:
-        SettingsError: ``shard`` has another form, or the output is a stream.
+        SettingsError: the output is a stream.
     """
-    from prefboost.cli.augment import read_augment
     from prefboost.cli.bars import show_work
     from prefboost.runs.augment.shards import augment_shard
 
-    part = Shard.parse(shard)
     if str(out) == "-":
         raise SettingsError("a shard cannot go to standard output", remedy="name a file or folder with -o")
-    data, settings = read_augment(**arguments)
+    data, settings = work
     with show_work(hidden=quiet, begin="augmenting") as tell:
-        parts, goal_pairs = augment_shard(data, out, settings, part, progress=tell)
-    write_shard_record(part, out, "augment", arguments, settings, parts)
-    counts = {"shard": str(part), "parts": parts, "goal_pairs": goal_pairs, "out": str(part.locate(out))}
+        parts, goal_pairs = augment_shard(data, out, settings, shard, progress=tell)
+    write_shard_record(shard, out, "augment", arguments, settings, parts)
+    counts = {"shard": str(shard), "parts": parts, "goal_pairs": goal_pairs, "out": str(shard.locate(out))}
     print_report(counts, [f"{goal_pairs:,} goal pairs in {parts:,} parts: {counts['out']}"], as_json=as_json)
-    _announce(part, out)
+    _announce(shard, out)

@@ -17,7 +17,7 @@ from prefboost.errors import Place, RunError, SettingsError
 from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.runs.augment.report import ALL, AugmentFacts, PartCounts, list_source_settings, sum_steps, write_card
 from prefboost.runs.augment.settings import Augment, AugmentReport, Reject
-from prefboost.runs.folder.manifest import hash_path, hash_values
+from prefboost.runs.folder.manifest import hash_path, hash_values, list_input_files
 from prefboost.runs.folder.staging import (
     Staging,
     carry_over,
@@ -28,7 +28,6 @@ from prefboost.runs.folder.staging import (
     replace_folder,
 )
 from prefboost.sources import InMemory, Source
-from prefboost.sources.readers.pipes import spool_stream
 from prefboost.sources.writers.exports import find_export
 from prefboost.sources.writers.file_types import FILE_TYPES, FileType, find_file_type
 from prefboost.sources.writers.outputs import refuse_inputs
@@ -78,7 +77,8 @@ class Output:
         find_export(settings.format).refuse_ending(kind.ending, single=single)
         if single and settings.test_share:
             raise SettingsError("a single file cannot hold a test split", remedy="write a folder: -o FOLDER")
-        name, files = name_source(source), _list_input_files(source)
+        name = name_source(source)
+        files = list_input_files(name)
         beside = [path.with_name(f"{path.name}.{name}") for name in _BESIDE] if single else []
         refuse_inputs(
             [path, *beside, locate_staging(path)], [source], [source, settings.tokenizer, *settings.decontaminate]
@@ -270,18 +270,6 @@ def name_source(source: str | Path | Source) -> str:
     if isinstance(source, str | Path):
         return str(source)
     return str(getattr(source, "path", None) or getattr(source, "kind", type(source).__name__))
-
-
-def _list_input_files(source: str | Path | Source) -> list[Path]:
-    """List the local files of a source; none for the hub."""
-    path = spool_stream(name_source(source)) or Path(name_source(source)).expanduser()
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        return sorted(each for each in path.rglob("*") if each.is_file())
-    if any(mark in path.name for mark in "*?["):
-        return sorted(each for each in path.parent.glob(path.name) if each.is_file())
-    return []
 
 
 def _count_records(path: Path) -> int | None:

@@ -39,16 +39,16 @@ def augment_shard(
     """
     output = Output.at(Path(out), settings, source)
     folder = shard.locate(output.path)
-    if folder.exists() and read_parts(folder)[0] != output.key:
-        raise RunError(
-            "a shard of other settings or another input stands here", remedy="move it away", place=Place(str(folder))
-        )
     if not folder.exists():
         with open_staging(folder, output.key) as staging:
             write_parts(source, load_goals(source, settings, staging), output, staging, progress, shard)
         locate_staging(folder).rename(folder)
-    entries = read_parts(folder)[1].values()
-    return len(entries), sum(entry["made"]["goal_pairs"] for entry in entries)
+    key, entries = read_parts(folder)
+    if key != output.key:
+        raise RunError(
+            "a shard of other settings or another input stands here", remedy="move it away", place=Place(str(folder))
+        )
+    return len(entries), sum(entry["made"]["goal_pairs"] for entry in entries.values())
 
 
 def gather_parts(output: Output, folders: Sequence[Path]) -> None:

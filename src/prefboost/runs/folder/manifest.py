@@ -36,6 +36,7 @@ __all__ = [
     "hash_path",
     "hash_values",
     "holds_foreign_files",
+    "list_input_files",
     "open_run",
 ]
 
@@ -238,6 +239,18 @@ def hash_path(path: str | Path) -> str:
             f"cannot read an input: {error.strerror}", remedy="check the path", place=Place(str(source))
         ) from None
     return digest.hexdigest()[:16]
+
+
+def list_input_files(name: str) -> list[Path]:
+    """List the local files that an input is read from: a file, a folder, a glob or a stream; none for the hub."""
+    path = _copy_stream(Path(name).expanduser())
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        return sorted(each for each in path.rglob("*") if each.is_file())
+    if any(mark in path.name for mark in "*?["):
+        return sorted(each for each in path.parent.glob(path.name) if each.is_file())
+    return []
 
 
 def _copy_stream(path: Path) -> Path:

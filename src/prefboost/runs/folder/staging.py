@@ -122,6 +122,10 @@ def open_staging(out: Path, key: str) -> Iterator[Staging]:
                     remove(path)
             (folder / JOURNAL).write_text(json.dumps({"key": key}) + "\n", encoding="utf-8")
             entries = {}
+        else:
+            # Without the line that a kill cut off, behind which the next part would be written.
+            lines = [json.dumps(line) for line in (header, *entries.values())]
+            write_atomically(folder / JOURNAL, "\n".join(lines) + "\n")
         try:
             yield Staging(folder, key, entries, scraps=scraps)
         except BaseException:
@@ -217,10 +221,7 @@ def _read_journal(folder: Path) -> tuple[dict[str, Any], dict[int, dict[str, Any
         except OSError:
             return False
 
-    parts = {entry["part"]: entry for entry in lines[1:] if is_intact(entry)}
-    intact = [json.dumps(line) for line in (lines[0], *parts.values())]
-    write_atomically(folder / JOURNAL, "\n".join(intact) + "\n")
-    return lines[0], parts
+    return lines[0], {entry["part"]: entry for entry in lines[1:] if is_intact(entry)}
 
 
 def _describe_file(path: Path) -> dict[str, Any]:
