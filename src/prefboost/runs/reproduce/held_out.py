@@ -207,10 +207,10 @@ def measure_rank_agreement(
     start = settings.start_model
     encoded = open_policy_reader(model, start).encode(items, Scores(), lambda _: top)
     usable = [key for key in encoded if score_of[key] is not None]
-    with open_desk(None, store, UNLIMITED, tell) as desk:
-        ratios = compute_policy_ratios(start, {model: [encoded[key] for key in usable]}, desk)[model]
     if not usable:
         return {}
+    with open_desk(None, store, UNLIMITED, tell) as desk:
+        ratios = compute_policy_ratios(start, {model: [encoded[key] for key in usable]}, desk)[model]
     raw, partial = correlate_rewards(
         ratios.tolist(),
         [score_of[key] or 0.0 for key in usable],

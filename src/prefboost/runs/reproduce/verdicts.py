@@ -221,7 +221,7 @@ def format_table(figures: Sequence[ArmFigure], order: Sequence[str] = (START, *A
         f"| arm | setting | {' | '.join(f'{name} ({_UNITS[name]})' for name in measures)} |",
         f"|---|---|{'---|' * len(measures)}",
     ]
-    for (arm, setting), by_measure in sorted(rows.items(), key=lambda row: ([*order].index(row[0][0]), row[0][1])):
+    for (arm, setting), by_measure in sorted(rows.items(), key=lambda row: (order.index(row[0][0]), row[0][1])):
         some = next(iter(by_measure.values()))
         beta = "" if some.beta is None else f" beta {some.beta:g},"
         settings = "" if not some.learning_rate else f"{setting}:{beta} rate {some.learning_rate:g}"

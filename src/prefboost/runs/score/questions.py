@@ -127,9 +127,8 @@ def forecast_questions(
         return Forecast(headline, {"rows": len(table), "questions": 0})
     questions = asker.asks(table)
     engine = questions.engine.open()
-    # Equal questions are asked once.
-    keyed = zip(questions.list_queries(engine), questions.requests, strict=True)
-    unique = replace(questions, requests=list({query.key: request for query, request in keyed}.values()))
+    # Equal questions are asked once. By their content: keys may be computed only once the store is open.
+    unique = replace(questions, requests=list({repr(request): request for request in questions.requests}.values()))
     calls = forecast_calls(engine, unique, spending, out, store)
     headline = f"{calls.calls:,} questions about {len(table):,} rows"
     return Forecast(headline, {"rows": len(table), "questions": calls.calls}, calls)

@@ -49,7 +49,6 @@ class MethodArm:
     Args:
         purpose: what a comparison with it shows.
         build: settings that all generating methods share, judge, and base scorer -> method.
-        settings: of the comparison.
     """
 
     purpose: str

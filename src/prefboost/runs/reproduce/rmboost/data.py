@@ -109,10 +109,13 @@ def make_arm_pairs(labelled: Table, settings: RewardReproduction, folder: Path, 
         out, base = folder / f"{arm}.parquet", None
         if arm == "west_of_n":
             base = _train_base(labelled, settings, folder / "base")
-        earlier = locate_store(folder / "rmboost.parquet")
         if arm == "rmboost_judged" and "rmboost" in arms and not locate_store(out).exists():
-            # The same requests: the completions of the other arm are taken, and only the judge is asked.
-            shutil.copytree(earlier, locate_store(out))
+            # The same requests: the completions of the other arm are taken, and only the judge is asked. By a rename,
+            # so that a kill leaves no half of a store, which the next call would open.
+            copy = folder / f".{locate_store(out).name}.partial"
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(locate_store(folder / "rmboost.parquet"), copy)
+            copy.rename(locate_store(out))
         prompts = choose_prompts(labelled, forecast.counts["prompts"])
         table = synthesize(prompts, Synthesize(method=build_method(arm, settings, base)), out, progress=tell)
         arms[arm] = ArmPairs(table, len(prompts), table.steps[-1].rows_in, forecast.total.calls)
