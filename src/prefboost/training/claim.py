@@ -71,7 +71,11 @@ def check_installed(*extras: str) -> None:
             raise MissingExtra(library, "train")
     from packaging.requirements import Requirement
 
-    for requirement in map(Requirement, metadata.requires("prefboost") or ()):
+    try:
+        requirements = metadata.requires("prefboost") or ()
+    except metadata.PackageNotFoundError:
+        return  # a source tree that is not installed states no versions
+    for requirement in map(Requirement, requirements):
         # What has no marker is needed by every verb, and not the business of a training.
         marker = requirement.marker
         brought_by = [extra for extra in ("train", *extras) if marker is not None and marker.evaluate({"extra": extra})]

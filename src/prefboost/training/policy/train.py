@@ -197,7 +197,7 @@ def _build_provenance(
         # An aspect without a scale of its own has that of the wording.
         names = [name.removeprefix("goal.") for name in stated if name != "goal"]
         aspects = {name: goals.scales[name].top if name in goals.scales else goals.say.high for name in names}
-    trained = sum(map(len, data.train["view"]))
+    trained = _count_views(data.train.data.table)
     return Provenance(
         settings=identity["train"],
         data={
@@ -227,7 +227,7 @@ def _build_trainer(
 
     # A few tokens in eval mode, before hours of training on wrong log-probs.
     check_completion_forward(policy.model.eval(), data.train[0]["prompt_ids"][0] + data.train[0]["chosen_ids"][0])
-    views = pc.sum(pc.list_value_length(data.train.data.table["view"])).as_py()
+    views = _count_views(data.train.data.table)
     callbacks = build_callbacks(
         settings,
         out,
@@ -251,7 +251,7 @@ def _build_report(trainer: PreferenceTrainer, data: Data, tokenised: Tokenised, 
         model=str(out / MODEL),
         steps=trainer.state.global_step,
         units=len(data.train),
-        pairs=sum(map(len, data.train["view"])),
+        pairs=_count_views(data.train.data.table),
         tokens=_count_tokens(data.train),
         seconds=0.0,
         dropped=tokenised.dropped,
@@ -263,6 +263,10 @@ def _build_report(trainer: PreferenceTrainer, data: Data, tokenised: Tokenised, 
         messages=[*trainer.notes, *trainer.watch.messages, *trainer.budget.messages],
         speed=trainer.meter.summary(),
     )
+
+
+def _count_views(units: pa.Table) -> int:
+    return pc.sum(pc.list_value_length(units["view"])).as_py() or 0
 
 
 def _count_tokens(units: Any) -> int:

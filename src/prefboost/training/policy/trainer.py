@@ -164,8 +164,10 @@ class PreferenceTrainer(UnitTrainer):
         Raises:
             RunError: memory is short even for one pair at a time.
         """
-        # Gathered parts of weights are added up in another order, which changes the last bits.
-        engine = ("packed" if self.packs else "padded") + ("-sharded" if reference.parted else "")
+        # Gathered parts of weights are added up in another order, and fused kernels compute in another one: both change
+        # the last bits.
+        engine = "packed" if self.packs else "padded"
+        engine += ("-liger" if self.settings.liger_kernel else "") + ("-sharded" if reference.parted else "")
         device = self.accelerator.device
         numerics = numerics_of(reference.model, engine, self.settings.precision, device)
         folder = find_reference_cache(self.settings.reference_cache, os.environ)

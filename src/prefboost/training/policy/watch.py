@@ -60,10 +60,9 @@ def observe(
             # One copy from the device for all of them, since each waits for it.
             metrics.update(zip(columns, torch.stack(list(columns.values())).tolist(), strict=True))
         for side in ("chosen", "rejected"):
-            reference = getattr(pairs, f"ref_{side}")
             # Unlearning shows here: log-probs of well-scored rejected completions that fall below the reference's.
-            if reference is not None:
-                change = (getattr(pairs, side) - reference).tolist()
+            if getattr(pairs, f"ref_{side}") is not None:
+                change = getattr(pairs, f"ratio_{side}").tolist()
                 metrics.update(
                     _group_by_score(change, batch[f"score_{side}"].tolist(), f"logp_change/{side}", score_buckets)
                 )

@@ -56,6 +56,17 @@ class Origin:
     dropped: Mapping[str, int] = field(default_factory=dict)
     score_range: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
+    def find_score_ranges(self, units: Dataset, settings: TrainReward) -> dict[str, tuple[float, float]]:
+        """Find the lowest and highest score of each head, from the source or the labels; preferences have no scale."""
+        if settings.loss.compares:
+            return {}
+        labels = np.array([text for unit in units["labels"] for text in unit], dtype=np.float64)
+        return {
+            head: self.score_range.get(head, (float(np.nanmin(scores)), float(np.nanmax(scores))))
+            for head, scores in zip(settings.loss.heads, labels.T, strict=True)
+            if np.isfinite(scores).any()
+        }
+
 
 _UNKNOWN = Origin()
 
@@ -146,7 +157,7 @@ def _train(
         messages=[*remarks, *trainer.budget.messages],
     )
     # Whoever uses the rewards needs to know their scale: facts of the checkpoint, not of this run alone.
-    score_range = _find_score_range(data.train, settings, origin)
+    score_range = origin.find_score_ranges(data.train, settings)
     end = replace(end, facts={**_state_facts(reward_model, report, identity), "score_range": score_range})
     save = partial(end.save, tokenizer=reward_model.tokenizer, folder=out / MODEL)
     finish_training(trainer, report, out, save)
@@ -266,16 +277,4 @@ def _state_facts(reward_model: RewardModel, report: TrainReport, identity: Mappi
             "day": identity["day"],
         },
         "metrics": dict(report.metrics),
-    }
-
-
-def _find_score_range(units: Dataset, settings: TrainReward, origin: Origin) -> dict[str, tuple[float, float]]:
-    """Find the lowest and highest score of each head, from its source or the labels; preferences have no scale."""
-    if settings.loss.compares:
-        return {}
-    labels = np.array([text for unit in units["labels"] for text in unit], dtype=np.float64)
-    return {
-        head: origin.score_range.get(head, (float(np.nanmin(scores)), float(np.nanmax(scores))))
-        for head, scores in zip(settings.loss.heads, labels.T, strict=True)
-        if np.isfinite(scores).any()
     }
