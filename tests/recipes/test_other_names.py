@@ -50,3 +50,9 @@ def test_other_names_get_the_nearest_one_as_before() -> None:
     assert OFFLINE in RECIPES
     with pytest.raises(SettingsError, match=r"did you mean beta\?"):
         load("qwen2-7b-ra", ["train.loss.betta=1"])
+
+
+def test_a_name_that_is_ours_and_only_another_losses_gets_no_hint_to_write_it_again() -> None:
+    with pytest.raises(SettingsError, match="label_smoothing is not a setting here") as told:
+        load("qwen2-7b-ra", ["train.loss.kind=ipo", "train.loss.label_smoothing=0.1"])
+    assert "write train.loss.label_smoothing" not in str(told.value)

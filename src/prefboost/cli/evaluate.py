@@ -146,6 +146,6 @@ def show_benchmarks(*, hidden: bool) -> Iterator[Callable[[str], Tell]]:
 def _print_results(results: Mapping[str, Results], as_json: bool) -> None:
     records = {name: each.record() for name, each in results.items()}
     record = next(iter(records.values())) if len(records) == 1 else records
-    names = results if len(results) > 1 else {}
-    lines = (f"{name}\n{each.markdown()}" if name in names else each.markdown() for name, each in results.items())
+    named = len(results) > 1
+    lines = (f"{name}\n{each.markdown()}" if named else each.markdown() for name, each in results.items())
     print_report(record, lines, as_json=as_json)

@@ -88,10 +88,11 @@ def refuse_name(override: str, names: Iterable[str], hint: str = "") -> Settings
         return SettingsError(f"override {override!r} has no value", remedy=f"write {override}=VALUE")
     from prefboost.recipes.other_names import suggest_own_name
 
-    near = difflib.get_close_matches(name, choices, n=1)
-    nearest = f"; did you mean {near[0]}?" if near else ""
+    nearest = ""
     if suggestion := suggest_own_name([name], choices):
         nearest = f"; {suggestion}"
+    elif near := difflib.get_close_matches(name, choices, n=1):
+        nearest = f"; did you mean {near[0]}?"
     return SettingsError(
         f"override {override!r}: {name} is not a setting here{nearest}",
         remedy=f"write key=value; settings here: {', '.join(choices)}{hint}",

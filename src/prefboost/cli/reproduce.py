@@ -10,7 +10,7 @@ import typer
 
 from prefboost.cli.bars import open_progress, show_wait
 from prefboost.cli.options import Quiet
-from prefboost.cli.printing import print_report
+from prefboost.cli.printing import print_forecast, print_report
 from prefboost.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def reproduce_command(
         if dry_run:
             with show_wait("predicting calls and time", hidden=quiet):
                 forecast = forecast_rmboost(rewards)
-            print_report(forecast.record(), forecast.lines(), as_json=as_json)
+            print_forecast(forecast, as_json=as_json)
             return
         with open_progress(hidden=quiet) as progress:
             report = reproduce_rmboost(rewards, out, progress=progress)

@@ -90,4 +90,6 @@ def suggest_own_name(path: Sequence[str | int], names: Collection[str]) -> str |
         if "train" not in names:
             return None
         above = [*above, "train"]
+    if [*above, *setting.split(".")] == [str(step) for step in path]:
+        return None  # the name is ours, and this loss has no such setting
     return f"here it is {setting}: write {'.'.join([*above, setting])}=..." + (f" ({remark})" if remark else "")

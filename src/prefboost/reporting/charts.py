@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from prefboost.reporting.figures import Curve
-from prefboost.reporting.sections import Lines, Strip
+from prefboost.reporting.sections import COLOURED, Lines, Strip
 
 __all__ = [
-    "COLOURED",
     "DrawnCurve",
     "DrawnLines",
     "DrawnMark",
@@ -20,9 +19,6 @@ __all__ = [
     "place_lines",
     "place_strip",
 ]
-
-COLOURED = 6
-"""Curves with a colour and a place in the legend; the rest are drawn faintly, for the spread."""
 
 _WIDE, _HIGH, _LEFT, _RIGHT, _TOP, _BOTTOM = 720.0, 300.0, 52.0, 16.0, 12.0, 44.0
 

@@ -11,7 +11,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from prefboost.reporting.charts import COLOURED, place_lines, place_strip
+from prefboost.reporting.charts import place_lines, place_strip
+from prefboost.reporting.sections import COLOURED
 from prefboost.reporting.texts import flatten_text, replace_controls
 
 __all__ = ["read_asset", "render_page"]

@@ -267,7 +267,10 @@ def _share_encoding(values: Sequence[Spec], series: Sequence[str], axes: Axes) -
         across["axis"] = {"tickMinStep": 1, "format": "d"}
     if axes.ticks:
         # An expression is code: labels enter it as JSON strings alone.
-        labels = json.dumps({f"{place:g}": label for place, label in axes.ticks})
+        # The keys are numbers as JavaScript prints them.
+        labels = json.dumps(
+            {str(int(place)) if float(place).is_integer() else repr(float(place)): label for place, label in axes.ticks}
+        )
         across["axis"] = {"values": [place for place, _ in axes.ticks], "labelExpr": f"{labels}[datum.value]"}
     return {
         "data": {"values": numbered},

@@ -17,14 +17,15 @@ __all__ = [
     "Mark",
     "Section",
     "Strip",
+    "COLOURED",
     "ReportTable",
     "number_columns",
     "plot_lines",
     "write_markdown",
 ]
 
-_COLOURS = 6
-"""Curves that colours tell apart."""
+COLOURED = 6
+"""Curves with a colour and a place in the legend; a page draws the rest faintly, for the spread."""
 
 _MARKUP = re.compile(r"([\\`|<>\[\]*~])")
 
@@ -150,7 +151,7 @@ def plot_lines(section: Section, name: str) -> Section:
         section: of a page with a script.
         name: beginning of the names of its figures.
     """
-    few = [lines for lines in section.lines if len(lines.curves) <= _COLOURS]
+    few = [lines for lines in section.lines if len(lines.curves) <= COLOURED]
     plots = tuple(
         plot_intervals(
             f"{name}-{number}", f"{lines.y.partition(',')[0].capitalize()} by {lines.x}",

@@ -9,15 +9,12 @@ from typing import Any
 from prefboost.reporting.plots import MOST_POINTS, Axes, Plot, plot_curves
 from prefboost.reporting.run.outcome import state_trainings
 from prefboost.reporting.run.record import RunRecord
-from prefboost.reporting.sections import Section
+from prefboost.reporting.sections import COLOURED, Section
 
 __all__ = ["build_curves_section"]
 
 _MOST_POINTS_OF_ALL = 30_000
 """Points of all curves of a page."""
-
-_MOST_SERIES = 6
-"""Curves of one figure that colours tell apart."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ class _Figure:
         if not curves:
             return []
         axes = Axes("optimiser step", self.axis, self.zero, whole=True)
-        if sum(map(len, curves.values())) > _MOST_SERIES and len(curves) > 1:
+        if sum(map(len, curves.values())) > COLOURED and len(curves) > 1:
             return [
                 plot_curves(f"{self.name}-{number}", f"{self.title}: {log}", its, axes, most)
                 for number, (log, its) in enumerate(curves.items(), 1)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from prefboost.preferences.likeness import join_contents
 from prefboost.reporting.inspection import name_bins
 from prefboost.reporting.plots import Axes, Plot, plot_histogram
 from prefboost.reporting.run.record import RunRecord
@@ -57,8 +58,7 @@ def measure_sides(pairs: pl.DataFrame) -> pl.DataFrame:
     """Measure score and words of both sides of every row."""
 
     def count_words(side: str) -> pl.Expr:
-        texts = pl.col(side).list.eval(pl.element().struct.field("content")).list.join("\n")
-        return texts.str.count_matches(r"\S+").cast(pl.Float64).alias(f"words_{side}")
+        return join_contents(side).str.count_matches(r"\S+").cast(pl.Float64).alias(f"words_{side}")
 
     return pairs.select(
         "pair_id", "flipped", "score_chosen", "score_rejected", count_words("chosen"), count_words("rejected")

@@ -146,12 +146,12 @@ def read_evaluation(folder: Path, record: Mapping[str, Any], sources: ReportSour
     verdicts = read_judge_verdicts(folder / VERDICTS) if (folder / VERDICTS).exists() else []
     sources.evaluations[str(folder)] = ScoredBenchmark(Results.of(record), verdicts)
     frames = {}
+    scores: dict[tuple[str, str], list[float]] = {}
+    for verdict in verdicts:
+        if verdict.value is not None:
+            scores.setdefault((verdict.model, verdict.uid), []).append(verdict.value)
     for file in sorted((folder / "completions").glob("*.jsonl")):
         rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        scores: dict[tuple[str, str], list[float]] = {}
-        for verdict in verdicts:
-            if verdict.value is not None:
-                scores.setdefault((verdict.model, verdict.uid), []).append(verdict.value)
         frames[file.stem] = pl.DataFrame(
             {
                 "prompt_id": [row["uid"] for row in rows],
