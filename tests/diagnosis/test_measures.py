@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import polars as pl
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from prefboost.diagnosis.measures import BINS, Histogram, build_histogram, summarise_lengths, summarise_scores
@@ -12,6 +12,8 @@ numbers = st.lists(st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity
 
 
 @given(numbers)
+@example([0.0, 2.139932897587515e-308])
+@example([-1.7e308, 0.0, 1.7e308])
 def test_every_finite_value_is_counted_once_and_no_number_is_odd(values: list[float | None]) -> None:
     labels = [value for value in values if value is not None and math.isfinite(value)]
     result = summarise_scores(pl.Series(values, dtype=pl.Float64))

@@ -55,10 +55,10 @@ def build_histogram(values: pl.Series) -> Histogram | None:
     low, high = _to_number(finite.min()), _to_number(finite.max())
     if low == high:
         high = low + BINS
-    # Halves and shares, since the difference of two huge scores may be no float.
-    width = high / 2 / BINS - low / 2 / BINS or 1.0
+    # Shares of both ends, since the difference of two huge scores may be no float. The bins are found by comparison:
+    # Polars divides by multiplying with the reciprocal, which is infinite for the width of tiny scores.
     edges = sorted(min(max(low * (1 - step / BINS) + high * (step / BINS), low), high) for step in range(BINS + 1))
-    bins = ((finite / 2 - low / 2) / width).floor().clip(0, BINS - 1).cast(pl.Int64)
+    bins = pl.Series(edges[1:-1]).search_sorted(finite, side="right").cast(pl.Int64)
     counts = dict(bins.value_counts().iter_rows())
     return Histogram(tuple(edges), tuple(int(counts.get(step, 0)) for step in range(BINS)))
 
