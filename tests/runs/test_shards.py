@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from prefboost.devices.numbers import NUMBERS_FILE
 from prefboost.engines.openai.engine import OpenAICompatible
-from prefboost.engines.store.store import Store, StoreQuery
+from prefboost.engines.store.interface import StoreQuery
+from prefboost.engines.store.store import Store
 from prefboost.errors import DataError, RunError, SettingsError
 from prefboost.runs.generate.prompt_files import read_prompts
 from prefboost.runs.outputs import locate_store

@@ -12,6 +12,7 @@ from typing import Any
 
 from prefboost.engines.desk import NOT_YET, Desk
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
+from prefboost.engines.store.interface import AnswerStore, StoreQuery
 from prefboost.engines.store.pending import Finished, Logprobs
 from prefboost.engines.store.reuse import (
     generate_stored,
@@ -22,7 +23,6 @@ from prefboost.engines.store.reuse import (
     weigh_within_budget,
 )
 from prefboost.engines.store.sightings import Watch
-from prefboost.engines.store.store import Store, StoreQuery
 from prefboost.progress import WorkProgress
 
 __all__ = ["ChoiceLogprobs", "InWords", "Inquiry", "Reading", "Reply", "Unasked"]
@@ -65,7 +65,11 @@ class InWords:
         return query_completion(engine, request, self.sampling)
 
     def ask_stored(
-        self, engine: Engine, requests: Sequence[Request], store: Store, queries: Sequence[StoreQuery] | None = None
+        self,
+        engine: Engine,
+        requests: Sequence[Request],
+        store: AnswerStore,
+        queries: Sequence[StoreQuery] | None = None,
     ) -> Iterator[Finished[Any]]:
         """Complete every request through the store; ``queries`` of `describe`, where the caller has them."""
         return generate_stored(engine, requests, self.sampling, store, queries)
@@ -95,7 +99,11 @@ class ChoiceLogprobs:
         return query_logprobs(engine, request, self.choices)
 
     def ask_stored(
-        self, engine: Engine, requests: Sequence[Request], store: Store, queries: Sequence[StoreQuery] | None = None
+        self,
+        engine: Engine,
+        requests: Sequence[Request],
+        store: AnswerStore,
+        queries: Sequence[StoreQuery] | None = None,
     ) -> Iterator[Finished[Any]]:
         """Read the log-probs of every request through the store; ``queries`` as for `InWords`."""
         return logprobs_stored(engine, requests, self.choices, store, queries)

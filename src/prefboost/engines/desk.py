@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from prefboost.engines.budget import UNLIMITED, Book, Ledger, Spending, Tally, find_price
 from prefboost.engines.engine import Engine
 from prefboost.engines.kinds import EngineSettings, model_name
+from prefboost.engines.store.interface import AnswerStore
 from prefboost.engines.store.sightings import describe_change
-from prefboost.engines.store.store import Store
 from prefboost.progress import Tell
 
 __all__ = ["NOT_YET", "Desk"]
@@ -28,7 +28,7 @@ class Desk:
         partial: computes and asks nothing: what the store does not hold has the fault `NOT_YET`.
     """
 
-    store: Store | None = None
+    store: AnswerStore | None = None
     spending: Spending = UNLIMITED
     tell: Tell = lambda _: None
     partial: bool = False

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from prefboost.atomic import replace_atomically, write_atomically
-from prefboost.engines.store.store import Store
+from prefboost.engines.store.interface import AnswerStore
 from prefboost.sources.write import write
 from prefboost.tables import Table
 
@@ -34,7 +34,7 @@ def write_output(
     table: Table,
     target: Path,
     *,
-    store: Store | None = None,
+    store: AnswerStore | None = None,
     history: Mapping[str, Callable[[Table], Mapping[str, Any]]] | None = None,
     format: str = "prefboost",
     overwrite: bool = True,

@@ -11,8 +11,8 @@ from prefboost.engines.ask import ChoiceLogprobs, Inquiry, InWords, Reading, Rep
 from prefboost.engines.budget import describe_spent_budget
 from prefboost.engines.desk import Desk
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
+from prefboost.engines.store.interface import StoreQuery
 from prefboost.engines.store.sightings import Watch
-from prefboost.engines.store.store import StoreQuery
 from prefboost.errors import ModelError, RunError
 from prefboost.progress import WorkProgress
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from prefboost.engines.desk import Desk
 from prefboost.engines.engine import Failure
+from prefboost.engines.store.interface import StoreQuery
 from prefboost.engines.store.pending import Finished, Numbers
 from prefboost.engines.store.reuse import compute_stored
-from prefboost.engines.store.store import StoreQuery
 from prefboost.progress import WorkProgress
 
 __all__ = ["fill_numbers", "key_of_ids"]

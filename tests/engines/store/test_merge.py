@@ -8,8 +8,9 @@ import pytest
 
 from prefboost.engines.budget import Budget, Spend
 from prefboost.engines.engine import Failure
+from prefboost.engines.store.interface import Stored, StoreQuery
 from prefboost.engines.store.merge import check_intact, merge_stores, seal
-from prefboost.engines.store.store import Store, Stored, StoreQuery
+from prefboost.engines.store.store import Store
 from prefboost.errors import RunError
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Failure
+from prefboost.engines.store.interface import StoreQuery
 from prefboost.engines.store.pending import Numbers, PendingRows, ask_in_batches, ask_singly
-from prefboost.engines.store.store import Store, StoreQuery
+from prefboost.engines.store.store import Store
 
 QUERIES = [StoreQuery("numbers", {"row": row}) for row in (0, 1, 2, 1)]
 

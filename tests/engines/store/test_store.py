@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from waiting import PATIENCE_S
 
 from prefboost.engines.engine import Failure
-from prefboost.engines.store.store import Store, StoreQuery
+from prefboost.engines.store.interface import StoreQuery
+from prefboost.engines.store.store import Store
 from prefboost.errors import RunError
 
 PROCESSES = multiprocessing.get_context("spawn")
@@ -38,13 +37,6 @@ UNSAFE = Failure("unsafe", 1, permanent=True, content=True)
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "out.store"
-
-
-@given(st.dictionaries(st.text(), st.integers() | st.text() | st.none()), st.text(), st.text())
-def test_keys_tell_apart_whatever_differs(parts: dict[str, Any], kind: str, other: str) -> None:
-    assert StoreQuery(kind, parts).key == StoreQuery(kind, dict(reversed(parts.items()))).key
-    assert (StoreQuery(kind, parts).key == StoreQuery(other, parts).key) == (kind == other)
-    assert StoreQuery(kind, {**parts, "more": 1}).key != StoreQuery(kind, {**parts, "more": 2}).key
 
 
 def test_answers_and_refusals_survive_and_passing_failures_are_asked_again(path: Path) -> None:

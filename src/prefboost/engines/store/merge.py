@@ -10,7 +10,8 @@ from pathlib import Path
 from prefboost.atomic import write_atomically
 from prefboost.devices.numbers import NUMBERS_FILE
 from prefboost.engines.store.faults import store_fault
-from prefboost.engines.store.store import SEAL, Store
+from prefboost.engines.store.interface import SEAL
+from prefboost.engines.store.store import Store
 from prefboost.errors import Place, RunError
 
 __all__ = ["MERGED", "check_intact", "merge_stores", "seal"]

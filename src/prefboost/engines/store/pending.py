@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from prefboost.engines.engine import Engine, Failure, Result
-from prefboost.engines.store.store import Store, Stored, StoreQuery
+from prefboost.engines.store.interface import AnswerStore, Stored, StoreQuery
 
 __all__ = ["Finished", "Logprobs", "Numbers", "PendingRows", "ask_in_batches", "ask_singly"]
 
@@ -44,7 +44,9 @@ class PendingRows(Generic[T]):
         read: a stored answer -> what is yielded of it.
     """
 
-    def __init__(self, queries: Sequence[StoreQuery], store: Store, read: Callable[[Mapping[str, Any]], T]) -> None:
+    def __init__(
+        self, queries: Sequence[StoreQuery], store: AnswerStore, read: Callable[[Mapping[str, Any]], T]
+    ) -> None:
         self.asked = queries
         self.store = store
         self.read = read

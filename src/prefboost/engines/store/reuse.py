@@ -10,6 +10,7 @@ from prefboost.engines.budget import Budget
 from prefboost.engines.engine import Engine, Failure, Outcome, Request, Result, Sampling, SendsBodies
 from prefboost.engines.openai.logprobs import LOGPROBS_READER
 from prefboost.engines.openai.replies import READER
+from prefboost.engines.store.interface import AnswerStore, StoreQuery
 from prefboost.engines.store.pending import (
     Finished,
     Logprobs,
@@ -18,7 +19,6 @@ from prefboost.engines.store.pending import (
     ask_in_batches,
     ask_singly,
 )
-from prefboost.engines.store.store import Store, StoreQuery
 
 __all__ = [
     "query_completion",
@@ -60,7 +60,7 @@ def generate_stored(
     engine: Engine,
     requests: Sequence[Request],
     sampling: Sampling,
-    store: Store,
+    store: AnswerStore,
     queries: Sequence[StoreQuery] | None = None,
 ) -> Iterator[Finished[Result]]:
     """Complete every request, taking from the store what it holds.
@@ -125,7 +125,7 @@ def logprobs_stored(
     engine: Engine,
     requests: Sequence[Request],
     choices: Sequence[str],
-    store: Store,
+    store: AnswerStore,
     queries: Sequence[StoreQuery] | None = None,
 ) -> Iterator[Finished[Logprobs]]:
     """Yield log-probs of choices (`Engine.logprobs_of`), reusing what the store holds; batches as in generation."""
@@ -180,7 +180,7 @@ def compute_stored(
     queries: Sequence[StoreQuery],
     plan: Callable[[list[int]], Iterable[Sequence[int]]],
     compute: Callable[[Sequence[int]], list[list[float]]],
-    store: Store,
+    store: AnswerStore,
 ) -> Iterator[Finished[Numbers]]:
     """Compute numbers on this machine, reusing what the store holds; claim and keep whole batches.
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, runtime_checkable
 
 from prefboost.engines.engine import Engine
-from prefboost.engines.store.store import Store, StoreQuery
+from prefboost.engines.store.interface import AnswerStore, StoreQuery
 
 __all__ = ["Sighting", "Watch", "describe_change", "list_reply_names", "sightings", "today"]
 
@@ -64,7 +64,7 @@ class Watch:
         clock: the date.
     """
 
-    def __init__(self, engine: Engine, store: Store, clock: Callable[[], str] = today) -> None:
+    def __init__(self, engine: Engine, store: AnswerStore, clock: Callable[[], str] = today) -> None:
         self.engine = engine
         self.store = store
         self.clock = clock
@@ -86,12 +86,12 @@ class Watch:
         self._kept |= fresh
 
 
-def sightings(store: Store) -> list[Sighting]:
+def sightings(store: AnswerStore) -> list[Sighting]:
     """List all sightings of a store, oldest first."""
     return [Sighting(**row.asked) for row in store.rows("sighting")]
 
 
-def describe_change(store: Store, engine: Engine) -> str | None:
+def describe_change(store: AnswerStore, engine: Engine) -> str | None:
     """Describe a server that answered under several names or as several systems; None where it did not.
 
     Args:

@@ -7,17 +7,14 @@ process holds a lock on a file that the system takes from the dead) and, where a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,20 +24,14 @@ from prefboost.engines.engine import Failure
 from prefboost.engines.patience import Retry
 from prefboost.engines.store.book import StoreBook
 from prefboost.engines.store.faults import connect_read_only, refuse_old_answers, store_fault
+from prefboost.engines.store.interface import SEAL, Claim, Stored, StoredRow, StoreQuery
 from prefboost.errors import Place, RunError
 from prefboost.locks import hold_lock, is_lock_held
 
-__all__ = ["SEAL", "StoreQuery", "Claim", "StoredRow", "Store"]
+__all__ = ["Store"]
 
 SCHEMA = 2
 """Version of the file. Version 1 had other keys for what servers are asked, see `refuse_old_answers`."""
-
-_KEYS = 1
-"""Part of every key; answers under another one are not found again. What engines of this machine computed under
-version 1 of the file keeps its keys."""
-
-SEAL = "sealed"
-"""File in a store's folder while shards are merged: nothing may be asked, since all must have been answered."""
 
 _APPLICATION = 0x70726266  # "prbf"
 _CHUNK = 500
@@ -65,55 +56,6 @@ ON CONFLICT (key) DO UPDATE SET state = :state, answer = :answer, reason = :reas
     permanent = :permanent, finished_by = :by, finished_at = :at, owner = NULL, lease = NULL
 WHERE state != 'done'
 """
-
-_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=True)
-
-Answer = Mapping[str, Any]
-Stored = Answer | Failure
-
-
-@dataclass(frozen=True)
-class StoreQuery:
-    """A question to an engine, and the key of its answer.
-
-    Args:
-        kind: which question, e.g. ``generate``.
-        parts: all that the answer depends on; plain values.
-    """
-
-    kind: str
-    parts: Mapping[str, Any]
-
-    @cached_property
-    def text(self) -> str:
-        """The parts as JSON."""
-        return _ENCODER.encode(self.parts)
-
-    @cached_property
-    def key(self) -> str:
-        """32 hex digits of a hash of kind, parts and the version of keys."""
-        # 128 bits of SHA-256: two of a billion rows meet with a probability of 1e-21.
-        return hashlib.sha256(f"{_KEYS}\0{self.kind}\0{self.text}".encode()).hexdigest()[:32]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """Outcome of claiming rows: granted to this process, answered already, or held by another process."""
-
-    granted: list[str] = field(default_factory=list)
-    known: dict[str, Stored] = field(default_factory=dict)
-    held: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class StoredRow:
-    """A row as it is exported."""
-
-    key: str
-    kind: str
-    asked: Answer
-    stored: Stored
-    finished_at: float
 
 
 class Store:
@@ -369,7 +311,7 @@ def _select(run: Callable[..., sqlite3.Cursor], keys: Iterable[str]) -> Iterator
 def _parse_row(row: sqlite3.Row) -> Stored:
     if row["state"] == "failed":
         return _failure(row)
-    answer: Answer = json.loads(row["answer"])
+    answer: dict[str, Any] = json.loads(row["answer"])
     return answer
 
 

@@ -13,7 +13,7 @@ from prefboost.engines.ask import Inquiry, InWords, Reply, Unasked
 from prefboost.engines.desk import Desk
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
 from prefboost.engines.goal_requests import Ask, asker
-from prefboost.engines.store.store import Store
+from prefboost.engines.store.interface import AnswerStore
 from prefboost.errors import DataError, ModelError, RunError
 from prefboost.evaluation.benchmark import BenchmarkPrompt
 from prefboost.evaluation.protocols import Contestant
@@ -163,7 +163,7 @@ def answer_prompts(
     speaker: Speaker,
     prompts: Sequence[BenchmarkPrompt],
     sampling: SamplingOf,
-    store: Store,
+    store: AnswerStore,
     *,
     tell: Tell = lambda _: None,
 ) -> ContestantAnswers:

@@ -14,6 +14,7 @@ from prefboost.engines.budget import Ledger, Price, Spend, find_price
 from prefboost.engines.engine import Engine
 from prefboost.engines.kinds import EngineSettings, model_name
 from prefboost.engines.patience import check_answered
+from prefboost.engines.store.interface import AnswerStore
 from prefboost.engines.store.sightings import sightings
 from prefboost.engines.store.store import Store
 from prefboost.errors import RunError, SettingsError
@@ -79,7 +80,7 @@ def evaluate(
         engines = Engines(settings, store)
         for benchmark in settings.benchmarks:
             place = locate_results(folder, benchmark, settings)
-            run = _Run(settings, contestants, engines, store, tell(benchmark.kind))
+            run = _Run(settings, contestants, engines, store, folder, tell(benchmark.kind))
             if isinstance(benchmark, MeasuredBenchmark):
                 results[benchmark.kind] = run.measure(benchmark, place)
             else:
@@ -109,7 +110,7 @@ class Engines:
         store: holds the sum that is spent; None: nothing is asked.
     """
 
-    def __init__(self, settings: Evaluate, store: Store | None) -> None:
+    def __init__(self, settings: Evaluate, store: AnswerStore | None) -> None:
         self._settings = settings
         self._store = store
         self._open: tuple[EngineSettings, Engine] | None = None
@@ -189,7 +190,8 @@ class _Run:
     settings: Evaluate
     contestants: Sequence[Contestant]
     engines: Engines
-    store: Store
+    store: AnswerStore
+    folder: Path
     tell: Tell
     records: dict[str, Any] = field(default_factory=dict)
     shortfalls: list[RunError] = field(default_factory=list)
@@ -266,7 +268,7 @@ class _Run:
         names = {(row["model"], row["fingerprint"]) for row in judge.get("answered as", ())}
         changed = [f"the judge answered as {len(names)} different models or systems"] if len(names) > 1 else []
         unique = dict.fromkeys([*results.alarms, *alarms, *changed])
-        facts = {**results.facts, **canary_facts(self.store.path.parent), "run": run}
+        facts = {**results.facts, **canary_facts(self.folder), "run": run}
         return replace(results, alarms=tuple(unique), facts=facts)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from prefboost.engines.ask import InWords
 from prefboost.engines.engine import Engine, Failure, Request, Sampling
 from prefboost.engines.kinds import EngineSettings, model_name
+from prefboost.engines.store.interface import AnswerStore
 from prefboost.engines.store.store import Store
 from prefboost.errors import DataError
 from prefboost.evaluation.benchmark import BenchmarkPrompt
@@ -60,7 +61,7 @@ class _Counter:
     settings: Evaluate
     contestants: Sequence[Contestant]
     engines: Engines
-    store: Store | None
+    store: AnswerStore | None
     counted: set[str] = field(default_factory=set)
     judged: set[str] = field(default_factory=set)
 

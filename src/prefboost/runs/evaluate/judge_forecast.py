@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prefboost.engines.engine import Engine, Request
-from prefboost.engines.store.store import Store
+from prefboost.engines.store.interface import AnswerStore
 from prefboost.evaluation.benchmark import JudgeRequest
 from prefboost.forecast import CallForecast
 from prefboost.runs.evaluate.judge_probe import build_request, choose_reading, read_fallback
@@ -17,7 +17,7 @@ _BYTES_PER_TOKEN, _TOKENS_PER_MESSAGE = 4.35, 4
 
 
 def forecast_judging(
-    requests: Sequence[JudgeRequest], engine: Engine, store: Store | None = None, counted: set[str] | None = None
+    requests: Sequence[JudgeRequest], engine: Engine, store: AnswerStore | None = None, counted: set[str] | None = None
 ) -> CallForecast:
     """Count what `judge_requests` would ask.
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from prefboost.engines.ask import ChoiceLogprobs, InWords, Reading
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
+from prefboost.engines.store.interface import AnswerStore, StoreQuery
 from prefboost.engines.store.sightings import Sighting, list_reply_names, sightings, today
-from prefboost.engines.store.store import Store, StoreQuery
 from prefboost.errors import ModelError
 from prefboost.evaluation.benchmark import JudgeRequest
 
@@ -46,7 +46,7 @@ def choose_reading(question: JudgeRequest, *, in_words: bool) -> Reading:
     return InWords(Sampling(temperature=temperature, top_p=1.0, max_tokens=most))
 
 
-def find_fallback(questions: Sequence[JudgeRequest], engine: Engine, store: Store) -> str:
+def find_fallback(questions: Sequence[JudgeRequest], engine: Engine, store: AnswerStore) -> str:
     """Return why a judge's words are read instead of log-probs; an empty string where log-probs are read.
 
     One question is asked for log-probs; where none come and the same question is answered in words, the judge gives
@@ -76,7 +76,7 @@ def find_fallback(questions: Sequence[JudgeRequest], engine: Engine, store: Stor
     return reason
 
 
-def read_fallback(questions: Sequence[JudgeRequest], engine: Engine, store: Store) -> str | None:
+def read_fallback(questions: Sequence[JudgeRequest], engine: Engine, store: AnswerStore) -> str | None:
     """Return the stored finding of `find_fallback`; None where there is none, or none that still holds."""
     first = next((question for question in questions if question.needs_call and question.choices), None)
     if first is None:
@@ -93,7 +93,7 @@ def read_fallback(questions: Sequence[JudgeRequest], engine: Engine, store: Stor
     return str(probe["reason"])
 
 
-def _probe(questions: Sequence[JudgeRequest], engine: Engine, store: Store) -> str:
+def _probe(questions: Sequence[JudgeRequest], engine: Engine, store: AnswerStore) -> str:
     """Return why there are no log-probs; an empty string where there are, or where words are refused too.
 
     Args:
@@ -148,7 +148,9 @@ def _describe_capability(question: JudgeRequest, engine: Engine, probes: int = 0
     return StoreQuery("gives logprobs", parts)
 
 
-def _read_last_probe(question: JudgeRequest, engine: Engine, store: Store) -> tuple[int, Mapping[str, Any] | None]:
+def _read_last_probe(
+    question: JudgeRequest, engine: Engine, store: AnswerStore
+) -> tuple[int, Mapping[str, Any] | None]:
     """Return the number of probes in the store, and the finding of the last."""
     last = None
     for count in itertools.count():
@@ -160,7 +162,7 @@ def _read_last_probe(question: JudgeRequest, engine: Engine, store: Store) -> tu
     raise AssertionError("probes are counted without end")
 
 
-def _list_names(engine: Engine, store: Store) -> set[str]:
+def _list_names(engine: Engine, store: AnswerStore) -> set[str]:
     """List names and fingerprints under which a server has replied, in this call and before."""
     fresh = {Sighting(engine.identity, *name, "").name for name in list_reply_names(engine)}
     return fresh | {sighting.name for sighting in sightings(store) if sighting.engine == engine.identity}

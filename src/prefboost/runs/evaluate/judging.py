@@ -12,8 +12,8 @@ from dataclasses import replace
 from prefboost.engines.ask import Inquiry, Reply, Unasked
 from prefboost.engines.desk import Desk
 from prefboost.engines.engine import Engine, Failure, Result
+from prefboost.engines.store.interface import AnswerStore
 from prefboost.engines.store.sightings import Watch, list_reply_names, today
-from prefboost.engines.store.store import Store
 from prefboost.evaluation.benchmark import Benchmark, JudgeReply, JudgeRequest, JudgeVerdict
 from prefboost.progress import Tell, WorkProgress
 from prefboost.runs.evaluate.answering import explain_unfinished
@@ -29,7 +29,7 @@ def judge_requests(
     benchmark: Benchmark,
     requests: Sequence[JudgeRequest],
     engine: Engine,
-    store: Store,
+    store: AnswerStore,
     *,
     tell: Tell = lambda _: None,
     clock: Callable[[], str] = today,
