@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from tests.diagnosis.test_controllability import build_table
+from tests.diagnosis.test_controllability import VECTORS, build_table, build_vectors
 from tests.diagnosis.test_unlearning import scored_pairs
 from tests.runs.reproduce.test_equal_kl import RESULTS
 from tests.scoring.conftest import policies  # noqa: F401 - a fixture
@@ -46,6 +46,18 @@ def test_controllability_reads_scored_completions_of_several_goals(
     assert "above the training data's scores" in printed
     assert json.loads(out.read_text())["diagnosis"] == "controllability"
     assert main(["diagnose", "controllability", str(source), "-o", str(source)]) == 2
+
+
+def test_goals_of_aspects_are_read_from_a_file_and_weighted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = tmp_path / "scored.parquet", tmp_path / "controllability.json"
+    write(build_vectors(lambda style, depth, _: (style, depth / 2, 5), VECTORS, prompts=6), source)
+    line = ["diagnose", "controllability", str(source), "weights={style: 1}", "data_tops.depth=3", "-o", str(out)]
+    assert main(line) == 0
+    printed = capsys.readouterr().out
+    assert "depth:" in printed and "slope: 0.50 [0.50, 0.50]" in printed
+    assert "weighted aspects: depth" in printed
+    record = json.loads(out.read_text())
+    assert [goal["extrapolated"] for goal in record["vectors"]["depth"]["goals"]] == [False, True]
 
 
 def test_frontier_reads_the_cells_of_a_reproduction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

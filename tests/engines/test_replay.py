@@ -39,6 +39,19 @@ def test_the_nth_record_of_a_prompt_and_goal_is_its_nth_sample(recorded: str) ->
     assert engine.prompt_tokens(requests) == [2, 2, 2]
 
 
+def test_goals_of_aspects_tell_records_apart(tmp_path: Path) -> None:
+    lines = [
+        {"prompt": "Hi there", "completion": "plain"},
+        {"prompt": "Hi there", "completion": "styled", "goal.style": 5},
+    ]
+    (tmp_path / "recorded.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    engine = Replay(path=str(tmp_path / "recorded.jsonl")).open()
+    asked = [Request(USER, goal=False, aspects={"style": 5.0}), Request(USER), Request(USER, aspects={"style": 2.0})]
+    rows = dict(engine.generate(asked, Sampling()))
+    assert [row.text if isinstance(row, Result) else "none" for row in rows.values()] == ["styled", "plain", "none"]
+    assert isinstance(rows[2], Failure) and "no goal, style 2" in rows[2].reason
+
+
 def test_a_row_that_was_not_recorded_fails_with_the_count_and_stops_no_other(recorded: str) -> None:
     engine = Replay(path=recorded).open()
     asked = [Request(USER, 2, goal=7.0), Request(USER, 0, goal=7.0), Request([{**USER[0], "content": "new"}])]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +110,26 @@ def build_pairs(count: int, seed: int = 0, goals: bool = True) -> pa.Table:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the tiny model."""
     return build_folder(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def built_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[weakref.ref[Any]]]:
+    """References to all models that are built while the test runs, with the cyclic collector switched off."""
+    from transformers import PreTrainedModel
+
+    models: list[weakref.ref[Any]] = []
+    original = PreTrainedModel.__init__
+
+    def build(self: Any, *args: Any, **kwargs: Any) -> None:
+        models.append(weakref.ref(self))
+        original(self, *args, **kwargs)
+
+    monkeypatch.setattr(PreTrainedModel, "__init__", build)
+    # The tiny model would not be worth a collection.
+    monkeypatch.setattr("prefboost.devices.memory.WORTH", 0)
+    gc.disable()
+    yield models
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ def diagnose_command(
             help="unlearning: checkpoints in the order of training, start=MODEL goal=own scores=[4,7]; "
             "agreement: checkpoints, start=MODEL train=FILE; "
             "frontier: policies, start=MODEL scorer.kind=rules arms.ra=[early,late] at=[2,5]; "
-            "controllability: data_top=9 validation=0.5",
+            "controllability: data_top=9 data_tops.ASPECT=4 weights={ASPECT: 2} validation=0.5",
         ),
     ] = None,
     *,
@@ -67,7 +67,8 @@ def diagnose_command(
     compared at equal KL, with intervals over prompts and seeds.
 
     controllability: achieved against requested scores, of scored completions that were generated for several goals:
-    slope, rank correlation, calibration error, the part that goes with length, and the best goal by validation prompts.
+    slope, rank correlation, calibration error, the part that goes with length, and the best goal by validation prompts;
+    for goal vectors the same by aspect, with the effect of the goals of other aspects.
     """
     target = out or Path(f"{diagnosis}.json")
     report = run_diagnosis(diagnosis, source, arguments or [], target, store, hidden=quiet)

@@ -1,6 +1,7 @@
-"""The machine under the models: number types that a device computes natively, and cores that this process may use."""
+"""The machine under the models: number types it computes natively, cores this process may use, and memory."""
 
 from prefboost.devices.cores import limit_threads, set_thread_environment, usable_cores
+from prefboost.devices.memory import release_memory
 from prefboost.devices.numbers import (
     NumberChoice,
     NumberName,
@@ -19,6 +20,7 @@ __all__ = [
     "choose_numbers",
     "resolve_device",
     "keep_numbers",
+    "release_memory",
     "limit_threads",
     "set_thread_environment",
     "usable_cores",

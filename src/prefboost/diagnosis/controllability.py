@@ -1,4 +1,4 @@
-"""Control by goals: achieved against requested scores of a policy, and the part of it that goes with length."""
+"""Control by goals: achieved against requested scores, overall and by aspect, and the best goal to ask for."""
 
 from __future__ import annotations
 
@@ -6,23 +6,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import polars as pl
 from pydantic import Field
 
 from prefboost.chat import join_text
+from prefboost.diagnosis.best_goal import BestGoal, BestVector, choose_best_goal, choose_best_vector
+from prefboost.diagnosis.goal_control import GoalControl, measure_goal_control
 from prefboost.errors import DataError, Place
-from prefboost.preferences.draw import draw_share
 from prefboost.settings import Settings
-from prefboost.statistics import Interval, bootstrap, bootstrap_mean, bootstrap_slope, fit_slope
+from prefboost.statistics import Interval, bootstrap_slope
 from prefboost.statistics.json_form import replace_nan
-from prefboost.statistics.rank_correlation import spearman
-from prefboost.tables import EVALUATION_SPLITS, SCORED_COMPLETIONS, Table, aspects_of
+from prefboost.tables import SCORED_COMPLETIONS, Table, aspects_of
 
-__all__ = ["BestGoal", "ControllabilityReport", "DiagnoseControllability", "GoalResponse", "measure_controllability"]
-
-_SEED = 7
-"""Of the draw of prompts that choose the best goal, where the file has no column ``split``."""
+__all__ = ["ControllabilityReport", "DiagnoseControllability", "measure_controllability"]
 
 
 class DiagnoseControllability(Settings):
@@ -30,6 +26,14 @@ class DiagnoseControllability(Settings):
 
     data_top: float | None = Field(
         None, description="Highest score in the training data; goals above it are extrapolation, and told apart."
+    )
+    data_tops: dict[str, float] = Field(
+        {}, description="The same by aspect, for goals of aspects, e.g. data_tops.helpfulness=4."
+    )
+    weights: dict[str, float] = Field(
+        {},
+        description="Weights of aspects in the score by which the best goal vector is chosen; none: the overall score, "
+        "or the mean of the aspects where completions have none.",
     )
     validation: float = Field(
         0.5,
@@ -41,83 +45,35 @@ class DiagnoseControllability(Settings):
 
 
 @dataclass(frozen=True)
-class GoalResponse:
-    """Response of a policy to one goal.
-
-    Args:
-        goal: the score that was asked for.
-        achieved: mean score.
-        words: mean words of a completion.
-        extrapolated: the goal lies above the highest score of the training data.
-    """
-
-    goal: float
-    achieved: Interval
-    words: Interval
-    extrapolated: bool
-
-
-@dataclass(frozen=True)
-class BestGoal:
-    """The goal with the highest mean score on validation prompts, and what it achieves on the others.
-
-    Args:
-        goal: chosen.
-        achieved: its mean score on the other prompts.
-        gain: the same minus that of the highest goal, paired by prompt.
-    """
-
-    goal: float
-    achieved: Interval
-    gain: Interval
-
-
-@dataclass(frozen=True)
 class ControllabilityReport:
     """Report of `measure_controllability`.
 
     Args:
-        goals: response to every goal, in rising order.
-        slope: achieved points per requested point: 1 follows exactly, 0 ignores the goal.
-        spearman: rank correlation of requested and achieved scores, -1..1.
-        calibration_error: root mean square, over goals, of mean achieved minus requested score, in points.
-        slope_at_equal_length: the slope once completions are compared at equal length (linear in words).
-        length_share: share of the slope that goes with length: 1 - slope at equal length / slope; None where the
-            slope's interval holds 0, so that there is nothing to share.
-        aspects: aspect -> slope of its score on the goal.
+        overall: control of the overall score by its goal; None where goals are of aspects alone.
+        aspects: aspect -> slope of its score on the overall goal.
         best: goal chosen on validation prompts; None with one goal.
-        extrapolation: mean score of the highest goal above the training data's scores minus that of the highest within
-            them, paired by prompt; None where nothing was asked above, or within.
+        vectors: aspect -> control of its score by its own goal; empty where goals are overall alone.
+        best_vector: goal vector chosen on validation prompts; None with one vector.
         rejected: reason -> completions that are left out.
     """
 
-    goals: tuple[GoalResponse, ...]
-    slope: Interval
-    spearman: Interval
-    calibration_error: Interval
-    slope_at_equal_length: Interval
-    length_share: Interval | None
+    overall: GoalControl | None
     aspects: Mapping[str, Interval]
     best: BestGoal | None
-    extrapolation: Interval | None
+    vectors: Mapping[str, GoalControl]
+    best_vector: BestVector | None
     rejected: Mapping[str, int]
 
     def record(self) -> dict[str, Any]:
-        """Return the JSON form; unknown ends of intervals are null."""
+        """Return the JSON form: the overall score's control at the top; unknown ends of intervals are null."""
         values: dict[str, Any] = replace_nan(asdict(self))
-        return values
+        overall = values.pop("overall") or {"goals": []}
+        return {**{name: value for name, value in overall.items() if name != "crosstalk"}, **values}
 
     def lines(self) -> Iterator[str]:
         """Yield the printed report, line by line."""
-        yield f"{'asked for':>10}  achieved, 95 % interval over prompts"
-        for each in self.goals:
-            beyond = "  above the training data's scores" if each.extrapolated else ""
-            yield f"{each.goal:>10g}  {each.achieved.format()}  ({each.words.estimate:,.0f} words){beyond}"
-        at_equal_length = self.slope_at_equal_length.format()
-        yield f"slope: {self.slope.format()} points per point asked for; at equal length {at_equal_length}"
-        if self.length_share is not None:
-            yield f"share of the slope that goes with length: {self.length_share.format()}"
-        yield f"rank correlation: {self.spearman.format()}; calibration error: {self.calibration_error.format()} points"
+        if self.overall is not None:
+            yield from self.overall.lines()
         for aspect, slope in self.aspects.items():
             yield f"slope of {aspect}: {slope.format()}"
         if self.best is not None:
@@ -125,14 +81,11 @@ class ControllabilityReport:
                 f"best goal by validation prompts: {self.best.goal:g}; on the others it achieves "
                 f"{self.best.achieved.format()}, {self.best.gain.format(signed=True)} against the highest goal"
             )
-        if self.extrapolation is not None:
-            # The interval decides the word: a gain that it does not show is none.
-            gain = "more" if self.extrapolation.estimate > 0 else "less"
-            verdict = gain if self.extrapolation.excludes(0.0) else "neither more nor less, as far as this shows,"
-            yield (
-                f"above the training data's scores: {self.extrapolation.format(signed=True)} points, {verdict} than "
-                "the highest goal within them achieves"
-            )
+        for aspect, control in self.vectors.items():
+            yield f"{aspect}:"
+            yield from (f"  {line}" for line in control.lines())
+        if self.best_vector is not None:
+            yield self.best_vector.line()
         for reason, count in self.rejected.items():
             yield f"{count:,} left out: {reason}"
 
@@ -141,110 +94,82 @@ def measure_controllability(table: Table, settings: DiagnoseControllability) -> 
     """Measure how a policy follows goals, on scored completions that know the goal they were asked for.
 
     Args:
-        table: ScoredCompletions with the column ``goal``, as `generate` with several goals and `score` write them.
+        table: ScoredCompletions with the column ``goal``, or with columns ``goal.ASPECT`` for goal vectors, as
+            `generate` with several goals and `score` write them.
         settings: of the report.
 
     Raises:
         DataError: the table holds no scored completions with a goal.
     """
-    frame, rejected = _read_goal_rows(table)
-    words = np.array([float(len(join_text(messages).split())) for messages in frame["completion"].to_list()])
-    goal, achieved = frame["goal"].to_numpy(), frame["score"].to_numpy()
-    clusters = frame["prompt_id"].to_numpy().astype(str)
-    slope = bootstrap_slope(goal, achieved, clusters=clusters)
-    responses = [
-        GoalResponse(
-            float(each),
-            bootstrap_mean(achieved[goal == each], clusters=clusters[goal == each]),
-            bootstrap_mean(words[goal == each], clusters=clusters[goal == each]),
-            settings.data_top is not None and bool(each > settings.data_top),
+    frame, aspects, rejected = _read_goal_rows(table)
+    missing = [aspect for aspect in settings.weights if f"score.{aspect}" not in frame.columns]
+    if missing:
+        raise DataError(
+            f"weights name aspects without a score: {', '.join(missing)}",
+            remedy=f"the file has {', '.join(aspects_of(frame.schema, 'score')) or 'none'}",
+            place=Place(path=table.path),
         )
-        for each in np.unique(goal)
-    ]
-    above, within = ([each.goal for each in responses if each.extrapolated is beyond] for beyond in (True, False))
-    aspects = {
+    overall = frame.drop_nulls(["goal", "score"]) if "goal" in frame.columns else frame.clear()
+    slopes = {
         aspect: bootstrap_slope(rated["goal"], rated[f"score.{aspect}"], clusters=rated["prompt_id"])
         for aspect in aspects_of(frame.schema, "score")
-        if not (rated := frame.drop_nulls(f"score.{aspect}")).is_empty()
+        # Where aspects have goals of their own, the overall one says nothing of them.
+        if aspect not in aspects and not (rated := overall.drop_nulls(f"score.{aspect}")).is_empty()
     }
-
-    def compute_calibration_error(goal: np.ndarray, achieved: np.ndarray) -> float:
-        gaps = [achieved[goal == each].mean() - each for each in np.unique(goal)]
-        return float(np.sqrt(np.mean(np.square(gaps))))
-
+    columns = ("prompt_id", "goal", "score", "words")
     return ControllabilityReport(
-        tuple(responses),
-        slope,
-        bootstrap(spearman, goal, achieved, clusters=clusters),
-        bootstrap(compute_calibration_error, goal, achieved, clusters=clusters),
-        bootstrap(_fit_slope_at_equal_length, goal, achieved, words, clusters=clusters),
-        bootstrap(_compute_length_share, goal, achieved, words, clusters=clusters) if slope.excludes(0.0) else None,
-        aspects,
-        _choose_best_goal(frame, settings),
-        _compare_goals(frame, max(above), max(within)) if above and within else None,
+        measure_goal_control(overall.select(columns), settings.data_top) if overall.height else None,
+        slopes,
+        choose_best_goal(overall, settings.validation),
+        {
+            aspect: measure_goal_control(rows, settings.data_tops.get(aspect))
+            for aspect in aspects
+            if not (rows := _select_aspect(frame, aspect, aspects)).is_empty()
+        },
+        choose_best_vector(frame, aspects, settings.weights, settings.validation),
         {reason: count for reason, count in rejected.items() if count},
     )
 
 
-def _read_goal_rows(table: Table) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Read the completions that have a goal and a score, and count the others by reason."""
-    if table.spec is not SCORED_COMPLETIONS or "goal" not in table.frame.columns:
+def _read_goal_rows(table: Table) -> tuple[pl.DataFrame, list[str], dict[str, int]]:
+    """Read the completions with a goal and the score of it, and their words.
+
+    Returns:
+        the completions; the aspects that have goals; reason -> completions that are left out.
+    """
+    columns = table.frame.columns
+    aspects = [aspect for aspect in aspects_of(columns, "goal") if f"score.{aspect}" in columns]
+    goals = [name for name in ("goal", *(f"goal.{aspect}" for aspect in aspects)) if name in columns]
+    if table.spec is not SCORED_COMPLETIONS or not goals:
+        unscored = ", ".join(f"score.{aspect}" for aspect in aspects_of(columns, "goal"))
+        lack = f" without {unscored}" if unscored else " without a column goal"
         raise DataError(
             f"scored completions with the goal they were asked for are needed, found {table.spec.name}"
-            + ("" if "goal" in table.frame.columns else " without a column goal"),
+            + ("" if goals else lack),
             remedy="prefboost generate PROMPTS goals=[1,4,7,10] ..., then prefboost score",
             place=Place(path=table.path),
         )
-    missing = {"it has no goal": pl.col("goal").is_null(), "it has no score": pl.col("score").is_null()}
-    rejected = {reason: table.frame.filter(rule).height for reason, rule in missing.items()}
-    frame = table.frame.filter(pl.col("goal").is_not_null() & pl.col("score").is_not_null())
+    has_goal = pl.any_horizontal(pl.col(name).is_not_null() for name in goals)
+    has_both = pl.any_horizontal(
+        pl.col(name).is_not_null() & pl.col(name.replace("goal", "score", 1)).is_not_null() for name in goals
+    )
+    rejected = {
+        "it has no goal": table.frame.filter(~has_goal).height,
+        "it has no score": table.frame.filter(has_goal & ~has_both).height,
+    }
+    frame = table.frame.filter(has_both)
     if frame.is_empty():
         raise DataError(
             f"none of {len(table):,} completions has a goal and a score",
             remedy="score completions that were generated for goals",
             place=Place(path=table.path),
         )
-    return frame, rejected
+    words = [float(len(join_text(messages).split())) for messages in frame["completion"].to_list()]
+    return frame.with_columns(words=pl.Series(words, dtype=pl.Float64)), aspects, rejected
 
 
-def _fit_slope_at_equal_length(goal: np.ndarray, achieved: np.ndarray, words: np.ndarray) -> float:
-    """Fit achieved = a + b goal + c words by least squares, and return b."""
-    design = np.column_stack([np.ones_like(goal), goal, words])
-    # The pseudoinverse gives a finite answer where a resample has completions of one length only.
-    return float((np.linalg.pinv(design) @ achieved)[1])
-
-
-def _compute_length_share(goal: np.ndarray, achieved: np.ndarray, words: np.ndarray) -> float:
-    slope = fit_slope(goal, achieved)
-    return 1 - _fit_slope_at_equal_length(goal, achieved, words) / slope if slope else float("nan")
-
-
-def _choose_best_goal(frame: pl.DataFrame, settings: DiagnoseControllability) -> BestGoal | None:
-    """Choose on one part of the prompts, measure on the other: where it won, the best of several means is too high."""
-    if frame["goal"].n_unique() < 2:
-        return None
-    marked = frame["split"].is_in(EVALUATION_SPLITS) if "split" in frame.columns else pl.Series([False])
-    chooses = (
-        frame["split"] == "validation"
-        if marked.any()
-        else frame.select(draw_share(_SEED, "prompt_id") < settings.validation).to_series()
-    )
-    first, second = frame.filter(chooses), frame.filter(~chooses)
-    if first.is_empty() or second.is_empty():
-        return None
-    means = first.group_by("goal").agg(pl.col("score").mean()).sort("score", "goal", descending=[True, False])
-    best, top = float(means["goal"][0]), float(str(frame["goal"].max()))
-    chosen = second.filter(pl.col("goal") == best)
-    gain = _compare_goals(second, best, top)
-    if gain is None:
-        return None
-    return BestGoal(best, bootstrap_mean(chosen["score"], clusters=chosen["prompt_id"]), gain)
-
-
-def _compare_goals(frame: pl.DataFrame, first: float, second: float) -> Interval | None:
-    """Estimate the mean score of one goal minus that of another over the prompts that have both; None without any."""
-    by_goal = frame.group_by("prompt_id", "goal").agg(pl.col("score").mean())
-    both = by_goal.filter(pl.col("goal") == first).join(by_goal.filter(pl.col("goal") == second), on="prompt_id")
-    if both.is_empty():
-        return None
-    return bootstrap_mean(both["score"] - both["score_right"], clusters=both["prompt_id"])
+def _select_aspect(frame: pl.DataFrame, aspect: str, aspects: list[str]) -> pl.DataFrame:
+    """Select goal and score of one aspect, beside the goals of the others."""
+    others = [f"goal.{other}" for other in aspects if other != aspect]
+    rows = frame.drop_nulls([f"goal.{aspect}", f"score.{aspect}"])
+    return rows.select("prompt_id", "words", *others, goal=pl.col(f"goal.{aspect}"), score=pl.col(f"score.{aspect}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
@@ -55,18 +55,25 @@ class Request:
             None: the template's own default.
         json_schema: a JSON schema, as JSON text, that the completion is to follow where the engine can hold a model to
             one; elsewhere only what the prompt says of it counts.
+        aspects: passed to the same template: aspect -> score; none: the template's own default.
     """
 
     prompt: Messages
     sample: int = 0
     goal: float | Literal[False] | None = None
     json_schema: str | None = None
+    aspects: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def template_options(self) -> dict[str, Any]:
         """What is passed to ``apply_chat_template`` beside the messages."""
+        return {**self.goal_fields, **self.tool_fields}
+
+    @property
+    def goal_fields(self) -> dict[str, Any]:
+        """The goals under the names that a saved policy's template gives them."""
         goal = {} if self.goal is None else {"goal": self.goal}
-        return {**goal, **self.tool_fields}
+        return {**goal, "aspects": dict(self.aspects)} if self.aspects else goal
 
     @property
     def tool_fields(self) -> dict[str, Any]:

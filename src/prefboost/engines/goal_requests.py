@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from prefboost.chat import SayGoal, goal_text, place_goal
 from prefboost.engines.engine import Engine, Messages, Request
@@ -13,8 +13,23 @@ from prefboost.preferences.condition import resolve_place
 
 __all__ = ["Ask", "asker"]
 
-Ask = Callable[[Messages, float | None, int], Request]
-"""(prompt, goal or None, sample) -> request."""
+NO_ASPECTS: Mapping[str, float] = {}
+
+
+class Ask(Protocol):
+    """Makes a request for a goal."""
+
+    def __call__(
+        self, prompt: Messages, goal: float | None, sample: int, aspects: Mapping[str, float] = NO_ASPECTS
+    ) -> Request:
+        """Make a request.
+
+        Args:
+            prompt: messages.
+            goal: overall score to ask for; None asks for none.
+            sample: which of several completions, from 0.
+            aspects: scores of aspects to ask for.
+        """
 
 
 def asker(engine: Engine, say: SayGoal, *, silent: bool = False) -> Ask:
@@ -35,18 +50,23 @@ def asker(engine: Engine, say: SayGoal, *, silent: bool = False) -> Ask:
     ends = goal_range(engine, say)
     if engine.says_goals:
 
-        def pass_on(prompt: Messages, goal: float | None, sample: int) -> Request:
+        def pass_on(
+            prompt: Messages, goal: float | None, sample: int, aspects: Mapping[str, float] = NO_ASPECTS
+        ) -> Request:
             warn_outside(goal, ends)
-            # None leaves it to the template, which asks for the top score by itself; False tells it to say nothing.
-            return Request(prompt, sample, False if silent and goal is None else goal)
+            # None leaves it to the template, which asks for the top score by itself; False tells it to say nothing. Of
+            # a vector nothing is said but what it names.
+            quiet = goal is None and (silent or bool(aspects))
+            return Request(prompt, sample, False if quiet else goal, aspects=aspects)
 
         return pass_on
     place, _ = resolve_place(say, engine.render_conversation)
 
-    def ask(prompt: Messages, goal: float | None, sample: int) -> Request:
+    def ask(prompt: Messages, goal: float | None, sample: int, aspects: Mapping[str, float] = NO_ASPECTS) -> Request:
         warn_outside(goal, ends)
         try:
-            placed: Any = prompt if goal is None else place_goal(prompt, goal_text(say, goal), place)
+            silent = goal is None and not aspects
+            placed: Any = prompt if silent else place_goal(prompt, goal_text(say, goal, aspects), place)
         except ValueError as error:
             raise DataError(str(error), remedy="leave the prompt out, or set condition.place to system") from error
         return Request(placed, sample)

@@ -245,7 +245,8 @@ class LlamaCppEngine:
             return Failure(str(fault), 1, unavailable=isinstance(fault, Unavailable))
 
     def _messages(self, messages: Messages, request: Request) -> dict[str, Any]:
-        template_options = {} if request.goal is None else {"chat_template_kwargs": {"goal": request.goal}}
+        goals = request.goal_fields
+        template_options = {"chat_template_kwargs": goals} if goals else {}
         return {"messages": [to_record(message) for message in messages], **request.tool_fields, **template_options}
 
     def _apply_template(self, messages: Messages, request: Request, **options: Any) -> str:

@@ -65,7 +65,13 @@ class ReplayEngine:
             try:
                 record: dict[str, Any] = json.loads(line)
                 goal = record.get("goal")
-                request = Request(_messages(record["prompt"], "user"), goal=None if goal is None else float(goal))
+                aspects = {
+                    name.removeprefix("goal."): float(value)
+                    for name, value in record.items()
+                    if name.startswith("goal.") and value is not None
+                }
+                goal = None if goal is None else float(goal)
+                request = Request(_messages(record["prompt"], "user"), goal=goal, aspects=aspects)
                 text = "\n".join(message["content"] for message in _messages(record["completion"], "assistant"))
                 reason: FinishReason = "length" if record.get("finish_reason") == "length" else "stop"
                 tokens = record.get("tokens")
@@ -90,7 +96,9 @@ class ReplayEngine:
         """Render messages and goal as JSON."""
         # 7 and 7.0 are one goal, and JSON writes them differently.
         goal = None if request.goal is None or request.goal is False else float(request.goal)
-        parts = [[to_record(message) for message in request.prompt], goal, *request.tool_fields.values()]
+        aspects = {name: float(value) for name, value in request.aspects.items()}
+        goals = [goal, aspects] if aspects else [goal]
+        parts = [[to_record(message) for message in request.prompt], *goals, *request.tool_fields.values()]
         return json.dumps(parts, sort_keys=True)
 
     def render_conversation(self, messages: Messages) -> str:
@@ -111,6 +119,7 @@ class ReplayEngine:
             results = self._recorded.get(self.render(request), [])
             if request.sample >= len(results):
                 goal = "no goal" if request.goal in (None, False) else f"goal {request.goal:g}"
+                goal += "".join(f", {name} {value:g}" for name, value in sorted(request.aspects.items()))
                 count = f"{len(results)} completion{'s' * (len(results) != 1)}"
                 reason = f"{self.path} has {count} of this prompt with {goal}, number {request.sample + 1} is asked for"
                 yield index, Failure(reason, 0, permanent=True)

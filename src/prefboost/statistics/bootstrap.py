@@ -27,6 +27,7 @@ __all__ = [
     "bootstrap_crossed",
     "bootstrap_mean",
     "bootstrap_mean_by",
+    "build_interval",
     "expand_percentiles",
     "student_quantile",
 ]
@@ -72,7 +73,7 @@ def bootstrap(
     # A resample has K clusters, and so in general another number of rows than the data.
     drawn = (np.concatenate([rows_of[at] for at in rng.integers(count, size=count)]) for _ in range(how.resamples))
     replicates = np.array([statistic(*(column[rows] for column in checked)) for rows in drawn] if count > 1 else [])
-    return _build_interval(statistic(*checked), replicates, len(checked[0]), count, how)
+    return build_interval(statistic(*checked), replicates, len(checked[0]), count, how)
 
 
 def bootstrap_mean(
@@ -103,7 +104,7 @@ def bootstrap_mean(
     for start in range(0, how.resamples if count > 1 else 0, block):
         drawn = rng.integers(count, size=(min(block, how.resamples - start), count))
         parts.append(totals[drawn].sum(1) / sizes[drawn].sum(1))
-    return _build_interval(float(column.mean()), np.concatenate(parts or [np.empty(0)]), len(column), count, how)
+    return build_interval(float(column.mean()), np.concatenate(parts or [np.empty(0)]), len(column), count, how)
 
 
 def bootstrap_mean_by(
@@ -174,7 +175,8 @@ def student_quantile(share: float, freedom: int) -> float:
     return float(sum(term / freedom**power for power, term in enumerate(terms)))
 
 
-def _build_interval(estimate: float, replicates: FloatColumn, rows: int, clusters: int, how: Bootstrap) -> Interval:
+def build_interval(estimate: float, replicates: FloatColumn, rows: int, clusters: int, how: Bootstrap) -> Interval:
+    """Build the interval of an estimate from its value in every resample [B]; NaN where a resample says nothing."""
     low, high = expand_percentiles(replicates, clusters, how.level)
     return Interval(float(estimate), low, high, how.level, rows=rows, clusters=clusters)
 

@@ -50,6 +50,7 @@ _COMPLETION_COLUMNS = (
     Column("completion", MESSAGES, "assistant turn(s) that answer the prompt"),
     Column("model", pl.String, "who wrote it", required=False, nullable=True),
     Column("goal", pl.Float64, "the score its writer was asked for", required=False, nullable=True),
+    Column("goal.*", pl.Float64, "the score of an aspect its writer was asked for", required=False, nullable=True),
     Column("finish_reason", pl.String, "stop: it came to an end; length: it was cut", required=False, nullable=True),
     Column("tokens", pl.Int64, "tokens its writer generated", required=False, nullable=True),
     Column("reasoning", pl.String, "what its writer thought before it; no content", required=False, nullable=True),

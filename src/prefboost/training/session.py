@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefboost.atomic import write_atomically
+from prefboost.devices import release_memory
 from prefboost.training.claim import (
     LOG,
     REPORT,
@@ -57,6 +58,8 @@ def open_session(out: Path, settings: Optimisation) -> Iterator[None]:
             stack.enter_context(hold_folder(out, TRAINING_LOCK))
         stack.enter_context(explain_disk(out))
         stack.enter_context(logs_in(out, settings.report_to))
+        # Weights, gradients and the optimiser's state would otherwise wait in reference cycles while others work.
+        stack.callback(release_memory)
         yield
 
 

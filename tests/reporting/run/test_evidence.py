@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefboost.diagnosis.controllability import ControllabilityReport, GoalResponse
+from prefboost.diagnosis.controllability import BestVector, ControllabilityReport
 from prefboost.diagnosis.frontier import PolicyPoint, measure_frontier
+from prefboost.diagnosis.goal_control import GoalControl, GoalResponse
 from prefboost.diagnosis.unlearning import BucketChange, ModelChange, UnlearningReport
 from prefboost.reporting.run.evidence import (
     build_frontier_section,
@@ -23,7 +24,8 @@ FALL = Interval(-5.0, -6.0, -4.0, 0.95, 20, 10)
 
 def diagnoses(slope: Interval = VALUE, displaced: bool = False) -> dict[str, dict[str, Any]]:
     goals = tuple(GoalResponse(goal, VALUE, VALUE, goal > 7) for goal in (1.0, 10.0))
-    control = ControllabilityReport(goals, slope, VALUE, VALUE, VALUE, None, {}, None, None, {})
+    overall = GoalControl(goals, slope, VALUE, VALUE, VALUE, None, None)
+    control = ControllabilityReport(overall, {}, None, {}, None, {})
     buckets = tuple(BucketChange("rejected", *ends, FALL, FALL, 0.9) for ends in ((None, 4.0), (4.0, None)))
     unlearning = UnlearningReport("start", (ModelChange("mine/model", "own", buckets, None, displaced),), 40, {})
     return {
@@ -38,6 +40,27 @@ def test_every_goal_is_a_point_and_a_row() -> None:
     assert [row["x"] for row in section.plots[0].spec["data"]["values"]] == [1.0, 10.0]
     assert section.tables[0].rows[1] == ("control", "10", "5.00 [4.00, 6.00]", "5 [4, 6]", "yes")
     assert section.tables[1].rows[0][3] == "–", "there is no slope to share"
+
+
+def test_goals_of_aspects_have_a_figure_of_their_own_and_the_effect_of_each_on_the_others() -> None:
+    goals = tuple(GoalResponse(goal, VALUE, VALUE, False) for goal in (1.0, 5.0))
+    controls = {name: GoalControl(goals, VALUE, VALUE, VALUE, VALUE, VALUE, None, {other: FALL})
+                for name, other in (("depth", "<i>style</i>"), ("<i>style</i>", "depth"))}  # fmt: skip
+    best = BestVector({"depth": 5.0, "<i>style</i>": 1.0}, "the overall score", VALUE, None)
+    record = {"diagnosis": "controllability", **ControllabilityReport(None, {}, None, controls, best, {}).record()}
+    section = build_goal_response_section({"control": record})
+    assert section is not None and [plot.name for plot in section.plots] == ["goal-response-aspects"]
+    assert {row["series"] for row in section.plots[0].spec["data"]["values"]} == {"depth", "<i>style</i>"}
+    assert section.tables[1].rows[0] == ("depth", *["5.00 [4.00, 6.00]"] * 5)
+    assert section.tables[2].rows[0] == ("depth", "<i>style</i>", "-5.00 [-6.00, -4.00]")
+    sentences = list(state_diagnoses({"control": record}))
+    assert "depth 5, <i>style</i> 1; on the others they achieve 5.00" in sentences[2]
+    assert (
+        sentences[0]
+        == "control: the policy follows the goal of depth: +5.00 [+4.00, +6.00] points per point asked for."
+    )
+    both = build_goal_response_section({"a": record, **diagnoses()})
+    assert both is not None and len(both.plots) == 2 and both.tables[2].rows[0][0] == "a, depth"
 
 
 def test_every_bucket_is_a_row_of_its_policy() -> None:

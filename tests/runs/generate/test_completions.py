@@ -29,6 +29,21 @@ def test_completions_and_failures_together_are_the_rows_that_were_asked() -> Non
     assert table.steps[-1].rejected == {"the engine gave no completion": 3}
 
 
+def test_goals_of_aspects_stand_in_columns_of_their_own_and_in_the_names() -> None:
+    asked, how = prompts("tea"), settings(goals=(3,), vectors=({"style": 5.0}, {"goal": 9.0, "depth": 1.0}), n=1)
+    frame, _ = prepare_prompts(asked, how, ECHO)
+    rows = list_requests(frame, how, ECHO)
+    outcomes: list[Outcome] = [Result("yes", "stop", 1, 2)] * 3
+    none = pl.DataFrame(schema=REJECTS)
+    table = build_completions(asked, frame, none, how, list(zip(rows, outcomes, strict=True)))
+    goals = table.frame.select("completion_id", "goal", "goal.depth", "goal.style").rows()
+    assert goals == [
+        ("p-tea/goal 3/0", 3.0, None, None),
+        ("p-tea/style 5/0", None, None, 5.0),
+        ("p-tea/goal 9/depth 1/0", 9.0, 1.0, None),
+    ]
+
+
 def test_thoughts_are_a_column_of_their_own_and_alone_no_completion() -> None:
     asked = prompts("tea")
     frame, _ = prepare_prompts(asked, settings(), ECHO)

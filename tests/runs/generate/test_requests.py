@@ -18,6 +18,19 @@ def test_rows_are_prompts_by_goals_by_samples() -> None:
     assert [row.goal for row in list_requests(frame, settings(goals=()), ECHO, samples=1)] == [None, None]
 
 
+def test_a_vector_is_asked_for_by_its_aspects_alone_unless_it_names_the_overall_score() -> None:
+    vectors = ({"style": 5.0, "depth": 1.0}, {"goal": 9.0, "style": 2.0})
+    how = settings(goals=(), vectors=vectors, n=1)
+    rows = list_requests(prepare_prompts(prompts("tea"), how, ECHO)[0], how, ECHO)
+    assert [row.request.template_options for row in rows] == [
+        {"goal": False, "aspects": {"style": 5.0, "depth": 1.0}}, {"goal": 9.0, "aspects": {"style": 2.0}}
+    ]  # fmt: skip
+    plain = list_requests(prepare_prompts(prompts("tea"), how, ECHO)[0], how, Echo(says_goals=False))  # type: ignore[arg-type]
+    texts = [row.request.prompt[0]["content"] for row in plain]
+    assert "Depth score: 1.\nStyle score: 5." in texts[0] and "Overall" not in texts[0]
+    assert "Overall score: 9.\nStyle score: 2." in texts[1]
+
+
 def test_what_cannot_be_asked_is_a_reject_and_long_prompts_are_set_aside_for_the_longest_goal() -> None:
     asked = prompts("tea", "tea", "long " * 11)
     assert split_renderable(asked, settings(), ECHO)[1]["row"].to_list() == [1]

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,14 @@ def test_the_trajectory_of_a_tiny_model_is_the_golden_one(tiny: Path, pairs: pa.
     line = read_log(tmp_path / "train_log.jsonl")[-2]
     for name in ("accuracy/goal_high", "accuracy/goal_low", "logp_change/rejected_score>=5", "rewards/margins"):
         assert name in line
+
+
+def test_a_finished_training_keeps_no_model(
+    tiny: Path, pairs: pa.Table, tmp_path: Path, built_models: list[weakref.ref[Any]]
+) -> None:
+    # What the collector would find later on its own must be gone at once: the caller loads the next model.
+    train(pairs, settings_of(tiny, max_steps=1, eval_fraction=0.2, reference=str(tiny)), tmp_path, goals=GOALS)
+    assert built_models and [model() for model in built_models] == [None] * len(built_models)
 
 
 def test_the_saved_model_loads_and_asks_for_the_top_score(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,11 @@ def test_a_planted_preference_is_learned_and_holds_on_prompts_not_seen(tiny: Pat
     assert report.pairs == 48 and report.metrics["eval_rewards/accuracies"] == 1.0
     assert report.metrics["eval_loss"] < 0.3
     assert json.loads((tmp_path / "model" / "prefboost.json").read_text())["heads"] == ["overall"]
+
+
+def test_a_finished_training_keeps_no_model(tiny: Path, tmp_path: Path, built_models: list[weakref.ref[Any]]) -> None:
+    train_reward(planted(8), settings_for(tiny, max_steps=1), tmp_path)
+    assert built_models and [model() for model in built_models] == [None] * len(built_models)
 
 
 def test_heads_learn_their_own_aspects_and_the_checkpoint_names_them(tiny: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from prefboost.chat.rendering import ChatEncoder
-from prefboost.devices import NumberName
+from prefboost.devices import NumberName, release_memory
 from prefboost.engines.models.loading_faults import explain_loading
 from prefboost.engines.models.packaged import model_folder
 from prefboost.engines.models.weights import count_embedding_rows, load_tokenizer
@@ -105,6 +105,7 @@ def load_reward_model(
     """
     from transformers import AutoModelForSequenceClassification
 
+    release_memory()  # of the reward models that this one follows
     # None would let transformers ask at the terminal whether the code is trusted
     options = {**options, "trust_remote_code": bool(options.get("trust_remote_code"))}
     tokenizer = load_tokenizer(name, revision=options.get("revision"), trust_remote_code=options["trust_remote_code"])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prefboost.devices import NumberName, limit_threads, resolve_device
+from prefboost.devices import NumberName, limit_threads, release_memory, resolve_device
 from prefboost.engines.models.loading_faults import explain_loading
 from prefboost.engines.models.packaged import model_folder
 from prefboost.errors import ModelError
@@ -50,6 +50,8 @@ def load_causal_lm(
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
+    # A command that measures one model after the other must not hold those before.
+    release_memory()
     # Progress is the caller's.
     disable_progress_bar()
     tokenizer = load_tokenizer(name, revision=revision, trust_remote_code=trust_remote_code)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prefboost.reporting.intervals import read_interval
-from prefboost.reporting.plots import Axes, IntervalPoint, plot_interval_rows, plot_intervals
+from prefboost.reporting.plots import Axes, IntervalPoint, Plot, plot_interval_rows, plot_intervals
 from prefboost.reporting.sections import ReportColumn, ReportTable, Section, number_columns
 from prefboost.statistics import Interval
 
@@ -38,9 +38,22 @@ def state_diagnoses(diagnoses: Mapping[str, Record]) -> Iterator[str]:
     """
     for name, record in diagnoses.items():
         if record["diagnosis"] == "controllability":
-            slope = _read(record["slope"])
-            follows = "follows the goal" if slope.low > 0 else "does not visibly follow the goal"
-            yield f"{name}: the policy {follows}: {slope.format(signed=True)} points per point asked for."
+            controls = {"the goal": record} if record["goals"] else {}
+            controls |= {f"the goal of {aspect}": each for aspect, each in (record.get("vectors") or {}).items()}
+            for goal, control in controls.items():
+                # One goal has no slope, and neither have resamples of one prompt.
+                if (slope := read_interval(control["slope"])) is not None:
+                    follows = "follows" if slope.low > 0 else "does not visibly follow"
+                    points = f"{slope.format(signed=True)} points per point asked for"
+                    yield f"{name}: the policy {follows} {goal}: {points}."
+            if (best := record.get("best_vector")) is not None:
+                goals = ", ".join(f"{aspect} {goal:g}" for aspect, goal in best["goals"].items())
+                gain = read_interval(best["gain"])
+                against = "" if gain is None else f", {gain.format(signed=True)} against the highest of every aspect"
+                yield (
+                    f"{name}: the best goals by validation prompts and {best['score']} are {goals}; on the others they "
+                    f"achieve {_read(best['achieved']).format()}{against}."
+                )
         elif record["diagnosis"] == "frontier":
             yield from (
                 f"{name}: {lead['arm']} less {lead['against']} at equal KL: "
@@ -70,30 +83,44 @@ def build_goal_response_section(diagnoses: Mapping[str, Record]) -> Section | No
     records = {name: each for name, each in diagnoses.items() if each["diagnosis"] == "controllability"}
     if not records:
         return None
-    points = [
-        IntervalPoint(name, float(goal["goal"]), _read(goal["achieved"]))
+    aspects = {
+        f"{name}, {aspect}" if len(records) > 1 else aspect: control
         for name, record in records.items()
-        for goal in record["goals"]
-    ]
-    rows = tuple(
-        (name, f"{goal['goal']:g}", _read(goal["achieved"]).format(), _read(goal["words"]).format(0, end_decimals=0),
-         "yes" if goal["extrapolated"] else "")
-        for name, record in records.items()
-        for goal in record["goals"]
-    )  # fmt: skip
-    columns = (ReportColumn("policy"), ReportColumn("asked for", True), ReportColumn("achieved", True),
-               ReportColumn("words", True), ReportColumn("above the data"))  # fmt: skip
-    measures = tuple(
-        (name, *("–" if (value := read_interval(record.get(key))) is None else value.format() for key in _MEASURES))
-        for name, record in records.items()
+        for aspect, control in (record.get("vectors") or {}).items()
+    }
+    axes = Axes("score asked for", "score achieved")
+    plots: list[Plot] = []
+    tables: list[ReportTable] = []
+    for name, title, heading, controls in (
+        ("goal-response", "Achieved against requested score", "policy", records),
+        ("goal-response-aspects", "The same by aspect", "aspect", aspects),
+    ):
+        responses = [(series, goal) for series, control in controls.items() for goal in control["goals"]]
+        if not responses:
+            continue
+        points = [IntervalPoint(series, float(goal["goal"]), _read(goal["achieved"])) for series, goal in responses]
+        plots.append(plot_intervals(name, title, points, axes, joined=True, diagonal=True))
+        columns = (ReportColumn(heading), *number_columns("asked for", "achieved", "words"),
+                   ReportColumn("above the data"))  # fmt: skip
+        rows = ((series, f"{goal['goal']:g}", _read(goal["achieved"]).format(),
+                 _read(goal["words"]).format(0, end_decimals=0), "yes" if goal["extrapolated"] else "")
+                for series, goal in responses)  # fmt: skip
+        summed = ((series, *("–" if (value := read_interval(control.get(key))) is None else value.format()
+                             for key in _MEASURES))
+                  for series, control in controls.items() if control["goals"])  # fmt: skip
+        headings = (ReportColumn(heading), *number_columns(*_MEASURES.values()))
+        tables += [ReportTable(columns, tuple(rows)), ReportTable(headings, tuple(summed))]
+    effects = tuple(
+        (aspect, other, effect.format(signed=True))
+        for aspect, control in aspects.items()
+        for other, record in control["crosstalk"].items()
+        if (effect := read_interval(record)) is not None
     )
-    names = (ReportColumn("policy"), *(ReportColumn(text, True) for text in _MEASURES.values()))
-    plot = plot_intervals("goal-response", "Achieved against requested score", points,
-                          Axes("score asked for", "score achieved"), joined=True, diagonal=True)  # fmt: skip
+    if effects:
+        columns = (ReportColumn("aspect"), ReportColumn("other aspect"), *number_columns("points per point asked for"))
+        tables.append(ReportTable(columns, effects, caption="effect of asking for another aspect"))
     note = "The broad line is perfect control: achieved equals asked for. Intervals: 95 %, over prompts."
-    return Section(
-        "Goal response", (note,), plots=(plot,), tables=(ReportTable(columns, rows), ReportTable(names, measures))
-    )
+    return Section("Goal response", (note,), plots=tuple(plots), tables=tuple(tables))
 
 
 def build_unlearning_section(diagnoses: Mapping[str, Record]) -> Section | None:

@@ -44,8 +44,10 @@ def build_completions(
     }
     if any(result.reasoning is not None for _, result in completed):
         new["reasoning"] = [result.reasoning for _, result in completed]
+    for aspect in sorted({name for vector in settings.vectors for name in vector} - {"goal"}):
+        new[f"goal.{aspect}"] = [row.aspects.get(aspect) for row, _ in completed]
     types = {column.name: column.dtype for column in COMPLETIONS.columns}
-    columns = [pl.Series(name, values, dtype=types[name]) for name, values in new.items()]
+    columns = [pl.Series(name, values, dtype=types.get(name, pl.Float64)) for name, values in new.items()]
     repeated = frame[[row.prompt for row, _ in completed]]
     completions = repeated.with_columns(*columns, pl.lit(settings.model, dtype=pl.String).alias("model"))
     step = Step(
@@ -96,5 +98,11 @@ def _reject_unanswered(
 
 def _name_completions(frame: pl.DataFrame, rows: Sequence[CompletionRequest]) -> list[str]:
     ids = frame["prompt_id"].to_list()
-    goals = [[] if row.goal is None else [f"goal {format_number(row.goal, 6)}"] for row in rows]
+    goals = [
+        [
+            *([] if row.goal is None else [f"goal {format_number(row.goal, 6)}"]),
+            *(f"{name} {format_number(value, 6)}" for name, value in sorted(row.aspects.items())),
+        ]
+        for row in rows
+    ]
     return ["/".join([ids[row.prompt], *goal, str(row.request.sample)]) for row, goal in zip(rows, goals, strict=True)]

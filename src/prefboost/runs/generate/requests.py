@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
@@ -25,6 +25,7 @@ class CompletionRequest:
     prompt: int
     goal: float | None
     request: Request
+    aspects: Mapping[str, float] = field(default_factory=dict)
 
 
 def prepare_prompts(prompts: Table, settings: Generate, engine: Engine) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -78,7 +79,7 @@ def split_renderable(prompts: Table, settings: Generate, engine: Engine) -> tupl
     """Split prompts into those that can be rendered, once each, and rejects: an odd prompt stops no other one."""
     frame, rejects = _drop_repeated(prompts)
     ask = asker(engine, settings.condition, silent=settings.silent)
-    refused = [_find_refusal(prompt, settings.goals, ask, engine) for prompt in frame["prompt"].to_list()]
+    refused = [_find_refusal(prompt, settings, ask, engine) for prompt in frame["prompt"].to_list()]
     # Reason by reason, so that the order of the rejects does not depend on which prompt comes first.
     faults = {at: fault for why in _REFUSALS.values() for at, fault in enumerate(refused) if fault and fault[0] == why}
     frame, refusals = reject_faulty(frame, faults, stage="generate", path=prompts.path)
@@ -92,11 +93,11 @@ _REFUSALS: dict[type[PrefboostError], str] = {
 """Error raised over a single prompt -> reason of the reject."""
 
 
-def _find_refusal(prompt: Any, goals: Sequence[float], ask: Ask, engine: Engine) -> tuple[str, str] | None:
+def _find_refusal(prompt: Any, settings: Generate, ask: Ask, engine: Engine) -> tuple[str, str] | None:
     """Return why a prompt cannot be rendered, and its fault; None where it can."""
     try:
-        for goal in goals or (None,):
-            engine.render(ask(prompt, goal, 0))
+        for goal, aspects in settings.asked:
+            engine.render(ask(prompt, goal, 0, aspects))
     except tuple(_REFUSALS) as error:
         return next(why for kind, why in _REFUSALS.items() if isinstance(error, kind)), error.message
     return None
@@ -107,10 +108,9 @@ def list_requests(
 ) -> list[CompletionRequest]:
     """List the requests: every prompt of a frame, for every goal, so many samples (default: ``n``)."""
     ask = asker(engine, settings.condition, silent=settings.silent)
-    goals: Sequence[float | None] = settings.goals or (None,)
     return [
-        CompletionRequest(at, goal, ask(prompt, goal, sample))
+        CompletionRequest(at, goal, ask(prompt, goal, sample, aspects), aspects)
         for at, prompt in enumerate(frame["prompt"].to_list())
-        for goal in goals
+        for goal, aspects in settings.asked
         for sample in range(samples or settings.n)
     ]

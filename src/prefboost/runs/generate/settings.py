@@ -22,6 +22,11 @@ class Generate(Spending):
     sampling: Sampling = Field(Sampling(), description="Sampling of tokens.")
     n: int = Field(1, ge=1, description="Completions a prompt and goal.")
     goals: tuple[float, ...] = Field((), description="Scores to ask for; none: the model's default, nothing is passed.")
+    vectors: tuple[dict[str, float], ...] = Field(
+        (),
+        description="Goal vectors to ask for besides, each aspect -> score, e.g. vectors=[{style: 5, depth: 1}]; the "
+        "name goal stands for the overall score.",
+    )
     silent: bool = Field(
         False, description="Say nothing where no goal is asked for, not even by a template that asks for the top score."
     )
@@ -35,6 +40,21 @@ class Generate(Spending):
         if len(set(goals)) < len(goals):
             raise ValueError(f"a goal stands twice in {list(goals)}; ask for more completions with n")
         return goals
+
+    @field_validator("vectors")
+    @classmethod
+    def _no_vector_twice(cls, vectors: tuple[dict[str, float], ...]) -> tuple[dict[str, float], ...]:
+        if any(not vector.keys() - {"goal"} or vectors.count(vector) > 1 for vector in vectors):
+            raise ValueError("every vector names an aspect, and stands once; overall scores alone are goals=[...]")
+        return vectors
+
+    @property
+    def asked(self) -> list[tuple[float | None, dict[str, float]]]:
+        """Every overall goal and goals of aspects that a prompt is completed for."""
+        vectors = [(vector.get("goal"), {name: vector[name] for name in vector if name != "goal"})
+                   for vector in self.vectors]  # fmt: skip
+        single: list[tuple[float | None, dict[str, float]]] = [(goal, {}) for goal in self.goals]
+        return [*single, *vectors] or [(None, {})]
 
     @property
     def model(self) -> str:

@@ -336,6 +336,8 @@ def _guess_flat(part_of: PartLookup) -> Layout | None:
     # A column goal of numbers is the score that was asked for; one of text is a task, and may belong to the prompt.
     if "goal" in parts and not _is_number(part_of.schema, parts["goal"]):
         parts.pop("goal")
+    # Goals of aspects stand under the names that `generate` gives them.
+    parts |= {name: name for name in part_of.schema if name.startswith("goal.") and _is_number(part_of.schema, name)}
     if "score" in parts:
         parts.pop("rank", None)
     return _build_layout("flat", parts, _find_aspects(part_of, part_of.schema), part_of)

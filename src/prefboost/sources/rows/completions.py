@@ -115,8 +115,9 @@ def _add_completions(records: pl.DataFrame, raw: pl.DataFrame, layout: Layout) -
     }
     if "finish_reason" in layout.parts:
         columns["finish_reason"] = normalize_ending(read_column(raw, layout.parts["finish_reason"]))
-    if "goal" in layout.parts:
-        columns["goal"] = read_column(raw, layout.parts["goal"]).cast(pl.Float64, strict=False)
+    for part, path in layout.parts.items():
+        if part == "goal" or part.startswith("goal."):
+            columns[part] = read_column(raw, path).cast(pl.Float64, strict=False)
     rows = records.with_columns(**columns)
     if number is not None:
         rated = pl.any_horizontal([pl.col(name).is_not_null() for name in columns if name.startswith("score")])
