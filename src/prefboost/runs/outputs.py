@@ -6,14 +6,16 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from prefboost.atomic import replace_atomically, write_atomically
-from prefboost.engines.store.interface import AnswerStore
 from prefboost.sources.write import write
 from prefboost.tables import Table
+
+if TYPE_CHECKING:  # data verbs write outputs too, and ask no engine
+    from prefboost.engines.store.interface import AnswerStore
 
 __all__ = ["locate_rejects", "locate_store", "write_history", "write_output", "write_rejects"]
 

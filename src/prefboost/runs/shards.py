@@ -20,7 +20,6 @@ import polars as pl
 from prefboost import __version__
 from prefboost.atomic import write_atomically
 from prefboost.devices.numbers import NUMBERS_FILE
-from prefboost.engines.store.merge import check_intact
 from prefboost.errors import DataError, Place, RunError, SettingsError
 from prefboost.runs.folder.manifest import hash_path, hash_values, list_input_files
 from prefboost.runs.folder.staging import read_parts
@@ -206,6 +205,8 @@ def _find_damage(record: ShardRecord) -> str | None:
     if record.verb == "augment":
         intact = len(read_parts(record.path)[1])
         return None if intact == record.rows else f"{record.rows - intact} of {record.rows} parts"
+    from prefboost.engines.store.merge import check_intact  # a data verb's shards have no store
+
     return check_intact(locate_store(record.path)) if record.rows else None
 
 

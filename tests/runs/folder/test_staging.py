@@ -131,3 +131,16 @@ def test_what_fails_before_anything_is_made_leaves_no_folder(tmp_path: Path) -> 
         raise ValueError("later")
     with open_staging(out, "key") as staging:
         assert staging.read_note("fitted") == 1
+
+
+def test_discarded_parts_are_not_found_again_and_notes_stay(tmp_path: Path) -> None:
+    add(tmp_path / "out", "key", 0, "old")
+    with open_staging(tmp_path / "out", "key") as staging:
+        staging.note("scale", 5)
+        staging.discard()
+        assert not staging.entries
+    add(tmp_path / "out", "key", 1, "new")
+    with open_staging(tmp_path / "out", "key") as staging:
+        assert (sorted(staging.entries), staging.found, staging.scraps) == ([1], 1, 0)
+        assert staging.read_note("scale") == 5
+        assert not (staging.path / "0.data").exists()

@@ -15,26 +15,31 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from prefboost.chat import to_record
 from prefboost.chat.goal_text import print_goal
 from prefboost.errors import DataError, Place, RunError
-from prefboost.preferences import fit_scales
-from prefboost.preferences.scales.fit import IdentityScale, find_declared_range, find_score_columns
-from prefboost.preferences.scales.kinds import DeclaredRange
+from prefboost.preferences.scales.fit import find_declared_range, find_score_columns
 from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.progress import Tell, WorkProgress
+from prefboost.runs.augment.goals import (
+    assume_goals,
+    load_goals,
+    note_goals,
+    read_inputs,
+    revise_goals,
+    settle_goals,
+    suggest_range,
+)
 from prefboost.runs.augment.output import Output, name_source
 from prefboost.runs.augment.report import AugmentFacts, PartCounts, build_report, list_source_settings
 from prefboost.runs.augment.selection import Selection
 from prefboost.runs.augment.settings import Augment, AugmentReport
 from prefboost.runs.folder.staging import Staging, locate_staging, open_staging
-from prefboost.runs.preparation import build_renderer, list_goal_aspects, make_goal_pairs
+from prefboost.runs.preparation import make_goal_pairs
 from prefboost.runs.shards import Shard
-from prefboost.sources import Collection, Source, read_batches
-from prefboost.sources.layouts.unmapped import refuse_unmapped
+from prefboost.sources import Source
 from prefboost.sources.read import resolve_source
 from prefboost.sources.readers.remote import find_address, guard_address, put_output
 from prefboost.sources.write import shape
@@ -43,7 +48,7 @@ from prefboost.sources.writers.file_types import FILE_TYPES
 from prefboost.sources.writers.hub import refuse_repository, upload
 from prefboost.tables import Table
 
-__all__ = ["Augment", "AugmentReport", "Preview", "augment", "load_goals", "preview", "write_parts"]
+__all__ = ["Augment", "AugmentReport", "Preview", "augment", "preview", "write_parts"]
 
 _DEFAULT = Augment()
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -122,8 +127,8 @@ def preview(source: str | Path | Source, settings: Augment = _DEFAULT, *, rows: 
     # A trainer that reads no folders gets a single file, whose name says its type.
     ending = settings.file_type or (export.endings or export.endings_of_file)[0]
     export.refuse_ending(ending, single=not export.endings)
-    first = next(_read_batches(source, settings.model_copy(update={"batch_rows": _PREVIEW_RECORDS})))
-    goals = _settle_goals(settings, [first], find_declared_range(first))
+    first = next(read_inputs(source, settings.model_copy(update={"batch_rows": _PREVIEW_RECORDS})))
+    goals = settle_goals(settings, [first], find_declared_range(first))
     table = make_goal_pairs(Selection(settings).apply(first), settings, goals.scales, goals.say)
     about = AugmentFacts(
         name_source(source), "", "OUT", single=False, settings=settings, data=list_source_settings(source)
@@ -134,7 +139,7 @@ def preview(source: str | Path | Source, settings: Augment = _DEFAULT, *, rows: 
     try:
         report = build_report([counts], about, goals, out="OUT", rejects_path="")
     except DataError as error:
-        raise _suggest_range(error, source, settings) from None
+        raise suggest_range(error, source, settings) from None
     rows_shown = table.frame.filter(~pl.col("goal_pair_id").is_in(shaped.rejects["id"].to_list())).head(rows)
 
     def format_row(row: dict[str, Any]) -> dict[str, Any]:
@@ -153,15 +158,25 @@ def _run_parts(
     output.refuse_existing(overwrite)
     try:
         with open_staging(output.path, output.key) as staging:
-            goals = load_goals(source, settings, staging)
-            write_parts(source, goals, output, staging, progress)
+            assumed, tables = assume_goals(source, settings, read_inputs(source, settings), staging)
+            goals = load_goals(source, settings, staging) if assumed is None else assumed
+            scored = write_parts(tables, goals, output, staging, progress)
+            confirmed = True
+            if assumed is not None:
+                goals, confirmed = revise_goals(assumed, source, settings, scored)
+                # Before the note is written: a kill in between never leaves parts of another scale than the note's.
+                if not confirmed:
+                    staging.discard()
+                note_goals(goals, staging)
+                if not confirmed:
+                    write_parts(read_inputs(source, settings), goals, output, staging, progress)
             parts = [PartCounts(**staging.entries[number]["made"]) for number in sorted(staging.entries)]
             try:
                 report = build_report(
                     parts, output.about, goals, out=str(output.path), rejects_path=output.rejects_path
                 )
             except DataError as error:
-                raise _suggest_range(error, source, settings) from None
+                raise suggest_range(error, source, settings) from None
             if progress is not None:
                 progress(_report_work(report.records, report.records, report.goal_pairs, "putting the parts together"))
             output.publish(staging, report, parts, goals)
@@ -169,80 +184,13 @@ def _run_parts(
     except (OSError, pl.exceptions.PolarsError) as error:
         raise _explain_error(error, output) from error
     messages = list(report.messages)
+    if not confirmed:
+        messages.append("made all parts twice: the first rows have other scores than the whole, which decide the scale")
     if resumed:
         messages.append(f"went on after {resumed:,} parts that an earlier call had finished")
     if scraps:
         messages.append(f"started over: {scraps:,} unfinished parts of other settings or another input were deleted")
     return replace(report, parts=len(parts), parts_found=resumed, messages=tuple(messages))
-
-
-def load_goals(source: str | Path | Source, settings: Augment, staging: Staging) -> StatedGoals:
-    """Return how goals are said and their scales, from the staging folder where an earlier call has settled them."""
-    record = staging.read_note("said")
-    if record is not None:
-        return StatedGoals.from_record(record)
-    resolved, declared = resolve_source(source), None
-    # A fitted scale needs no range, but what lies in a declared one is no mark of missing scores.
-    if isinstance(resolved, Collection):
-        fitted = not isinstance(settings.scale, DeclaredRange | None)
-        declared = resolved.score_range if fitted else resolved.resolve_score_range(settings.columns)
-    goals = _settle_goals(settings, _read_scored(source, settings), declared)
-    staging.note("said", goals.record())
-    return goals
-
-
-def _settle_goals(
-    settings: Augment, tables: Iterator[Table] | Sequence[Table], declared: tuple[float, float] | None
-) -> StatedGoals:
-    aspects = list_goal_aspects(settings)
-    scale = IdentityScale(ends=declared) if settings.scale is None else settings.scale
-    scales = fit_scales(scale, tables, aspects=aspects, declared=declared)
-    render = None
-    if settings.tokenizer is not None:  # transformers is loaded only where a tokenizer is named
-        from prefboost.engines.models.weights import load_tokenizer
-
-        render = build_renderer(load_tokenizer(settings.tokenizer))
-    return StatedGoals.settle(settings.condition, scales, aspects, render)
-
-
-def _suggest_range(error: DataError, source: str | Path | Source, settings: Augment) -> DataError:
-    """Add the range that the scores have to an error, where all of them lie outside the declared one."""
-    resolved = resolve_source(source)
-    if "outside the" not in error.message or not isinstance(resolved, Collection):
-        return error
-    whole = resolved.model_copy(update={"score_range": None})
-    pieces = [
-        table.frame[name]
-        for table in _read_scored(whole, settings)
-        for name in find_score_columns(table)
-        if "." not in name
-    ]
-    scores = pl.concat([piece.rename("score").cast(pl.Float64) for piece in pieces]).drop_nulls() if pieces else None
-    if scores is None or scores.is_empty():
-        return error
-    low, high = (float(end) for end in np.quantile(scores.to_numpy(), [0, 1]))
-    return DataError(
-        f"{error.message} (they range from {low:.6g} to {high:.6g})",
-        remedy=f"declare the range of the scores: data.score_range=[{low:.6g},{high:.6g}]; or fit a scale: "
-        "scale=min_max, or scale=quantile if a few are outliers",
-        place=error.place,
-    )
-
-
-def _read_scored(source: str | Path | Source, settings: Augment) -> Iterator[Table]:
-    """Read what a scale is fitted to."""
-    resolved = resolve_source(source)
-    if isinstance(resolved, Collection):
-        return resolved.score_tables(settings.columns, settings.batch_rows)
-    return _read_batches(source, settings)
-
-
-def _read_batches(source: str | Path | Source, settings: Augment) -> Iterator[Table]:
-    """Read batches; all rows of a prompt come in one batch only where its pairs are capped."""
-    resolved = resolve_source(source)
-    if isinstance(resolved, Collection):
-        resolved = resolved.model_copy(update={"whole_prompts": settings.pair.cap is not None})
-    return map(refuse_unmapped, read_batches(resolved, columns=settings.columns, rows=settings.batch_rows))
 
 
 def _read_ahead(tables: Iterator[Table]) -> Iterator[Table]:
@@ -255,20 +203,28 @@ def _read_ahead(tables: Iterator[Table]) -> Iterator[Table]:
 
 
 def write_parts(
-    source: str | Path | Source,
+    tables: Iterator[Table],
     goals: StatedGoals,
     output: Output,
     staging: Staging,
     progress: Tell | None,
     shard: Shard | None = None,
-) -> None:
-    """Compute the next part while the last one is written; parts that exist, or of other shards, are only read past."""
+) -> list[Table]:
+    """Compute the next part while the last one is written; parts that exist, or of other shards, are only read past.
+
+    Returns:
+        all batches with nothing but their scores.
+    """
+    scored: list[Table] = []
     settings, total = output.about.settings, output.records_total()
     selection = Selection(settings)
     records = goal_pairs = 0
     pending: Future[None] | None = None
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="write") as writer:
-        for number, read in enumerate(_read_ahead(_read_batches(source, settings))):
+        for number, read in enumerate(_read_ahead(tables)):
+            scored.append(
+                replace(read, frame=read.frame.select(find_score_columns(read)), rejects=read.rejects.clear())
+            )
             records += int(read.steps[0].notes.get("records", read.steps[0].rows_in))
             missing = number not in staging.entries and (shard is None or number % shard.count == shard.index)
             selected = selection.apply(read) if missing or selection.remembers else read
@@ -285,6 +241,7 @@ def write_parts(
                 progress(_report_work(records, total, goal_pairs, "augmenting"))
         if pending is not None:
             pending.result()
+    return scored
 
 
 def _report_work(records: int, total: int | None, goal_pairs: int, label: str) -> WorkProgress:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from prefboost.errors import Place, RunError
 from prefboost.progress import Tell
-from prefboost.runs.augment.augment import load_goals, write_parts
+from prefboost.runs.augment.augment import write_parts
+from prefboost.runs.augment.goals import load_goals, read_inputs
 from prefboost.runs.augment.output import Output
 from prefboost.runs.augment.settings import Augment
 from prefboost.runs.folder.staging import link, locate_staging, open_staging, read_parts, remove
@@ -41,7 +42,8 @@ def augment_shard(
     folder = shard.locate(output.path)
     if not folder.exists():
         with open_staging(folder, output.key) as staging:
-            write_parts(source, load_goals(source, settings, staging), output, staging, progress, shard)
+            goals = load_goals(source, settings, staging)
+            write_parts(read_inputs(source, settings), goals, output, staging, progress, shard)
         locate_staging(folder).rename(folder)
     key, entries = read_parts(folder)
     if key != output.key:

@@ -59,6 +59,14 @@ class Staging:
             journal.write(json.dumps(entry) + "\n")
         self.entries[number] = json.loads(json.dumps(entry))
 
+    def discard(self) -> None:
+        """Delete all finished parts, as those of other settings are deleted on opening."""
+        write_atomically(self.path / JOURNAL, json.dumps({"key": self.key}) + "\n")
+        for number in list(self.entries):
+            for described in self.entries.pop(number)["files"].values():
+                remove(self.path / described["name"])
+        self.found = 0
+
     def note(self, name: str, value: Any) -> None:
         """Keep something that is costly to find out again, e.g. fitted scales."""
         write_atomically(self.path / f"{name}.json", json.dumps(value))

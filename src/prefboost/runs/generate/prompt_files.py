@@ -8,7 +8,6 @@ from pathlib import Path
 
 import polars as pl
 
-from prefboost.diagnosis import read_question_texts
 from prefboost.errors import DataError, Place, UnknownShape, UnreadableFile
 from prefboost.preferences.select import prompt_text
 from prefboost.sources import read
@@ -45,6 +44,8 @@ def read_benchmark_prompts(path: str | Path) -> list[str]:
     try:
         texts = read_prompts(path).frame.select(text=prompt_text())["text"]
     except UnknownShape:
+        from prefboost.diagnosis.benchmark_texts import read_question_texts  # loads all that inspection needs
+
         return list(dict.fromkeys(read_question_texts(path)))
     return texts.unique(maintain_order=True).to_list()
 

@@ -26,6 +26,7 @@ __all__ = [
     "find_tens_for_ones",
     "get_rank_score_range",
     "guess_score_range",
+    "is_named_range_possible",
     "parse_scores",
 ]
 
@@ -57,6 +58,11 @@ def guess_score_range(parts: Mapping[str, str], aspects: Collection[str], score:
         return get_rank_score_range(RANKS)
     marked = score != "overall" or parts.get("score") in MARKED_ASPECTS
     return MARKED if marked and set(aspects) >= MARKED_ASPECTS else None
+
+
+def is_named_range_possible(columns: Collection[str]) -> bool:
+    """Tell whether converted rows have the aspects by whose names alone `guess_score_range` may tell the range."""
+    return any({name.removeprefix(f"{family}.") for name in columns} >= MARKED_ASPECTS for family in SCORES)
 
 
 def contradicts_range(frames: Sequence[pl.DataFrame], limits: tuple[float, float]) -> bool:
