@@ -67,6 +67,7 @@ def test_a_run_is_not_resumed_where_steps_would_have_other_units(tmp_path: Path)
     resumed = []
     trainer: Any = SimpleNamespace(
         accelerator=SimpleNamespace(main_process_first=nullcontext),
+        args=SimpleNamespace(deepspeed_plugin=None),
         layout={"units_per_step": 3, "processes": 3},
         train=lambda **options: resumed.append(options["resume_from_checkpoint"]),
         eval_dataset=None,

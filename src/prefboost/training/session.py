@@ -105,12 +105,15 @@ def run_to_end(trainer: UnitTrainer, out: Path) -> int:
         RunError: with this number of processes, the steps of the checkpoint would have had other units.
     """
     from prefboost.training.saving.checkpoint import last_complete, refuse_other_steps
+    from prefboost.training.saving.zero_parts import fit_zero_parts
 
     # `last_complete` deletes half-written checkpoints: one process does so while the others wait.
     with trainer.accelerator.main_process_first():
         checkpoint = last_complete(out / "checkpoints")
     if checkpoint is not None:
         refuse_other_steps(checkpoint, trainer.layout)
+        with trainer.accelerator.main_process_first():
+            fit_zero_parts(checkpoint, trainer, trainer.layout)
     # transformers restores optimiser, schedule and random states, and skips units that were trained on.
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if trainer.eval_dataset is not None and trainer.settings.eval_every is None:

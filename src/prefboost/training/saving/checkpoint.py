@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from prefboost.preferences.stated_goals import StatedGoals
 
 __all__ = [
+    "MARK",
     "Provenance",
     "Saving",
     "fingerprint_table",
@@ -37,7 +38,9 @@ __all__ = [
     "speak_goal",
 ]
 
-_MARK = "complete.json"
+MARK = "complete.json"
+"""The file of a checkpoint that is written last: the number of processes, and of units per step."""
+
 _LIBRARIES = ("prefboost", "torch", "transformers", "trl", "accelerate", "peft")
 
 
@@ -48,7 +51,7 @@ def mark_complete(checkpoint: Path, layout: Mapping[str, int] | None = None) -> 
         checkpoint: folder of it.
         layout: ``units_per_step`` and ``processes`` of the run.
     """
-    (checkpoint / _MARK).write_text(json.dumps(dict(layout or {})) + "\n", encoding="utf-8")
+    (checkpoint / MARK).write_text(json.dumps(dict(layout or {})) + "\n", encoding="utf-8")
 
 
 def refuse_other_steps(checkpoint: Path, layout: Mapping[str, int]) -> None:
@@ -61,7 +64,7 @@ def refuse_other_steps(checkpoint: Path, layout: Mapping[str, int]) -> None:
     Raises:
         RunError: the steps before the checkpoint had another number of units.
     """
-    before = json.loads((checkpoint / _MARK).read_text(encoding="utf-8"))
+    before = json.loads((checkpoint / MARK).read_text(encoding="utf-8"))
     # Resuming skips as many units as the steps so far have seen, and counts them by the new size of a step.
     if before.get("units_per_step", layout["units_per_step"]) != layout["units_per_step"]:
         raise RunError(
@@ -77,7 +80,7 @@ def last_complete(folder: Path) -> Path | None:
     checkpoints: dict[int, Path] = {}
     # The mark is written last, so that a checkpoint without it was interrupted.
     for checkpoint in folder.glob("checkpoint-*") if folder.is_dir() else []:
-        if (checkpoint / _MARK).exists():
+        if (checkpoint / MARK).exists():
             checkpoints[int(checkpoint.name.removeprefix("checkpoint-"))] = checkpoint
         else:
             shutil.rmtree(checkpoint)
