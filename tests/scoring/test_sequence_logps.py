@@ -92,7 +92,7 @@ def test_a_log_ratio_is_the_difference_of_both_models(policies: tuple[Path, Path
     items = list_scored_items(completions_table(TEXTS))
     encoded = [ids for _, ids in encode_items(items, ChatEncoder(load_tokenizer(policy.name)), None, Scores())]
     told: list[str] = []
-    ratios = compute_log_ratios(policy, reference, encoded, Desk(tell=lambda work: told.append(work.name)), ("a", "b"))
+    ratios = compute_log_ratios(policy, reference, encoded, Desk(tell=lambda work: told.append(work.name)))
     ours, theirs = (compute_item_logps(model, encoded, Desk(), "m") for model in (policy, reference))
     assert ratios == [mine - other for mine, other in zip(ours, theirs, strict=True)]
-    assert list(dict.fromkeys(told)) == ["a", "b"]
+    assert list(dict.fromkeys(told)) == ["policy", "reference"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,9 +56,14 @@ def test_checkpoints_go_only_after_model_and_report_are_written(tmp_path: Path) 
         is_main_process=True, num_processes=1, unwrap_model=lambda model: model, wait_for_everyone=lambda: None
     )
     trainer: Any = SimpleNamespace(accelerator=accelerator, shards_weights=False, model="weights")
-    finish_training(trainer, TrainReport("model", 3, 4, 8, 120, 1.5), tmp_path, save)
+    report = TrainReport("model", 3, 4, 8, 120, 1.5, metrics={"loss": math.nan, "eval_loss": 0.5})
+    finish_training(trainer, report, tmp_path, save)
     assert order == [("weights", None)] and json.loads((tmp_path / REPORT).read_text())["steps"] == 3
     assert not (tmp_path / "checkpoints").exists()
+    # Strict readers of JSON refuse NaN; ours gives it back.
+    record = json.loads((tmp_path / REPORT).read_text(), parse_constant=pytest.fail)
+    restored = TrainReport.from_record(record)
+    assert math.isnan(restored.metrics["loss"]) and restored.metrics["eval_loss"] == 0.5
 
 
 def test_a_run_is_not_resumed_where_steps_would_have_other_units(tmp_path: Path) -> None:

@@ -149,7 +149,6 @@ def compute_log_ratios(
     reference: LogprobModel,
     encoded: Sequence[Encoded],
     desk: Desk,
-    stages: tuple[str, str] = ("policy", "reference"),
 ) -> list[float | None]:
     """Compute log-prob under the policy minus that under the reference, of every completion given its prompt.
 
@@ -157,7 +156,6 @@ def compute_log_ratios(
         policy, reference: models with the same tokens.
         encoded: token ids.
         desk: its store holds what has been computed.
-        stages: names of both passes in progress reports.
 
     Returns:
         nats, in the order of ``encoded``; None where only stored values are wanted and one is missing.
@@ -167,6 +165,6 @@ def compute_log_ratios(
     """
     ours, theirs = (
         compute_item_logps(model, encoded, desk, stage)
-        for model, stage in zip((policy, reference), stages, strict=True)
+        for model, stage in ((policy, "policy"), (reference, "reference"))
     )
     return [None if a is None or b is None else a - b for a, b in zip(ours, theirs, strict=True)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 __all__ = ["TrainReport"]
 
@@ -46,3 +48,12 @@ class TrainReport:
     precision: str = ""
     messages: Sequence[str] = ()
     speed: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> TrainReport:
+        """Restore a report from its file, where null stands for a metric that was not finite."""
+        numbers = {
+            name: {key: math.nan if value is None else value for key, value in record.get(name, {}).items()}
+            for name in ("metrics", "speed")
+        }
+        return cls(**{**record, **numbers})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefboost.atomic import write_atomically
 from prefboost.devices import release_memory
+from prefboost.statistics.json_form import replace_nan
 from prefboost.training.claim import (
     LOG,
     REPORT,
@@ -131,7 +132,7 @@ def finish_training(trainer: UnitTrainer, report: TrainReport, out: Path, save: 
     weights = accelerator.get_state_dict(trainer.model_wrapped) if trainer.shards_weights else None
     if accelerator.is_main_process:
         save(accelerator.unwrap_model(trainer.model), weights)
-        write_atomically(out / REPORT, json.dumps(asdict(report), indent=2) + "\n")
+        write_atomically(out / REPORT, json.dumps(replace_nan(asdict(report)), indent=2, allow_nan=False) + "\n")
         clear_checkpoints(out)
     # Others must not leave while the first process still gathers or writes.
     accelerator.wait_for_everyone()

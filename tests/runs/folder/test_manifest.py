@@ -27,6 +27,14 @@ def test_the_manifest_says_how_to_do_it_again(tmp_path: Path) -> None:
     assert {"prefboost", "command", "started", "git"} <= manifest.keys()
 
 
+def test_numbers_that_json_does_not_know_are_null(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "run", "x", SETTINGS, [])
+    run.manifest["stages"] = {"train": {"notes": {"loss": float("nan"), "ends": [float("inf"), 0.5]}}}
+    run.save()
+    manifest = json.loads((run.path / MANIFEST).read_text(), parse_constant=pytest.fail)
+    assert manifest["stages"]["train"]["notes"] == {"loss": None, "ends": [None, 0.5]}
+
+
 def test_a_stage_is_done_once_and_again_when_its_key_or_output_changes(tmp_path: Path) -> None:
     calls = []
     run = open_run(tmp_path / "run", "x", SETTINGS)

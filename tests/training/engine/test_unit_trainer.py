@@ -78,3 +78,18 @@ def test_devices_that_share_weights_run_equally_many_parts(trainer: Squares, mon
     assert trainer.equalise_parts([[0], [2, 1]]) == [[0], [2, 1]]
     monkeypatch.setattr(f"{base}.splits_weights", lambda accelerator: True)
     assert trainer.equalise_parts([[0], [2, 1]]) == [[0], [2, 1], [2, 1], [2, 1]]
+
+
+def test_a_packed_step_tells_the_optimiser_that_training_goes_on(
+    trainer: Squares, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Schedule-free optimisers train on other weights than they are evaluated with, and switch when they are told.
+    told: list[str] = []
+    trainer.packs = True
+    trainer.budget = SimpleNamespace(within=lambda step, clear, label: step(100))  # type: ignore[assignment]
+    trainer.optimizer = SimpleNamespace(train=lambda: told.append("train"), eval=lambda: told.append("eval"))
+    monkeypatch.setattr(Squares, "step_within", lambda self, model, batch, items, tokens: told.append("step"))
+    trainer.training_step(trainer.model, {"x": torch.tensor([[1.0]])}, 1)
+    trainer.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=0.1)
+    trainer.training_step(trainer.model, {"x": torch.tensor([[1.0]])}, 1)
+    assert told == ["train", "step", "step"]

@@ -143,7 +143,11 @@ class Run:
 
     def save(self) -> None:
         """Write the manifest; a reader sees the old one or the new one, never half."""
-        text = json.dumps(self.manifest, indent=2, ensure_ascii=False, default=str)
+        from prefboost.statistics.json_form import replace_nan  # with NumPy, which is not needed to open a folder
+
+        # JSON knows no NaN, which the metrics of a diverged training hold: they are null.
+        plain = replace_nan(self.manifest)
+        text = json.dumps(plain, indent=2, ensure_ascii=False, default=str, allow_nan=False)
         write_atomically(self.path / MANIFEST, without_secrets(text, os.environ) + "\n")
 
 

@@ -117,7 +117,7 @@ def train_on(
 
 def read_train_report(folder: Path) -> TrainReport:
     """Read the report of a training that has come to its end."""
-    return TrainReport(**json.loads((folder / REPORT).read_text(encoding="utf-8")))
+    return TrainReport.from_record(json.loads((folder / REPORT).read_text(encoding="utf-8")))
 
 
 def fingerprint_models(*names: str) -> dict[str, str]:

@@ -127,6 +127,9 @@ class UnitTrainer(Trainer):
             whole: Tensor = super().training_step(model, inputs, num_items_in_batch)
             return whole
         model.train()
+        # Schedule-free optimisers hold other weights for evaluation, and must be told to go back, as transformers does.
+        if callable(to_training := getattr(self.optimizer, "train", None)):
+            to_training()
         batch, items = self._prepare_inputs(inputs), torch.as_tensor(num_items_in_batch)
         return self.budget.within(
             lambda tokens: self.step_within(model, batch, items, tokens),

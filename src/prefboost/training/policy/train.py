@@ -104,7 +104,7 @@ def _train(
     identity = describe_inputs(pairs, eval_pairs, settings)
     identity["say"] = None if say is None else say.model_dump(mode="json")
     if (finished := begin(out, identity)) is not None:
-        return TrainReport(**finished)
+        return TrainReport.from_record(finished)
     disable_progress_bar()
     with phase(progress, f"loading {settings.model}"):
         policy = load_policy(settings)

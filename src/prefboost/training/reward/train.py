@@ -126,7 +126,7 @@ def _train(
     settings = resolve_precision(settings, out)
     identity = describe_inputs(rows, eval_rows, settings)
     if (finished := begin(out, identity)) is not None:
-        return TrainReport(**finished)
+        return TrainReport.from_record(finished)
     disable_progress_bar()
     with phase(progress, f"loading {settings.model}, tokenising"):
         reward_model = load_start(settings)
