@@ -295,7 +295,12 @@ def hash_prompts(prompts: pl.Series) -> pl.Series:
     _, bounds, content = arrow.buffers()
     offsets = memoryview(bounds).cast("q")[arrow.offset : arrow.offset + len(arrow) + 1].tolist()
     view = memoryview(content or b"")
-    digests = [blake2b(view[begin:end], digest_size=8).digest() for begin, end in pairwise(offsets)]
+    # A copy of an empty hash takes three quarters of the time of a new one, whose options are parsed again.
+    empty, digests = blake2b(digest_size=8), []
+    for begin, end in pairwise(offsets):
+        hasher = empty.copy()
+        hasher.update(view[begin:end])
+        digests.append(hasher.digest())
     hexadecimal = pl.Series("prompt_id", digests, dtype=pl.Binary).bin.encode("hex")
     return hexadecimal.zip_with(texts.is_not_null(), pl.Series([None], dtype=pl.String))
 
