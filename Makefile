@@ -20,13 +20,15 @@ demo: $(STAMP) ## train a small model to follow asked-for scores, on this CPU, a
 test: $(STAMP) ## run the tests
 	$(SINGLE) $(BIN)/python -m pytest -n 2
 
-trainers: $(STAMP) ## check export targets against the loaders of the trainers, at pinned versions (150 MB of sources, no dependencies)
+trainers: $(STAMP) ## check exports against the loaders of trainers and JudgeArena, at pinned versions (150 MB of sources, no dependencies)
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .trainers openrlhf==0.11.2 ms-swift==4.6.0 \
 		tinker-cookbook==0.6.1 llamafactory==0.9.5 axolotl==0.19.0 chz==0.4.0 omegaconf==2.4.0 hydra-core==1.3.8 \
 		antlr4-python3-runtime==4.9.3
 	@test -d .trainers/nemo-rl-src || git clone --quiet --depth 1 --branch v0.7.0 https://github.com/NVIDIA-NeMo/RL .trainers/nemo-rl-src
 	@test -d .trainers/open-instruct-src || git clone --quiet --depth 1 --branch v0.3.0 https://github.com/allenai/open-instruct .trainers/open-instruct-src
-	$(SINGLE) $(BIN)/python -m pytest tests/runs/augment/test_trainers.py
+	@test -d .trainers/judgearena-src || { git clone --quiet https://github.com/OpenEuroLLM/JudgeArena .trainers/judgearena-src \
+		&& git -C .trainers/judgearena-src checkout --quiet 1cec1c0e63f2e12ffa8ca2d5ffb77da1e95dd784; }
+	$(SINGLE) $(BIN)/python -m pytest tests/runs/augment/test_trainers.py tests/runs/evaluate/exports/test_judge_arena.py
 
 check: $(STAMP) ## lint, types, import contracts, house budgets, documentation
 	$(BIN)/ruff check .

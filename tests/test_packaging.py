@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import tomllib
@@ -10,6 +11,7 @@ from pathlib import Path
 import package_check
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 import prefboost
 
@@ -83,3 +85,32 @@ def test_a_source_archive_with_tests_or_shared_data_is_at_fault() -> None:
     names = [f"prefboost-0.1.0/{name}" for name in ("src/prefboost/a.py", *PROJECT["license-files"])]
     names += ["prefboost-0.1.0/shared/x", "prefboost-0.1.0/.gitignore"]
     assert list(package_check.find_faults_of_archive(names)) == ["the source archive holds shared"]
+
+
+LOADERS = ("import_module", "find_spec", "importorskip")
+
+
+def test_every_library_that_is_declared_is_imported_somewhere() -> None:
+    imported: dict[str, set[str]] = {"src": set(), "tests": set()}
+    for part, folders in {"src": ["src"], "tests": ["tests", "tools", "benchmarks", "examples", "src"]}.items():
+        for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+                if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(LOADERS):
+                    names += [each.value for each in node.args[:1] if isinstance(each, ast.Constant)]
+                imported[part] |= {name.partition(".")[0] for name in names}
+    # Imported under another name, by a library of the same extra, or run as programs.
+    modules = {"pyyaml": "yaml", "scikit-learn": "sklearn", "types-pyyaml": "yaml"}
+    indirect = {
+        "liger-kernel": "transformers", "bitsandbytes": "transformers", "sniffio": "httpcore",
+        "mypy": "make check", "ruff": "make check", "import-linter": "make check", "pre-commit": "git",
+        "pytest-xdist": "make test",
+    }  # fmt: skip
+    unused = {}
+    for extra, lines in {"": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}.items():
+        for name in (Requirement(line).name.lower() for line in lines):
+            module = modules.get(name, name.replace("-", "_"))
+            if name not in indirect and module not in imported["tests" if extra == "dev" else "src"]:
+                unused[f"{extra}: {name}"] = module
+    assert {name: module for name, module in unused.items() if module != "prefboost"} == {}

@@ -30,7 +30,20 @@ VLLM_TRANSFORMERS = ">=5.16.1,<5.21"
 TORCH = "torch==2.13.0"
 """The version whose plain wheel for CPUs constraints.txt pins; without a pin pip fetches CUDA."""
 
-SHOWN = ("torch", "transformers", "trl", "accelerate", "peft", "datasets", "pandas", "polars")
+SHOWN = (
+    "torch",
+    "transformers",
+    "trl",
+    "accelerate",
+    "peft",
+    "datasets",
+    "pandas",
+    "polars",
+    "wandb",
+    "trackio",
+    "tensorboard",
+    "inspect_ai",
+)
 
 RELABEL = """
 import sys
@@ -56,6 +69,56 @@ for engine in {engines}:
     assert len(losses) == 3 and abs(losses[0] - math.log(2)) < 1e-4, (engine, losses)
 lora = ["train.lora={{rank: 2}}", "train.max_steps=2", "--quiet", "--runs-dir", "runs/lora"]
 assert main(["train", "tiny.yaml", *lora]) == 0
+"""
+
+TRACK = """
+import os, sqlite3, subprocess, sys
+from pathlib import Path
+secrets = {"WANDB_API_KEY": "w" * 40, "HF_TOKEN": "hf_canary", "OPENAI_API_KEY": "sk-canary"}
+os.environ |= {"WANDB_MODE": "offline", "TRACKIO_DIR": str(Path("tracked").absolute()), **secrets}
+from prefboost.cli.main import main
+subprocess.run([sys.executable, "tiny_model.py", "tiny-model"], check=True)
+trackers = ["train.report_to=[tensorboard,wandb,trackio]", "train.max_steps=3", "train.batch_size=4", "--quiet"]
+assert main(["train", "tiny.yaml", *trackers]) == 0
+metric, tracking = b"train/rewards/margins", Path("runs/tiny/tracking")
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+events = EventAccumulator(str(tracking / "tensorboard")).Reload()
+assert [event.step for event in events.Scalars(metric.decode())] == [1, 2, 3]
+with sqlite3.connect("tracked/prefboost.db") as base:
+    rows = base.execute("select run_name, cast(metrics as blob) from metrics").fetchall()
+assert {name for name, _ in rows} == {"tiny"} and sum(metric in text for _, text in rows) == 3
+[file] = tracking.glob("wandb/offline-run-*/*.wandb")
+logged = file.read_bytes()
+assert logged.count(metric) >= 3 and b"prefboost" in logged and b"tiny" in logged
+files = [file for folder in ("runs", "tracked") for file in Path(folder).rglob("*") if file.is_file()]
+assert len(files) > 10
+for file in files:
+    assert not [name for name, value in secrets.items() if value.encode() in file.read_bytes()], file
+"""
+
+INSPECT = """
+import json
+from pathlib import Path
+from prefboost.cli.main import main
+prompts = ["Is ice cold?", "Is tea cold?", "Is it?"]
+Path("prompts.txt").write_text("\\n".join(prompts))
+rows = [json.dumps({"prompt": prompt, "completion": "Yes."}) for prompt in prompts]
+Path("old.jsonl").write_text("\\n".join(rows))
+Path("new.jsonl").write_text("\\n".join(rows[:2]))
+more = ["benchmarks=[pairwise]", "pairwise.prompts=prompts.txt", "judge=replay:old.jsonl", "exports=[inspect]"]
+models = ["replay:old.jsonl", "replay:new.jsonl", "least_answered=0.5", "--allow-missing", "--quiet"]
+assert main(["evaluate", *models, *more, "-o", "ev"]) == 0
+from inspect_ai.log import list_eval_logs, read_eval_log, read_eval_log_sample_summaries
+[listed] = list_eval_logs("ev/inspect")
+log = read_eval_log(listed.name)
+assert (log.status, log.eval.model, log.eval.task, listed.task) == ("success", "new", "pairwise", "pairwise")
+assert [sample.input for sample in log.samples] == prompts
+assert [sample.output.completion for sample in log.samples] == ["Yes.", "Yes.", ""]
+assert [sample.scores and sample.scores["pairwise"].value for sample in log.samples] == [0.5, 0.5, None]
+[scores] = log.results.scores
+assert (scores.metrics["win_rate"].value, scores.scored_samples, scores.unscored_samples) == (50.0, 2, 1)
+assert read_eval_log(listed.name, header_only=True).results == log.results
+assert len(read_eval_log_sample_summaries(listed.name)) == 3
 """
 
 
@@ -94,6 +157,8 @@ ENVIRONMENTS = {
         "oldest claimed", ("train",), (), TRAIN.format(engines=("packed", "padded")), floors=True
     ),
     "trl": Environment("a TRL user", ("trl",), ("trl",), TRAIN.format(engines=("packed", "trl"))),
+    "inspect": Environment("who reads logs in inspect", (), ("inspect-ai",), INSPECT),
+    "trackers": Environment("who logs to trackers", ("train",), ("wandb", "trackio", "tensorboard"), TRACK),
 }
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
+import json
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from prefboost import errors
+from prefboost.recipes import explain
 from prefboost.recipes.explain import summary_of
 from prefboost.recipes.kinds import OFFLINE, RECIPES
 from prefboost.recipes.load import list_shipped_recipes
@@ -35,7 +37,8 @@ def pages() -> dict[str, str]:
         "errors.md": errors_page(),
         "cli.md": cli_page(),
     }
-    return {name: HEAD + text.rstrip() + "\n" for name, text in made.items()}
+    schema = json.dumps(explain.schema(*RECIPES.values()), indent=1, ensure_ascii=False)
+    return {name: HEAD + text.rstrip() + "\n" for name, text in made.items()} | {"recipe.schema.json": schema + "\n"}
 
 
 def settings_page() -> str:

@@ -159,6 +159,8 @@ def stage() -> int:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(convert_page(page), encoding="utf-8")
     shutil.copytree(ROOT / "docs" / "images", SOURCE / "images")
+    # Editors fetch it from its address on the site.
+    shutil.copy(ROOT / "docs" / "reference" / "recipe.schema.json", SOURCE / "reference")
     for name in ("site.css", "iframe-worker.js"):
         shutil.copy(ROOT / "tools" / "site" / name, SOURCE)
     api = write_api()

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "tutorials" / "trl.md"
+ROOT = Path(__file__).parents[2]
+PAGE, README = ROOT / "docs" / "tutorials" / "trl.md", ROOT / "README.md"
 
 
 @pytest.mark.torch
@@ -18,6 +19,7 @@ def test_the_ten_lines_train_on_goals_that_stand_in_the_prompt(
     datasets, trl = pytest.importorskip("datasets"), pytest.importorskip("trl")
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    assert code in README.read_text(encoding="utf-8"), "the README shows the same lines"
     rows = [
         {"prompt": f"Question {number}?", "completion": f"answer {side} to {number}", "score": float(2 + 5 * side)}
         for number in range(3)

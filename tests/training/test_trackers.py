@@ -66,7 +66,7 @@ def test_a_place_that_the_user_named_is_kept(
 
 
 @pytest.fixture
-def offline_trackers(monkeypatch: pytest.MonkeyPatch) -> None:
+def offline_trackers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Trackers that write one line per log, each to the place that its library takes from its own setting."""
 
     def append(path: Path, line: object) -> None:
@@ -79,6 +79,10 @@ def offline_trackers(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def init(self, **options: object) -> None:
             self.run = MagicMock()
+            append(Path(os.environ["WANDB_DIR"]) / "wandb" / "init", options | {"dir": os.environ["WANDB_DIR"]})
+
+        def finish(self) -> None:
+            self.run = None
 
         # Like the library: a folder that is missing or read-only would send the files to a temporary one.
         def log(self, numbers: object) -> None:
@@ -88,9 +92,10 @@ def offline_trackers(monkeypatch: pytest.MonkeyPatch) -> None:
 
     class Trackio(MagicMock):
         __version__ = "1.0"
+        home = tmp_path / "home"  # fixed when the library is imported
 
         def init(self, **options: object) -> None:
-            self.home = Path(os.environ["TRACKIO_DIR"])  # read once, when a run begins
+            append(self.home / "init", options)
 
         def log(self, numbers: object) -> None:
             append(self.home / "project.db", numbers)
@@ -134,7 +139,7 @@ def offline_trackers(monkeypatch: pytest.MonkeyPatch) -> None:
     config_util = ModuleType("wandb.sdk.lib.config_util")
     config_util.ConfigError = KeyError  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, config_util.__name__, config_util)
-    for variable in ("WANDB_DIR", "TRACKIO_DIR", "MLFLOW_TRACKING_URI"):
+    for variable in ("WANDB_DIR", "WANDB_PROJECT", "WANDB_NAME", "TRACKIO_PROJECT", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(variable, raising=False)
 
 
@@ -145,16 +150,36 @@ def test_files_of_other_trackers_survive_in_the_run_folder(tiny: Path, pairs: pa
     train(pairs, settings, tmp_path / "run", goals=GOALS)
     assert not (tmp_path / "run" / "checkpoints").exists()
     tracking = tmp_path / "run" / TRACKING
-    written = ("wandb/offline-run/run.wandb", "trackio/project.db", "mlflow.db")
-    assert all((tracking / name).read_text().count("rewards/margins") == 3 for name in written)
+    written = (tracking / "wandb/offline-run/run.wandb", tmp_path / "home/project.db", tracking / "mlflow.db")
+    assert all(file.read_text().count("rewards/margins") == 3 for file in written)
     assert (tracking / "emissions.csv").read_text() == "begun\nkg\n"
-    assert not {"WANDB_DIR", "TRACKIO_DIR", "MLFLOW_TRACKING_URI"} & set(os.environ)
+    assert not {"WANDB_DIR", "WANDB_PROJECT", "MLFLOW_TRACKING_URI"} & set(os.environ)
+    assert "'name': 'run'" in (tracking / "wandb/init").read_text()
+    assert "'project': 'prefboost', 'name': 'run'" in (tmp_path / "home/init").read_text()
+
+
+@pytest.mark.usefixtures("offline_trackers")
+def test_two_trainings_of_one_process_are_two_runs_of_a_tracker(
+    tiny: Path, pairs: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "whole" / "manifest.json").write_text("{}")
+    for name in ("round-1", "round-2"):
+        settings = settings_of(tiny, max_steps=1, report_to=("wandb",))
+        train(pairs, settings, tmp_path / "whole" / name, goals=GOALS)
+        begun = (tmp_path / "whole" / name / TRACKING / "wandb" / "init").read_text()
+        assert f"'name': 'whole/{name}'" in begun and "'project': 'prefboost'" in begun
+    # A run of the calling program stays open, and is logged into.
+    sys.modules["wandb"].run = running = MagicMock()
+    train(pairs, settings, tmp_path / "inside", goals=GOALS)
+    assert sys.modules["wandb"].run is running
 
 
 def test_only_trackers_that_are_used_are_told_where_to_write(tmp_path: Path) -> None:
     environment = {"WANDB_DIR": "mine"}
-    with logs_in(tmp_path, ("wandb", "trackio"), environment):
-        assert environment == {"WANDB_DIR": "mine", "TRACKIO_DIR": f"{tmp_path}/{TRACKING}/trackio"}
+    with logs_in(tmp_path, ("wandb", "swanlab"), environment):
+        swanlab = f"{tmp_path}/{TRACKING}/swanlab"
+        assert environment == {"WANDB_DIR": "mine", "WANDB_PROJECT": "prefboost", "SWANLAB_LOG_DIR": swanlab}
     assert environment == {"WANDB_DIR": "mine"}
     with logs_in(tmp_path / "other", (), environment):
         assert environment == {"WANDB_DIR": "mine"}

@@ -15,10 +15,13 @@ from prefboost.recipes.tree import default_at
 from prefboost.recipes.validate import validate
 from prefboost.settings import Settings
 
-__all__ = ["SHIPPED", "dump", "load", "load_any", "of_kind", "list_shipped_recipes", "read_recipe_text"]
+__all__ = ["SCHEMA_LINE", "SHIPPED", "dump", "load", "load_any", "of_kind", "list_shipped_recipes", "read_recipe_text"]
 
 SHIPPED = Path(__file__).parent / "shipped"
 """The recipes that come with the package."""
+
+SCHEMA_LINE = "# yaml-language-server: $schema=https://OWNER.github.io/prefboost/reference/recipe.schema.json"
+"""First line of a recipe: where editors find its settings (docs/reference/recipe.schema.json, on the site)."""
 
 
 def load(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -91,8 +94,8 @@ def of_kind(document: Document) -> AnyRecipe:
 
 
 def dump(recipe: Settings) -> str:
-    """Write settings as YAML that loads to an equal object, with defaults."""
-    return write_yaml(recipe.model_dump(mode="json"))
+    """Write a recipe as YAML that loads to an equal object, with defaults, and with its schema for editors."""
+    return f"{SCHEMA_LINE}\n{write_yaml(recipe.model_dump(mode='json'))}"
 
 
 def list_shipped_recipes() -> list[str]:

@@ -12,10 +12,9 @@ from prefboost.engines.engine import Sampling
 from prefboost.engines.kinds import ENGINES, EngineSettings
 from prefboost.preferences import PAIR_STRATEGIES, BestVsWorst, PairStrategy, Plain
 from prefboost.recipes.preparation import Preparation
-from prefboost.recipes.recipe import Named, path_as_file
+from prefboost.recipes.recipe import AnySource, Named, path_as_file
 from prefboost.scoring.scorer import SCORERS, Scorer
 from prefboost.settings import Settings, choice
-from prefboost.sources import SOURCES, Source
 from prefboost.statistics import Bootstrap
 from prefboost.training import Train
 
@@ -36,11 +35,18 @@ def engine_of_policy(engine: Any) -> Any:
     return {"model": POLICY, **settings} if needs_model else settings
 
 
+def _allow_no_model(schema: dict[str, Any]) -> None:
+    """Let the JSON schema take an engine without its model (`engine_of_policy`)."""
+    schema["anyOf"].append({"type": "object", "required": ["kind"], "not": {"required": ["model"]}})
+
+
 class RoundCompletions(Settings):
     """Sampling of the training prompts by the policy of a round."""
 
     engine: Engine | None = Field(
-        None, description="Engine of the completions; its model is the policy of the round. None is the local engine."
+        None,
+        description="Engine of the completions; its model is the policy of the round. None is the local engine.",
+        json_schema_extra=_allow_no_model,
     )
     n: int = Field(5, ge=2, description="Completions a prompt (SimPO v0.2's on-policy data: 5).")
     sampling: Sampling = Field(
@@ -76,7 +82,9 @@ class RoundEvaluation(Settings):
 
     n: int = Field(1, ge=1, description="Completions a held-out prompt.")
     sampling: Sampling = Field(Sampling(max_tokens=1024), description="Sampling of tokens.")
-    engine: Engine | None = Field(None, description="As in generate; none takes that one.")
+    engine: Engine | None = Field(
+        None, description="As in generate; none takes that one.", json_schema_extra=_allow_no_model
+    )
     share: float = Field(
         0.1, gt=0, lt=1, description="Share of the prompts that is held out where none is marked by a column split."
     )
@@ -94,7 +102,7 @@ class _Prompts(Named):
     """Beginning of an on-policy recipe, after its name."""
 
     kind: Literal["on_policy"] = Field("on_policy", description="Rounds of generating, scoring, pairing and training.")
-    prompts: Annotated[Source, choice(SOURCES)] = Field(
+    prompts: AnySource = Field(
         description="Source of the prompts: its settings, or a file (.txt: one a line); of data with completions the "
         "prompts alone count. Rows whose split is validation or test are held out."
     )

@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from prefboost.recipes.preparation import Preparation
 from prefboost.settings import Settings, choice
 from prefboost.sources import SOURCES, Source
 from prefboost.training import Train
 
-__all__ = ["FromData", "Named", "Recipe", "path_as_file"]
+__all__ = ["AnySource", "FromData", "Named", "Recipe", "path_as_file"]
+
+AnySource = Annotated[Source, choice(SOURCES, others="[:/.]")]
+"""A source by its kind, or the path of a file (`path_as_file`)."""
 
 
 class Named(Settings):
@@ -25,7 +28,7 @@ class Named(Settings):
 class FromData(Named):
     """A recipe whose data are there before it begins."""
 
-    data: Annotated[Source, choice(SOURCES)] = Field(description="Source of the data: its settings, or a file.")
+    data: AnySource = Field(description="Source of the data: its settings, or a file.")
 
     @field_validator("data", mode="before")
     @classmethod
@@ -35,6 +38,9 @@ class FromData(Named):
 
 class Recipe(Preparation, FromData):
     """Everything that defines a run: data, pairs, relabelling, how the goal is said, and training."""
+
+    # Its kind may be written, and is no setting: `prefboost.recipes.load.of_kind` takes it off.
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema["properties"].update(kind={"const": "offline"}))
 
     train: Train = Field(description="Training of the policy.")
 

@@ -23,7 +23,11 @@ class _Parts(Named):
 
     kind: Literal["reward"] = Field("reward", description="Reward models on mixtures of files of pairs.")
     parts: dict[str, Part] = Field(
-        min_length=1, description="Name to file of pairs (or scored completions), share and weight."
+        min_length=1,
+        description="Name to file of pairs (or scored completions), share and weight.",
+        json_schema_extra=lambda schema: schema.update(
+            additionalProperties={"anyOf": [{"type": "string"}, schema["additionalProperties"]]}
+        ),
     )
 
 

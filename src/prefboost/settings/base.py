@@ -54,10 +54,13 @@ class choice:  # noqa: N801 - reads as a verb where it stands: Annotated[PairStr
 
     Args:
         arms: the written-out dict of built-ins, kind -> settings class; each class has ``kind: Literal[name]``.
+        others: regular expression of other kinds, for the JSON schema: a class, and where the field also takes them,
+            paths.
     """
 
-    def __init__(self, arms: Mapping[str, type[Settings]]) -> None:
+    def __init__(self, arms: Mapping[str, type[Settings]], others: str = ":") -> None:
         self.arms = arms
+        self.others = others
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         tagged = core_schema.tagged_union_schema(
@@ -70,8 +73,10 @@ class choice:  # noqa: N801 - reads as a verb where it stands: Annotated[PairStr
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        built_in = handler(schema.get("schema", schema))
-        return {"anyOf": [{"enum": sorted(self.arms)}, built_in, {"type": "object", "required": ["kind"]}]}
+        built_in = {**handler(schema.get("schema", schema)), "required": ["kind"]}
+        other = {"type": "string", "pattern": self.others}
+        foreign = {"type": "object", "required": ["kind"], "properties": {"kind": other}}
+        return {"anyOf": [{"enum": sorted(self.arms)}, built_in, other, foreign]}
 
     def _validate(self, value: Any, inner: core_schema.ValidatorFunctionWrapHandler) -> Any:
         if isinstance(value, str):

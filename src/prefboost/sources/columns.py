@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from prefboost.settings import Settings
 from prefboost.sources.messages.keys import TOOL_COLUMNS
@@ -31,6 +31,13 @@ LISTS = ("aspects", "ignore", "plain")
 
 class Columns(Settings):
     """Columns named by the user; what is not named is guessed. A dot reaches into structs: ``meta.judge.score``."""
+
+    # One text may name several columns (`_as_names`), and the JSON schema has to say so.
+    model_config = ConfigDict(
+        json_schema_extra=lambda schema: schema["properties"].update(
+            {name: {"anyOf": [schema["properties"][name], {"type": "string"}]} for name in LISTS}
+        )
+    )
 
     prompt: str | tuple[str, ...] | None = Field(
         None, description="Text or messages of the prompt; several columns of text are joined, a line each."

@@ -1,4 +1,7 @@
-"""Trackers of transformers (TensorBoard, Weights & Biases ...): checked before training, their files kept."""
+"""Trackers of transformers (TensorBoard, Weights & Biases ...): checked before training, their files kept.
+
+trackio's stay where it keeps those of all runs, side by side: it fixes that place at its first import.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,27 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from prefboost.errors import RunError, SettingsError
+from prefboost.training.claim import MANIFEST
 
-__all__ = ["TRACKING", "check_trackers", "clear_checkpoints", "logs_in"]
+__all__ = ["PROJECT", "TRACKING", "check_trackers", "clear_checkpoints", "logs_in", "name_run"]
 
 TRACKING = "tracking"
 """The folder of a run in which trackers keep their files."""
 
+PROJECT = "prefboost"
+"""The project under which trackers list a run, unless the user names one."""
+
 _OURS = ("checkpoint-*", "token_budget.json", "reference_budget.json")
 """Files that training itself writes beside checkpoints."""
 
-_PLACES = {
-    "tensorboard": ("TENSORBOARD_LOGGING_DIR", "{}/tensorboard"),
-    "wandb": ("WANDB_DIR", "{}"),  # wandb makes a folder of its own name in it
-    "swanlab": ("SWANLAB_LOG_DIR", "{}/swanlab"),
-    "trackio": ("TRACKIO_DIR", "{}/trackio"),
-    "comet_ml": ("COMET_OFFLINE_DIRECTORY", "{}/comet"),
-    "mlflow": ("MLFLOW_TRACKING_URI", "sqlite:///{}/mlflow.db"),
+_VARIABLES = {
+    "tensorboard": {"TENSORBOARD_LOGGING_DIR": "{}/tensorboard"},
+    "wandb": {"WANDB_DIR": "{}", "WANDB_PROJECT": PROJECT},  # wandb makes a folder of its own name in it
+    "swanlab": {"SWANLAB_LOG_DIR": "{}/swanlab"},
+    "comet_ml": {"COMET_OFFLINE_DIRECTORY": "{}/comet"},
+    "mlflow": {"MLFLOW_TRACKING_URI": "sqlite:///{}/mlflow.db"},
 }
-"""Tracker -> the variable that tells it where to write, and the place inside `TRACKING`."""
+"""Tracker -> variables that tell it where to write; {} is `TRACKING`."""
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -76,7 +82,9 @@ def logs_in(
     """
     variables = os.environ if environment is None else environment
     home = (folder / TRACKING).absolute()
-    places = dict(place for name, place in _PLACES.items() if name in trackers or "all" in trackers)
+    places: dict[str, str] = {}
+    for name, defaults in _VARIABLES.items():
+        places |= defaults if name in trackers or "all" in trackers else {}
     if "mlflow" in sys.modules and sys.modules["mlflow"].is_tracking_uri_set():
         places.pop("MLFLOW_TRACKING_URI", None)  # the calling program has told mlflow where to write
     # Trackers read the environment when they start; a variable that the user has set wins.
@@ -84,11 +92,26 @@ def logs_in(
     if set_here:
         home.mkdir(parents=True, exist_ok=True)
     variables.update(set_here)
+    wandb = sys.modules.get("wandb")
+    theirs = wandb is not None and wandb.run is not None  # the calling program logs into a run of its own
     try:
         yield
     finally:
         for name in set_here:
             variables.pop(name, None)
+        # transformers leaves the run open, and the next training of this process would write into it.
+        if "wandb" in sys.modules and not theirs and sys.modules["wandb"].run is not None:
+            sys.modules["wandb"].finish()
+
+
+def name_run(folder: Path) -> str:
+    """Name a training for trackers: its folder, behind the run folder that it is a part of (``my-run/round-1``).
+
+    Args:
+        folder: of the training.
+    """
+    whole = folder.absolute()
+    return f"{whole.parent.name}/{whole.name}" if (whole.parent / MANIFEST).exists() else whole.name
 
 
 def clear_checkpoints(folder: Path) -> None:

@@ -29,6 +29,9 @@ from prefboost.progress import Tell, WorkProgress
 from prefboost.reporting.evaluation.page import ScoredBenchmark, render_evaluation_page, write_evaluation_markdown
 from prefboost.runs.evaluate.answering import ContestantAnswers, answer_prompts, choose_sampling, open_speaker
 from prefboost.runs.evaluate.canary import canary_facts
+from prefboost.runs.evaluate.exports import Outcome
+from prefboost.runs.evaluate.exports.inspect_log import write_inspect_logs
+from prefboost.runs.evaluate.exports.judge_arena import check_one_turn, write_judge_arena
 from prefboost.runs.evaluate.judge_probe import find_fallback
 from prefboost.runs.evaluate.judging import judge_requests
 from prefboost.runs.evaluate.settings import Evaluate, list_contestants
@@ -64,7 +67,8 @@ def evaluate(
         benchmark -> results.
 
     Raises:
-        SettingsError: there is no model, two have one name, or a judge is needed and none is named.
+        SettingsError: there is no model, two have one name, a judge is needed and none is named, or `exports` names
+            files that cannot hold a benchmark.
         ModelError: a model cannot be loaded or reached, or the goal does not stand in a rendered prompt.
         RunError: the budget is spent, and answers stay in the store; or a model or the judge answered less than
             ``settings.least_answered``, and the results are written all the same. Or the folder contains an input,
@@ -72,7 +76,7 @@ def evaluate(
     """
     contestants, folder = list_contestants(settings), Path(out)
     check_judge(settings)
-    guard_evaluation(folder, [settings])
+    guard_evaluation(folder, [settings], settings.exports)
     folder.mkdir(parents=True, exist_ok=True)
     results: dict[str, Results] = {}
     shortfalls: list[RunError] = []
@@ -91,14 +95,19 @@ def evaluate(
     return results
 
 
-def guard_evaluation(folder: Path, inputs: Iterable[Any]) -> None:
+def guard_evaluation(folder: Path, inputs: Iterable[Any], exports: Iterable[str] = ()) -> None:
     """Refuse a folder that contains an input, or results that `evaluate` did not write.
+
+    Args:
+        folder: of the evaluation.
+        inputs: settings that name files.
+        exports: folders that will be written beside the results.
 
     Raises:
         RunError: see `refuse_inputs` and `refuse_foreign`.
     """
     refuse_inputs([folder], [], inputs)
-    names = ("verdicts.jsonl", "results.json", "results.md", "results.html")
+    names = ("verdicts.jsonl", "results.json", "results.md", "results.html", *exports)
     refuse_foreign([folder / name for name in names], [locate_answers(folder), folder / "results.html"], "evaluate")
 
 
@@ -201,6 +210,8 @@ class _Run:
         return [*(contestant.name for contestant in self.contestants), *self.settings.file_names]
 
     def measure(self, benchmark: MeasuredBenchmark, folder: Path) -> Results:
+        if "judgearena" in self.settings.exports:
+            check_one_turn(())
         measured = benchmark.measure(
             self.contestants,
             self.settings.assets,
@@ -210,10 +221,13 @@ class _Run:
         )
         results = self._add_facts(measured.results, {}, [])
         write_evaluation(folder, measured.verdicts, results)
+        self._export(folder, Outcome(results, measured.verdicts))
         return results
 
     def judge(self, prepared: PreparedBenchmark, folder: Path) -> Results:
         prompts = list(prepared.prompts[: self.settings.limit])
+        if "judgearena" in self.settings.exports:
+            check_one_turn(prompts)
         completions: dict[str, Completions] = {**prepared.given, **read_files(self.settings.file_names, prompts)}
         for contestant in self.contestants:
             speaker = open_speaker(contestant, self.engines.open(contestant.engine))
@@ -246,9 +260,17 @@ class _Run:
                 sweeps.setdefault(contestant.name.rpartition("@")[0], []).append(contestant.name)
         results = self._add_facts(results, facts, raise_alarms(completions, sweeps))
         write_evaluation(folder, verdicts, results)
+        self._export(folder, Outcome(results, verdicts, prompts, completions))
         called = [verdict for request, verdict in zip(requests, verdicts, strict=True) if request.needs_call]
         self._check("the judge", len(called), [verdict.fault or "" for verdict in called if verdict.value is None])
         return results
+
+    def _export(self, folder: Path, outcome: Outcome) -> None:
+        """Write what `exports` names."""
+        goals = {contestant.name: contestant.goal for contestant in self.contestants}
+        for name in dict.fromkeys(self.settings.exports):
+            write = {"inspect": write_inspect_logs, "judgearena": write_judge_arena}[name]
+            write(folder, replace(outcome, goals=goals))
 
     def _check(self, name: str, questions: int, faults: Sequence[str]) -> None:
         """Note that too little was answered; the error is raised after all results are written."""

@@ -28,11 +28,16 @@ def rescore_verdicts(settings: Evaluate, verdicts: str | Path, out: str | Path) 
         out: the folder to write.
 
     Raises:
-        SettingsError: several benchmarks are named, or one that has no verdicts.
+        SettingsError: several benchmarks are named, or one that has no verdicts, or `exports`.
         RunError: the folder lies around the verdicts, or holds results that `evaluate` did not write.
         DataError: a line is no verdict, or the benchmark's data are not here.
     """
     guard_evaluation(Path(out), [verdicts, settings])
+    if settings.exports:
+        raise SettingsError(
+            "exports hold completions, and verdicts have none",
+            remedy="evaluate the models again into their folder: what is in its store is not asked for",
+        )
     stored = read_judge_verdicts(verdicts)
     benchmark, assets = settings.benchmarks[0], settings.assets
     if len(settings.benchmarks) > 1 or isinstance(benchmark, MeasuredBenchmark):

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -57,6 +57,9 @@ class Evaluate(Spending):
     assets: Assets = Field(Assets(), description="Place of published prompts, baselines and references.")
     limit: int | None = Field(None, ge=1, description="Take a benchmark's first prompts only.")
     allow_missing: bool = Field(False, description="Show headline figures even if more than 1 % is missing.")
+    exports: tuple[Literal["inspect", "judgearena"], ...] = Field(
+        (), description="Files of other evaluators, written beside the results: logs of inspect, tables of JudgeArena."
+    )
 
     @field_validator("goals")
     @classmethod

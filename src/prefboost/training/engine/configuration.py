@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from prefboost.training.engine.memory import TokenBudget
 from prefboost.training.engine.numbers import budget_of
 from prefboost.training.policy.settings import Train
 from prefboost.training.reward.settings import TrainReward
+from prefboost.training.trackers import PROJECT, name_run
 
 __all__ = ["configure_training", "list_options", "name_recompute_option", "open_token_budget"]
 
@@ -67,6 +69,8 @@ def list_options(
         # A loss that is not finite stops the training; filtered, it would read as the loss before.
         "logging_nan_inf_filter": False,
         "report_to": list(settings.report_to) or "none",
+        "run_name": os.environ.get("WANDB_NAME") or name_run(folder),
+        "project": os.environ.get("TRACKIO_PROJECT") or PROJECT,
         "seed": settings.seed,
         "use_cpu": not torch.cuda.is_available(),
         "disable_tqdm": True,
