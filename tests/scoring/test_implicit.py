@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from pickling_pool import PicklingPool
 from tests.scoring.conftest import completions_table, pairs_table
 
+from prefboost.engines.pool import work_with
 from prefboost.errors import ModelError
 from prefboost.preferences import relabel
 from prefboost.scoring import ImplicitReward
@@ -43,6 +45,14 @@ def test_scores_are_the_scaled_log_ratios(normalise: bool, policies: tuple[Path,
         for side, answer in (("score_chosen", texts[1]), ("score_rejected", texts[2])):
             (ours, tokens), (theirs, _) = logp(policies[0], texts[0], answer), logp(policies[1], texts[0], answer)
             assert row[side] == pytest.approx(0.3 * (ours - theirs) / (tokens if normalise else 1), abs=1e-4)
+
+
+def test_models_on_a_pool_give_the_same_scores(policies: tuple[Path, Path]) -> None:
+    scorer = ImplicitReward(policy=str(policies[0]), reference=str(policies[1]), batch_tokens=64)
+    alone, pool = scorer.score(pairs_table(PAIRS)), PicklingPool()
+    with work_with(pool):
+        assert scorer.score(pairs_table(PAIRS)).frame.equals(alone.frame)
+    assert pool.calls.count("describe") == 2 and pool.calls.count("compute") > 2
 
 
 def test_a_revision_is_that_of_the_reference_alone(

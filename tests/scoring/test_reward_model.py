@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import torch
 from attacks import ATTACKS
+from pickling_pool import PicklingPool
 from tests.scoring.conftest import completions_table, pairs_table
 
+from prefboost.engines.pool import work_with
 from prefboost.errors import DataError, ModelError
 from prefboost.preferences.scales.fit import find_declared_range
 from prefboost.scoring import RewardModelScorer
@@ -50,6 +52,15 @@ def test_the_range_that_a_model_was_trained_on_is_that_of_its_scores(judge_folde
     folder = judge_folder("overall")
     (folder / "prefboost.json").write_text('{"heads": ["overall"], "score_range": {"overall": [0.0, 4.0]}}')
     assert find_declared_range(RewardModelScorer(model=str(folder)).score(completions_table(TEXTS))) == (0.0, 4.0)
+
+
+def test_a_model_on_a_pool_gives_the_same_scores_and_history(judge_folder: Callable[..., Path]) -> None:
+    scorer = RewardModelScorer(model=str(judge_folder("helpful", "honest")), batch_tokens=40)
+    alone, pool = scorer.score(completions_table(TEXTS)), PicklingPool()
+    with work_with(pool):
+        scored = scorer.score(completions_table(TEXTS))
+    assert scored.frame.equals(alone.frame) and scored.steps == alone.steps
+    assert pool.calls.count("compute") > 1
 
 
 def test_both_sides_of_a_pair_are_scored(judge_folder: Callable[..., Path]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prefboost.cli.bars import show_work
+from prefboost.cli.executors import Address, ExecutorName, Workers, read_executor, share_models
 from prefboost.cli.options import AskAgain, Quiet, add_retry
 from prefboost.cli.printing import print_forecast, print_report
 from prefboost.errors import SettingsError
@@ -19,10 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prefboost.evaluation.results import Results
+    from prefboost.forecast import Forecast
     from prefboost.progress import Tell, WorkProgress
     from prefboost.runs.evaluate.settings import Evaluate
 
 __all__ = ["compare_command", "evaluate_command", "refuse_selfcheck", "show_benchmarks"]
+
+Baseline = Annotated[
+    Path | None,
+    typer.Option(help="A file with instruction and output: its prompts are used, and all models are compared with it."),
+]
 
 
 def refuse_selfcheck(*, option_given: bool) -> None:
@@ -49,12 +56,7 @@ def evaluate_command(
         ),
     ] = None,
     *,
-    baseline: Annotated[
-        Path | None,
-        typer.Option(
-            help="A file with instruction and output: its prompts are used, and all models are compared with it."
-        ),
-    ] = None,
+    baseline: Baseline = None,
     verdicts: Annotated[Path | None, typer.Option(help="Score these stored verdicts; call no model.")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")] = Path("evaluation"),
     retry: AskAgain = None,
@@ -66,6 +68,9 @@ def evaluate_command(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Show headline figures even if more than 1 % is missing.")
     ] = False,
+    executor: ExecutorName = "local",
+    address: Address = None,
+    tasks: Workers = None,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
     canary: Annotated[
@@ -88,15 +93,19 @@ def evaluate_command(
     assets = {"offline": offline, "download": download, "data_dir": None if data_dir is None else str(data_dir)}
     models = verdicts is None and not canary
     settings = read_evaluate(add_retry(arguments, retry), baseline, {**options, "assets": assets}, any_models=models)
-    if canary:
-        print_canary(settings, out, as_json=as_json, quiet=quiet)
-        return
     if verdicts is not None:
         from prefboost.runs.evaluate.rescore import rescore_verdicts
 
         _print_results({"": rescore_verdicts(settings, verdicts, out)}, as_json)
         return
-    _run(settings, out, dry_run=dry_run, quiet=quiet, as_json=as_json)
+    # One model is open at a time, so that each may take the whole cluster.
+    with share_models(read_executor(executor, address, tasks), settings, one_at_a_time=True) as add_workers:
+        if canary:
+            print_canary(settings, out, as_json=as_json, quiet=quiet)
+        elif dry_run:
+            print_forecast(add_workers(_forecast(settings, out)), as_json=as_json)
+        else:
+            _run(settings, out, quiet=quiet, as_json=as_json)
 
 
 def compare_command(
@@ -116,13 +125,15 @@ def compare_command(
     print("\n".join(compare_folders(first, second, judged_again=drift)))
 
 
-def _run(settings: Evaluate, out: Path, *, dry_run: bool, quiet: bool, as_json: bool) -> None:
-    from prefboost.runs.evaluate.evaluate import evaluate
+def _forecast(settings: Evaluate, out: Path) -> Forecast:
     from prefboost.runs.evaluate.forecast import forecast_evaluation
 
-    if dry_run:
-        print_forecast(forecast_evaluation(settings, out), as_json=as_json)
-        return
+    return forecast_evaluation(settings, out)
+
+
+def _run(settings: Evaluate, out: Path, *, quiet: bool, as_json: bool) -> None:
+    from prefboost.runs.evaluate.evaluate import evaluate
+
     with show_benchmarks(hidden=quiet) as tell:
         results = evaluate(settings, out, tell=tell)
     _print_results(results, as_json)

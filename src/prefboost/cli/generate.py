@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefboost.cli.bars import show_wait, show_work
+from prefboost.cli.executors import Address, ExecutorName, Workers, read_executor, share_models
 from prefboost.cli.options import AskAgain, AskNothing, OneShard, Partial, Quiet, StoreFolder, add_retry
 from prefboost.cli.printing import list_changes, list_rejected, print_forecast, print_report
 
@@ -36,6 +37,9 @@ def generate_command(
     dry_run: AskNothing = False,
     partial: Partial = False,
     shard: OneShard = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
+    tasks: Workers = None,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
@@ -54,19 +58,24 @@ def generate_command(
     with show_wait(f"reading {prompts}", hidden=quiet):
         table = read_prompts(prompts)
     part = OwnPart(shard, table, out, store)
-    if dry_run:
-        print_forecast(forecast_generation(part.table, settings, part.out, store=store), as_json=as_json)
-        return
-    if not part.is_empty:
-        if partial:
-            completions = write_finished_completions(part.table, settings, part.out, store=store)
-        else:
-            with show_work(hidden=quiet, begin="generate") as tell:
-                completions = generate(part.table, settings, part.out, store=store, progress=tell)
-        counts = _count(completions, part.out)
-        print_report(counts, _list_counts(counts), as_json=as_json)
-    if not partial:
-        part.finish("generate", {"model": model, "prompts": prompts, "overrides": overrides}, settings, as_json=as_json)
+    with share_models(read_executor(executor, address, tasks), settings) as add_workers:
+        if dry_run:
+            print_forecast(
+                add_workers(forecast_generation(part.table, settings, part.out, store=store)), as_json=as_json
+            )
+            return
+        if not part.is_empty:
+            if partial:
+                completions = write_finished_completions(part.table, settings, part.out, store=store)
+            else:
+                with show_work(hidden=quiet, begin="generate") as tell:
+                    completions = generate(part.table, settings, part.out, store=store, progress=tell)
+            counts = _count(completions, part.out)
+            print_report(counts, _list_counts(counts), as_json=as_json)
+        if not partial:
+            part.finish(
+                "generate", {"model": model, "prompts": prompts, "overrides": overrides}, settings, as_json=as_json
+            )
 
 
 def read_generate(model: str, overrides: list[str]) -> Generate:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from prefboost.cli.bars import show_wait, show_work
+from prefboost.cli.executors import Address, ExecutorName, Workers, read_executor, share_models
 from prefboost.cli.options import AskAgain, AskNothing, OneShard, Partial, Quiet, StoreFolder, add_retry
 from prefboost.cli.printing import list_changes, list_rejected, print_forecast, print_report
 
@@ -30,6 +31,9 @@ def judge_command(
     dry_run: AskNothing = False,
     partial: Partial = False,
     shard: OneShard = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
+    tasks: Workers = None,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
@@ -53,24 +57,25 @@ def judge_command(
     with show_wait(f"reading {source}", hidden=quiet):
         table = read(source, columns=settings.columns)
     part = OwnPart(shard, table, out, store)
-    if dry_run:
-        print_forecast(forecast_questions(part.table, settings.judge, settings, part.out, store), as_json=as_json)
-        return
-    if not part.is_empty:
-        if partial:
-            verdicts, figures = write_finished_verdicts(part.table, settings.judge, part.out, store=store)
-        else:
-            with show_work(hidden=quiet) as tell:
-                verdicts, figures = judge(
-                    part.table, settings.judge, part.out, spending=settings, store=store, progress=tell
-                )
-        rejected = dict(verdicts.rejects["reason"].value_counts(sort=True).iter_rows())
-        notes = verdicts.steps[-1].notes
-        changed = {MODEL_CHANGES: notes[MODEL_CHANGES]} if notes.get(MODEL_CHANGES) else {}
-        record = {"out": str(part.out), **figures.record(), "rejected": rejected, **changed}
-        print_report(record, _list_report(record, figures.lines()), as_json=as_json)
-    if not partial:
-        part.finish("judge", {"source": source, "overrides": overrides}, settings, as_json=as_json)
+    with share_models(read_executor(executor, address, tasks), settings) as add_workers:
+        if dry_run:
+            forecast = forecast_questions(part.table, settings.judge, settings, part.out, store)
+            print_forecast(add_workers(forecast), as_json=as_json)
+            return
+        if not part.is_empty:
+            work = part.table, settings.judge, part.out
+            if partial:
+                verdicts, figures = write_finished_verdicts(*work, store=store)
+            else:
+                with show_work(hidden=quiet) as tell:
+                    verdicts, figures = judge(*work, spending=settings, store=store, progress=tell)
+            rejected = dict(verdicts.rejects["reason"].value_counts(sort=True).iter_rows())
+            notes = verdicts.steps[-1].notes
+            changed = {MODEL_CHANGES: notes[MODEL_CHANGES]} if notes.get(MODEL_CHANGES) else {}
+            record = {"out": str(part.out), **figures.record(), "rejected": rejected, **changed}
+            print_report(record, _list_report(record, figures.lines()), as_json=as_json)
+        if not partial:
+            part.finish("judge", {"source": source, "overrides": overrides}, settings, as_json=as_json)
 
 
 def _list_report(record: Mapping[str, Any], figures: Iterable[str]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefboost.cli.bars import show_wait, show_work
+from prefboost.cli.executors import Address, ExecutorName, Workers, read_executor, share_models
 from prefboost.cli.options import AskAgain, AskNothing, OneShard, Partial, Quiet, StoreFolder, add_retry
 from prefboost.cli.printing import list_rejected, print_forecast, print_report
 
@@ -33,6 +34,9 @@ def score_command(
     dry_run: AskNothing = False,
     partial: Partial = False,
     shard: OneShard = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
+    tasks: Workers = None,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
@@ -52,19 +56,21 @@ def score_command(
     with show_wait(f"reading {source}", hidden=quiet):
         table = read(source, columns=settings.columns)
     part = OwnPart(shard, table, out, store)
-    if dry_run:
-        print_forecast(forecast_questions(part.table, settings.scorer, settings, part.out, store), as_json=as_json)
-        return
-    if not part.is_empty:
-        if partial:
-            scored = write_finished_scores(part.table, settings.scorer, part.out, store=store)
-        else:
-            with show_work(hidden=quiet) as tell:
-                scored = score(part.table, settings.scorer, part.out, spending=settings, store=store, progress=tell)
-        counts = {**count_scores(scored), "out": str(part.out)}
-        print_report(counts, _list_counts(counts), as_json=as_json)
-    if not partial:
-        part.finish("score", {"source": source, "overrides": overrides}, settings, as_json=as_json)
+    with share_models(read_executor(executor, address, tasks), settings) as add_workers:
+        if dry_run:
+            forecast = forecast_questions(part.table, settings.scorer, settings, part.out, store)
+            print_forecast(add_workers(forecast), as_json=as_json)
+            return
+        if not part.is_empty:
+            if partial:
+                scored = write_finished_scores(part.table, settings.scorer, part.out, store=store)
+            else:
+                with show_work(hidden=quiet) as tell:
+                    scored = score(part.table, settings.scorer, part.out, spending=settings, store=store, progress=tell)
+            counts = {**count_scores(scored), "out": str(part.out)}
+            print_report(counts, _list_counts(counts), as_json=as_json)
+        if not partial:
+            part.finish("score", {"source": source, "overrides": overrides}, settings, as_json=as_json)
 
 
 def read_score(overrides: list[str]) -> Score:

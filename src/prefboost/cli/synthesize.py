@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefboost.cli.bars import show_wait, show_work
+from prefboost.cli.executors import Address, ExecutorName, Workers, read_executor, share_models
 from prefboost.cli.options import AskAgain, OneShard, Quiet, add_retry
 from prefboost.cli.printing import list_rejected, print_forecast, print_report
 
@@ -37,6 +38,9 @@ def synthesize_command(
     retry: AskAgain = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show calls, tokens and cost, ask for nothing.")] = False,
     shard: OneShard = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
+    tasks: Workers = None,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
@@ -59,15 +63,18 @@ def synthesize_command(
     with show_wait(f"reading {prompts}", hidden=quiet):
         table = read(prompts, columns=settings.columns) if named else read_prompts(prompts)
     part = OwnPart(shard, table, out)
-    if dry_run:
-        print_forecast(forecast_synthesis(part.table, settings, part.out), as_json=as_json)
-        return
-    if not part.is_empty:
-        with show_work(hidden=quiet, begin="prompts") as tell:
-            pairs = synthesize(part.table, settings, part.out, progress=tell)
-        counts = _count(pairs, part.out)
-        print_report(counts, _list_counts(pairs, counts), as_json=as_json)
-    part.finish("synthesize", {"method": method, "prompts": prompts, "overrides": overrides}, settings, as_json=as_json)
+    with share_models(read_executor(executor, address, tasks), settings) as add_workers:
+        if dry_run:
+            print_forecast(add_workers(forecast_synthesis(part.table, settings, part.out)), as_json=as_json)
+            return
+        if not part.is_empty:
+            with show_work(hidden=quiet, begin="prompts") as tell:
+                pairs = synthesize(part.table, settings, part.out, progress=tell)
+            counts = _count(pairs, part.out)
+            print_report(counts, _list_counts(pairs, counts), as_json=as_json)
+        part.finish(
+            "synthesize", {"method": method, "prompts": prompts, "overrides": overrides}, settings, as_json=as_json
+        )
 
 
 def read_synthesize(method: str, overrides: list[str]) -> Synthesize:

@@ -34,6 +34,8 @@ __all__ = [
     "choose_numbers",
     "resolve_device",
     "keep_numbers",
+    "recall_numbers",
+    "record_numbers",
     "start_keeping",
     "stop_keeping",
 ]
@@ -106,15 +108,25 @@ def choose_numbers(setting: NumberSetting, device: str = "auto", *, exact: str |
         return NumberChoice("float32", exact)
     here = _choose_native(resolve_device(device))
     # The recorded choice of a run in progress counts; without one this is recorded, for the time when it resumes.
-    recorded = [name for path, _ in reversed(_RECORDS) if (name := _read_choice(path)) is not None]
-    name = recorded[0] if recorded else here.name
+    name = recall_numbers() or here.name
+    record_numbers(name)
+    if name == here.name:
+        return here
+    return NumberChoice(name, f"with which this was begun; here it would be {here.name}: {here.reason}", unwise=True)
+
+
+def recall_numbers() -> NumberName | None:
+    """Return the number type that the run or store in progress has recorded; None where none has one."""
+    names = (_read_choice(path) for path, _ in reversed(_RECORDS))
+    return next((name for name in names if name is not None), None)
+
+
+def record_numbers(name: NumberName) -> None:
+    """Record a number type for the runs and stores in progress that have none."""
     for path, writes in _RECORDS:
         if writes and not path.exists():
             with suppress(OSError, RunError):
                 write_atomically(path, json.dumps({"numbers": name}) + "\n")
-    if name == here.name:
-        return here
-    return NumberChoice(name, f"with which this was begun; here it would be {here.name}: {here.reason}", unwise=True)
 
 
 @contextmanager

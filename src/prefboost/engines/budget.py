@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -15,6 +16,7 @@ from prefboost.errors import RunError, SettingsError
 from prefboost.settings import Settings
 
 __all__ = [
+    "Bills",
     "Book",
     "Budget",
     "Ledger",
@@ -36,6 +38,15 @@ class Budget(Settings):
     requests: int | None = Field(None, ge=0, description="Most calls, failed ones included.")
     tokens: int | None = Field(None, ge=0, description="Most tokens, of prompts and completions.")
     dollars: float | None = Field(None, ge=0.0, description="Most dollars, by the price table.")
+
+    def narrow(self, allowance: Spend) -> Budget:
+        """Return a budget of an allowance, limited in what this one limits."""
+        tokens = allowance.prompt_tokens + allowance.tokens
+        return Budget(
+            requests=None if self.requests is None else allowance.requests,
+            tokens=None if self.tokens is None else tokens,
+            dollars=None if self.dollars is None else allowance.dollars,
+        )
 
     def allows(self, total: Spend) -> bool:
         """Tell whether a total is within the budget."""
@@ -68,6 +79,9 @@ class Spending(Patience):
 _NO_BUDGET = Budget()
 _BOOKED_AHEAD = 16
 """Calls that are booked in one go where there is no budget."""
+
+_LOOK_AGAIN_S = 0.05
+"""Seconds after which a call that the budget does not allow yet asks again."""
 
 _HEADROOM = 2
 """Times what a server has billed beyond a call's limits that is set aside: such bills differ by row, and many calls
@@ -118,6 +132,22 @@ class Spend:
         )
 
 
+@dataclass(frozen=True)
+class Bills:
+    """Excess of a server's bills over the limits of calls.
+
+    Args:
+        read_beyond: most tokens read beyond those that a prompt can have.
+        written_times: most tokens written, as a multiple of those that may be written.
+    """
+
+    read_beyond: int = 0
+    written_times: float = 1.0
+
+    def __or__(self, other: Bills) -> Bills:
+        return Bills(max(self.read_beyond, other.read_beyond), max(self.written_times, other.written_times))
+
+
 class Book(Protocol):
     """Keeper of a total."""
 
@@ -157,9 +187,16 @@ class Ledger:
         budget: the most that may be spent in the book, by whoever writes in it.
         price: of the model; None: dollars are not counted.
         book: where the total is kept; a store's book is shared by all its processes and remembers earlier calls.
+        bills: what the server is known to bill beyond limits; None: no call has shown it yet.
     """
 
-    def __init__(self, budget: Budget | None = None, price: Price | None = None, book: Book | None = None) -> None:
+    def __init__(
+        self,
+        budget: Budget | None = None,
+        price: Price | None = None,
+        book: Book | None = None,
+        bills: Bills | None = None,
+    ) -> None:
         self.budget = budget if budget is not None else Budget()
         self.price = price
         self.book: Book = book if book is not None else Tally()
@@ -169,16 +206,14 @@ class Ledger:
         self._lock = threading.Lock()
         # Comparing settings anew for every call costs more than the rest.
         self._is_limited = self.budget != _NO_BUDGET
-        self._measured = False
-        self._read_beyond = 0
-        self._written_times = 1.0
+        self.bills = bills
         self._ahead = Spend()
 
     @property
     def must_measure(self) -> bool:
         """Whether a first call is out whose bill shows how a server counts, and the budget depends on that."""
         counted = self.budget.tokens is not None or self.budget.dollars is not None
-        return counted and not self._measured and self.in_flight > 0
+        return counted and self.bills is None and self.in_flight > 0
 
     def measure(self, most: tuple[int, int], billed: tuple[int, int]) -> None:
         """Take note of what a server bills beyond what a call could cost by its limits.
@@ -192,15 +227,18 @@ class Ledger:
             billed: tokens read and written, by the server.
         """
         # One bill is enough: servers count hidden prompts in every call alike.
-        self._measured = True
-        self._read_beyond = max(self._read_beyond, billed[0] - most[0])
-        self._written_times = max(self._written_times, billed[1] / max(most[1], 1))
+        self.note_bills(Bills(max(0, billed[0] - most[0]), max(1.0, billed[1] / max(most[1], 1))))
+
+    def note_bills(self, bills: Bills) -> None:
+        """Take note of bills that this ledger or another one of the same server has seen."""
+        self.bills = bills | (self.bills or Bills())
 
     def limit_cost(self, prompt_tokens: int, tokens: int) -> Spend:
         """Compute the highest cost of a call from its limits and what the server has billed beyond them before."""
         # Billed beyond the limit by a factor w: reserve 1 + 2 (w - 1), since bills differ by row.
-        times = 1.0 + _HEADROOM * (self._written_times - 1.0)
-        return self.cost(prompt_tokens + _HEADROOM * self._read_beyond, math.ceil(tokens * times))
+        bills = self.bills or Bills()
+        times = 1.0 + _HEADROOM * (bills.written_times - 1.0)
+        return self.cost(prompt_tokens + _HEADROOM * bills.read_beyond, math.ceil(tokens * times))
 
     def cost(self, prompt_tokens: int, tokens: int, requests: int = 1) -> Spend:
         """Compute the cost of calls with these tokens."""
@@ -232,6 +270,15 @@ class Ledger:
                 self._ahead -= most
             self.spent += most
             self.in_flight += 1
+        return True
+
+    def reserve_patiently(self, most: Spend) -> bool:
+        """Reserve like `reserve`, but wait for calls in flight, which may free enough; False: `exhausted` is set."""
+        while not self.reserve(most):
+            if self.exhausted or not self.in_flight:
+                self.exhausted = True
+                return False
+            time.sleep(_LOOK_AGAIN_S)
         return True
 
     def settle(self, most: Spend, actual: Spend) -> None:

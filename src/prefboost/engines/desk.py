@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from prefboost.engines.budget import UNLIMITED, Book, Ledger, Spending, Tally, find_price
 from prefboost.engines.engine import Engine
 from prefboost.engines.kinds import EngineSettings, model_name
+from prefboost.engines.pool import open_engine
 from prefboost.engines.store.interface import AnswerStore
 from prefboost.engines.store.sightings import describe_change
 from prefboost.progress import Tell
@@ -60,7 +61,7 @@ class Desk:
         key = repr(settings)
         if key not in self._engines:
             price = find_price(model_name(settings), self.spending.prices, self.spending.budget)
-            opened = settings.open() if engine is None else engine
+            opened = open_engine(settings) if engine is None else engine
             opened.ledger = Ledger(self.spending.budget, price, self.book)
             self._engines[key] = opened
         return self._engines[key]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -13,6 +14,7 @@ from prefboost.devices import NumberSetting
 from prefboost.engines.desk import NOT_YET, Desk
 from prefboost.engines.models.packaged import model_folder
 from prefboost.engines.models.weights import context_of
+from prefboost.engines.pool import count_batches_at_once, open_model
 from prefboost.errors import ModelError
 from prefboost.preferences.scales.kinds import SCALES, Scale
 from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, with_scores
@@ -20,10 +22,7 @@ from prefboost.scoring.stored import fill_numbers, key_of_ids
 from prefboost.settings import Settings, choice
 from prefboost.tables import Table
 
-if TYPE_CHECKING:
-    from prefboost.engines.models.reward_model import RewardModel
-
-__all__ = ["RewardModelScorer"]
+__all__ = ["RewardComputer", "RewardFacts", "RewardModelScorer"]
 
 _TOO_LONG = "the conversation is longer than the model can see"
 
@@ -86,43 +85,49 @@ class RewardModelScorer(Settings):
 
     def score_stored(self, table: Table, desk: Desk) -> Table:
         """Score at a desk: what its store holds is not computed again."""
-        from prefboost.engines.models.reward_model import text_ids, with_heads
+        from prefboost.chat.rendering import ChatEncoder
+        from prefboost.engines.models.reward_model import text_ids
+        from prefboost.engines.models.weights import load_tokenizer
 
         items = list_scored_items(table)
-        reward_model, encoder, identity = self._open_model()
+        model = open_model(self.device, RewardComputer, self)
+        facts = model.describe()
+        tokenizer = load_tokenizer(self.model, revision=self.revision, trust_remote_code=self.trust_remote_code)
+        if self.chat_template is not None:
+            tokenizer.chat_template = self.chat_template
+        encoder = ChatEncoder(tokenizer)
         scores = Scores()
 
         def encode(item: ScoredItem) -> list[int]:
-            return text_ids(encoder, item.prompt, item.completion, reward_model.pad_id)
+            return text_ids(encoder, item.prompt, item.completion, facts.pad_id)
 
         encoded = [(item, scores.try_item(item, encode)) for item in items]
-        limit = self.max_length or context_of(reward_model.model.config)
+        limit = self.max_length or facts.context
         for item, ids in encoded:
             if ids is not None and limit is not None and len(ids) > limit:
                 scores.faults[item.row, item.side] = (_TOO_LONG, f"{len(ids):,} tokens, at most {limit:,}")
         usable = [(item, ids) for item, ids in encoded if ids and (item.row, item.side) not in scores.faults]
-        if usable:
-            # The number of heads may show in a forward pass alone, for which the shortest text is taken.
-            reward_model = with_heads(reward_model, min((ids for _, ids in usable), key=len), self.heads)
-        scores.heads = _columns(reward_model.heads)
-        unknown = [name for name in self.weights if name not in reward_model.heads]
+        # The number of heads may show in a forward pass alone, for which the shortest text is taken.
+        heads = model.name_heads(min((ids for _, ids in usable), key=len)) if usable else facts.heads
+        scores.heads = _columns(heads)
+        unknown = [name for name in self.weights if name not in heads]
         if unknown:
             raise ModelError(
-                f"{self.model} has no head {', '.join(unknown)}; it has {', '.join(reward_model.heads)}",
+                f"{self.model} has no head {', '.join(unknown)}; it has {', '.join(heads)}",
                 remedy="name its heads in weights",
             )
         # One head is the score itself; of several the score is a sum.
-        weights = self.weights or dict.fromkeys(reward_model.heads, 1 / len(reward_model.heads))
-        shares = [weights.get(head, 0.0) for head in reward_model.heads] if len(reward_model.heads) > 1 else []
-        rewards = self._rewards(reward_model, usable, identity, desk)
+        weights = self.weights or dict.fromkeys(heads, 1 / len(heads))
+        shares = [weights.get(head, 0.0) for head in heads] if len(heads) > 1 else []
+        rewards = self._rewards(model, usable, desk)
         for (item, _), numbers in zip(usable, rewards, strict=True):
             if numbers is None:
                 scores.faults[item.row, item.side] = (NOT_YET, "")
             else:
                 overall = [sum(share * number for share, number in zip(shares, numbers, strict=True))] if shares else []
                 scores.values[item.row, item.side] = [*overall, *numbers]
-        notes = {"model": identity, "packed": reward_model.packs, "not packed because": reward_model.unpacked or None}
-        declared = self.find_range(reward_model.heads[0]) if len(reward_model.heads) == 1 else None
+        notes = {"model": facts.identity, "packed": not facts.unpacked, "not packed because": facts.unpacked or None}
+        declared = self.find_range(heads[0]) if len(heads) == 1 else None
         notes |= {} if declared is None else {"score range": list(declared)}
         return with_scores(table, scores, self.model_dump(mode="json"), notes, self.scale)
 
@@ -139,59 +144,104 @@ class RewardModelScorer(Settings):
         ends = ranges.get(head) if head is not None else next(iter(ranges.values())) if len(ranges) == 1 else None
         return None if ends is None else (float(ends[0]), float(ends[1]))
 
-    def _open_model(self) -> tuple[RewardModel, Any, str]:
-        from dataclasses import replace
-
-        from prefboost.chat.rendering import ChatEncoder
-        from prefboost.devices import announce, choose_numbers
-        from prefboost.engines.models.reward_model import enable_packed_rewards, load_reward_model
-        from prefboost.engines.models.weights import fingerprint_of_model, on_device, reason_for_float32
-        from prefboost.losses.rope_by_length import name_frequencies
-
-        options: dict[str, Any] = {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
-        exact = reason_for_float32(self.model, self.revision)
-        numbers = choose_numbers(self.dtype, self.device, exact=exact)
-        announce(numbers)
-        reward_model = load_reward_model(self.model, numbers.name, chat_template=self.chat_template, **options)
-        reward_model = replace(reward_model, output=self.output)
-        on_device(reward_model.model, self.device)
-        reward_model = enable_packed_rewards(reward_model)
-        commit = getattr(reward_model.model.config, "_commit_hash", None)
-        output = f"{self.output}{name_frequencies(reward_model.model)}"
-        identity = f"{fingerprint_of_model(self.model, commit)}/{numbers.name}/{output}"
-        return reward_model, ChatEncoder(reward_model.tokenizer), identity
-
     def _rewards(
-        self,
-        reward_model: RewardModel,
-        usable: Sequence[tuple[ScoredItem, list[int]]],
-        identity: str,
-        desk: Desk,
+        self, model: RewardComputer, usable: Sequence[tuple[ScoredItem, list[int]]], desk: Desk
     ) -> list[list[float] | None]:
-        import torch
-
         from prefboost.engines.local.streams import stream_batches
-        from prefboost.engines.models.reward_model import rewards_of, text_tensors
 
         texts = [ids for _, ids in usable]
-        device = next(reward_model.model.parameters()).device
+        facts = model.describe()
 
         def plan(first: list[int]) -> Iterator[list[int]]:
             nothing: list[tuple[int, ...]] = [()] * len(first)
             groups = [repr(usable[index][0].prompt) for index in first]
             chosen = [texts[index] for index in first]
-            for batch in stream_batches(chosen, nothing, groups, self.batch_tokens, packed=reward_model.packs):
+            for batch in stream_batches(chosen, nothing, groups, self.batch_tokens, packed=not facts.unpacked):
                 yield [first[at] for at in batch]
 
         def compute(batch: Sequence[int]) -> list[list[float]]:
-            tensors = text_tensors(reward_model, [texts[index] for index in batch])
-            with torch.inference_mode():
-                rewards = rewards_of(reward_model, {name: tensor.to(device) for name, tensor in tensors.items()})
-            numbers: list[list[float]] = rewards.tolist()
-            return numbers
+            return model.compute([texts[index] for index in batch])
 
-        keys = [key_of_ids(identity, ids) for ids in texts]
-        return fill_numbers(keys, plan, compute, desk, "rewards")
+        keys = [key_of_ids(facts.identity, ids) for ids in texts]
+        return fill_numbers(keys, plan, compute, desk, "rewards", count_batches_at_once(model))
+
+
+@dataclass(frozen=True)
+class RewardFacts:
+    """Facts of a loaded reward model.
+
+    Args:
+        identity: names its weights, number type and output.
+        heads: names of its numbers, as its checkpoint has them.
+        unpacked: why texts are padded; empty where they are packed.
+        pad_id: the token that texts are padded with.
+        context: most tokens that it can see; None: not known.
+    """
+
+    identity: str
+    heads: tuple[str, ...]
+    unpacked: str
+    pad_id: int
+    context: int | None
+
+
+class RewardComputer:
+    """A reward model on its device; it takes and gives plain values, so that it may run on another machine.
+
+    Args:
+        settings: which model, and where.
+
+    Raises:
+        ModelError: the model cannot be loaded, or is no reward model.
+    """
+
+    def __init__(self, settings: RewardModelScorer) -> None:
+        from prefboost.devices import announce, choose_numbers
+        from prefboost.engines.models.reward_model import enable_packed_rewards, load_reward_model
+        from prefboost.engines.models.weights import fingerprint_of_model, on_device, reason_for_float32
+        from prefboost.losses.rope_by_length import name_frequencies
+
+        options: dict[str, Any] = {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
+        exact = reason_for_float32(settings.model, settings.revision)
+        numbers = choose_numbers(settings.dtype, settings.device, exact=exact)
+        announce(numbers)
+        loaded = load_reward_model(settings.model, numbers.name, chat_template=settings.chat_template, **options)
+        loaded = replace(loaded, output=settings.output)
+        on_device(loaded.model, settings.device)
+        self._model = enable_packed_rewards(loaded)
+        self._heads = settings.heads
+        commit = getattr(self._model.model.config, "_commit_hash", None)
+        output = f"{settings.output}{name_frequencies(self._model.model)}"
+        self._identity = f"{fingerprint_of_model(settings.model, commit)}/{numbers.name}/{output}"
+
+    def describe(self) -> RewardFacts:
+        """Return what is known of the model."""
+        model = self._model
+        context = context_of(model.model.config)
+        return RewardFacts(self._identity, model.heads, model.unpacked, model.pad_id, context)
+
+    def name_heads(self, text: Sequence[int]) -> tuple[str, ...]:
+        """Name every number of the output, counted on one text.
+
+        Raises:
+            ModelError: the settings name another number of heads.
+        """
+        from prefboost.engines.models.reward_model import with_heads
+
+        return with_heads(self._model, text, self._heads).heads
+
+    def compute(self, texts: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Compute the rewards of texts, given as token ids: [S, H]."""
+        import torch
+
+        from prefboost.engines.models.reward_model import rewards_of, text_tensors
+
+        device = next(self._model.model.parameters()).device
+        tensors = text_tensors(self._model, texts)
+        with torch.inference_mode():
+            rewards = rewards_of(self._model, {name: tensor.to(device) for name, tensor in tensors.items()})
+        numbers: list[list[float]] = rewards.tolist()
+        return numbers
 
 
 def _columns(heads: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefboost.devices import NumberSetting, announce, choose_numbers
 from prefboost.engines.desk import Desk
+from prefboost.engines.pool import count_batches_at_once, open_model
 from prefboost.errors import ModelError
 from prefboost.scoring.sides import ScoredItem, Scores
 from prefboost.scoring.stored import fill_numbers, key_of_ids
@@ -15,7 +16,15 @@ from prefboost.scoring.stored import fill_numbers, key_of_ids
 if TYPE_CHECKING:
     from prefboost.chat.rendering import ChatEncoder
 
-__all__ = ["Encoded", "LogprobModel", "check_vocabularies", "compute_item_logps", "compute_log_ratios", "encode_items"]
+__all__ = [
+    "Encoded",
+    "LogprobComputer",
+    "LogprobModel",
+    "check_vocabularies",
+    "compute_item_logps",
+    "compute_log_ratios",
+    "encode_items",
+]
 
 Encoded = tuple[list[int], list[int]]
 """Token ids of a prompt and of its completion."""
@@ -111,21 +120,10 @@ def compute_item_logps(model: LogprobModel, encoded: Sequence[Encoded], desk: De
     Raises:
         ModelError: the model cannot be loaded.
     """
-    from prefboost.engines.local.streams import logps_of_batch, stream_batches
-    from prefboost.engines.models.weights import fingerprint_of_model, load_causal_lm, on_device
-    from prefboost.losses.rope_by_length import name_frequencies
-    from prefboost.packing import probe_support
+    from prefboost.engines.local.streams import stream_batches
 
-    numbers = choose_numbers(model.dtype, model.device, exact="the difference of two log-probs is small")
-    announce(numbers)
-    weights, tokenizer = load_causal_lm(
-        model.name, numbers.name, revision=model.revision, trust_remote_code=model.trust_remote_code
-    )
-    on_device(weights, model.device)
-    packed = probe_support(weights).ok
-    commit = getattr(weights.config, "_commit_hash", None)
-    # Not the batch: a value differs between batches in its last bits only, and the first one that was stored stays.
-    identity = f"{fingerprint_of_model(model.name, commit)}/{numbers.name}/logp{name_frequencies(weights)}"
+    loaded = open_model(model.device, LogprobComputer, model)
+    identity, packed = loaded.describe()
     prompts, completions = ([ids[part] for ids in encoded] for part in (0, 1))
 
     def plan(first: list[int]) -> Iterator[list[int]]:
@@ -135,13 +133,52 @@ def compute_item_logps(model: LogprobModel, encoded: Sequence[Encoded], desk: De
             yield [first[at] for at in batch]
 
     def compute(batch: Sequence[int]) -> list[list[float]]:
-        chosen = [prompts[index] for index in batch], [completions[index] for index in batch]
-        logps = logps_of_batch(weights, *chosen, tokenizer.pad_token_id or 0, packed=packed)
-        return [[logp] for logp in logps.tolist()]
+        return loaded.compute([prompts[index] for index in batch], [completions[index] for index in batch])
 
     # Ids and not texts: a template or tokenizer that changes makes other ids, and so other keys.
     keys = [key_of_ids(identity, *ids) for ids in encoded]
-    return [None if row is None else row[0] for row in fill_numbers(keys, plan, compute, desk, stage)]
+    numbers = fill_numbers(keys, plan, compute, desk, stage, count_batches_at_once(loaded))
+    return [None if row is None else row[0] for row in numbers]
+
+
+class LogprobComputer:
+    """A model on its device that gives log-probs; it takes and gives plain values, so that it may run elsewhere.
+
+    Args:
+        model: which one, and where.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+
+    def __init__(self, model: LogprobModel) -> None:
+        from prefboost.engines.models.weights import fingerprint_of_model, load_causal_lm, on_device
+        from prefboost.losses.rope_by_length import name_frequencies
+        from prefboost.packing import probe_support
+
+        numbers = choose_numbers(model.dtype, model.device, exact="the difference of two log-probs is small")
+        announce(numbers)
+        self._weights, tokenizer = load_causal_lm(
+            model.name, numbers.name, revision=model.revision, trust_remote_code=model.trust_remote_code
+        )
+        on_device(self._weights, model.device)
+        self._packed = probe_support(self._weights).ok
+        self._pad_id = tokenizer.pad_token_id or 0
+        commit = getattr(self._weights.config, "_commit_hash", None)
+        # Not the batch: a value differs between batches in its last bits only, and the first one stored stays.
+        frequencies = name_frequencies(self._weights)
+        self._identity = f"{fingerprint_of_model(model.name, commit)}/{numbers.name}/logp{frequencies}"
+
+    def describe(self) -> tuple[str, bool]:
+        """Return the name of weights and number type in keys, and whether sequences are packed."""
+        return self._identity, self._packed
+
+    def compute(self, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Compute the log-prob of each completion given its prompt, in nats: [N, 1]."""
+        from prefboost.engines.local.streams import logps_of_batch
+
+        logps = logps_of_batch(self._weights, prompts, completions, self._pad_id, packed=self._packed)
+        return [[logp] for logp in logps.tolist()]
 
 
 def compute_log_ratios(

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from prefboost.engines.desk import Desk
 from prefboost.engines.engine import Failure
+from prefboost.engines.pool import run_batches
 from prefboost.engines.store.interface import StoreQuery
 from prefboost.engines.store.pending import Finished, Numbers
 from prefboost.engines.store.reuse import compute_stored
@@ -28,6 +29,7 @@ def fill_numbers(
     compute: Callable[[Sequence[int]], list[list[float]]],
     desk: Desk,
     stage: str,
+    at_once: int = 1,
 ) -> list[list[float] | None]:
     """Compute or look up the numbers of every key, equal keys once.
 
@@ -39,6 +41,7 @@ def fill_numbers(
         compute: numbers of a batch.
         desk: where they are kept.
         stage: what is being computed, for whoever is told.
+        at_once: most batches that are computed at a time.
 
     Returns:
         numbers in the order of the keys; None where only what is stored is wanted and this is not.
@@ -56,11 +59,11 @@ def fill_numbers(
         # Reversed, so that of equal keys the first index stays.
         first = {key: index for index, key in reversed(list(enumerate(keys)))}
         batches = (
-            Finished([(at, Numbers(values)) for at, values in zip(batch, compute(batch), strict=True)], stored=False)
-            for batch in plan(sorted(first.values()))
+            Finished([(at, Numbers(values)) for at, values in zip(batch, rows, strict=True)], stored=False)
+            for batch, rows in run_batches(plan(sorted(first.values())), compute, at_once)
         )
     else:
-        batches = compute_stored(queries, plan, compute, desk.store)
+        batches = compute_stored(queries, plan, compute, desk.store, at_once)
     for batch in batches:
         before = len(numbers)
         numbers.update((keys[index], row.values) for index, row in batch.results if not isinstance(row, Failure))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 import json
 import os
@@ -85,6 +86,18 @@ class Caller:
         self.answered_as: set[tuple[str, str]] = set() if answered_as is None else answered_as
         self._requests = RateLimit(limits.requests_per_minute)
         self._tokens = RateLimit(limits.tokens_per_minute)
+
+    def with_ledger(self, ledger: Ledger) -> Caller:
+        """Return a caller of the same server, at the same pace, that settles with another ledger."""
+        other = copy.copy(self)
+        other.ledger = ledger
+        return other
+
+    def forgo_burst(self) -> None:
+        """Let no calls out at once that the rates allow to a beginner: a caller before this one had them."""
+        now = time.monotonic()
+        self._requests.forgo_burst(now)
+        self._tokens.forgo_burst(now)
 
     async def ask(self, question: Question, read: Callable[[Any], T]) -> T | Failure:
         """Ask until there is an answer, or until there is no sense in asking again.

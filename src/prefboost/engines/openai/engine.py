@@ -188,25 +188,10 @@ class OpenAICompatibleEngine:
     ) -> Generator[list[tuple[int, Outcome]], None, None]:
         """Yield the same in batches: rows that finished together."""
 
-        async def ask(group: Numbered, caller: Caller) -> list[tuple[int, Outcome]]:
-            # Samples of one prompt in one call; then one by one for those that the server left out.
-            results = await self._ask_group([request for _, request in group], sampling, caller)
-            if isinstance(results, Failure):
-                return [(index, results) for index, _ in group]
-            outcomes: list[tuple[int, Outcome]] = [
-                (index, result) for (index, _), result in zip(group, results, strict=False)
-            ]
-            # Those that were paid for are kept where the budget ends here; the ledger says that it is exhausted.
-            with suppress(BudgetSpent):
-                for index, request in group[len(results) :]:
-                    alone = await self._ask_group([request], sampling, caller)
-                    outcomes.append((index, alone if isinstance(alone, Failure) else alone[0]))
-            return outcomes
-
         # Lazily: requests are claimed in the store as they are drawn from here, and processes that share it share the
         # rest.
         groups = group_samples(enumerate(requests), self.settings.choices)
-        jobs = (partial(ask, group) for group in groups)
+        jobs = (partial(self.complete_group, group, sampling) for group in groups)
         with closing(self._run_jobs(jobs)) as batches:
             for batch in batches:
                 yield [outcome for outcomes in batch for outcome in outcomes]
@@ -223,12 +208,45 @@ class OpenAICompatibleEngine:
         self, requests: Iterable[Request], choices: Sequence[str]
     ) -> Generator[list[tuple[int, tuple[float, ...] | Failure]], None, None]:
         """Yield the same in batches: rows that finished together."""
+        yield from self._run_jobs(partial(self.weigh_choices, row, choices) for row in enumerate(requests))
 
-        async def ask(index: int, request: Request, caller: Caller) -> tuple[int, tuple[float, ...] | Failure]:
-            question = self._make_question(request, self.choices_body(request), 1)
-            return index, await caller.ask(question, lambda reply: read_choice_logprobs(reply, choices))
+    async def complete_group(self, group: Numbered, sampling: Sampling, caller: Caller) -> list[tuple[int, Outcome]]:
+        """Complete samples of one prompt in one call; then one by one those that the server left out."""
+        results = await self._ask_group([request for _, request in group], sampling, caller)
+        if isinstance(results, Failure):
+            return [(index, results) for index, _ in group]
+        outcomes: list[tuple[int, Outcome]] = [
+            (index, result) for (index, _), result in zip(group, results, strict=False)
+        ]
+        # Those that were paid for are kept where the budget ends here; the ledger says that it is exhausted.
+        with suppress(BudgetSpent):
+            for index, request in group[len(results) :]:
+                alone = await self._ask_group([request], sampling, caller)
+                outcomes.append((index, alone if isinstance(alone, Failure) else alone[0]))
+        return outcomes
 
-        yield from self._run_jobs(partial(ask, index, request) for index, request in enumerate(requests))
+    async def weigh_choices(
+        self, row: tuple[int, Request], choices: Sequence[str], caller: Caller
+    ) -> tuple[int, tuple[float, ...] | Failure]:
+        """Read the log-probs of choices for one request; returns its index too."""
+        question = self._make_question(row[1], self.choices_body(row[1]), 1)
+        return row[0], await caller.ask(question, lambda reply: read_choice_logprobs(reply, choices))
+
+    def limit_tokens(self, group: Numbered, most_tokens: int) -> tuple[int, int]:
+        """Limit the tokens that one call for a group reads and writes; ``most_tokens`` are those of one answer."""
+        first = group[0][1]
+        return limit_prompt_tokens(self.render(first), len(first.prompt)), most_tokens * len(group)
+
+    def open_caller(self) -> Caller:
+        """Open connections to the server, within the limits of the settings; for one event loop."""
+        settings = self.settings
+        redact = make_redactor(self._key)
+        client: Clients | Replicas = (
+            Replicas(settings, self._key, redact, self._faults_of_replicas)
+            if settings.base_urls
+            else Clients(settings.base_url, self._key, settings)
+        )
+        return Caller(client, settings, self.ledger, redact, self.answered_as)
 
     def generation_body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
         """Build the body that asks for one completion: all that the answer depends on, besides the server.
@@ -288,14 +306,7 @@ class OpenAICompatibleEngine:
 
     def _run_jobs(self, jobs: Iterator[Callable[[Caller], Coroutine[Any, Any, T]]]) -> Generator[list[T], None, None]:
         """Run jobs until the budget is spent, and yield what they return; together what finished together."""
-        settings = self.settings
-        redact = make_redactor(self._key)
-        client: Clients | Replicas = (
-            Replicas(settings, self._key, redact, self._faults_of_replicas)
-            if settings.base_urls
-            else Clients(settings.base_url, self._key, settings)
-        )
-        caller = Caller(client, settings, self.ledger, redact, self.answered_as)
+        caller = self.open_caller()
 
         async def within_budget(job: Callable[[Caller], Coroutine[Any, Any, T]]) -> T | None:
             try:
@@ -307,7 +318,7 @@ class OpenAICompatibleEngine:
         waiting = (partial(within_budget, job) for job in self.ledger.while_allowed(jobs))
         with BackgroundLoop() as loop:
             try:
-                with closing(loop.run_jobs(waiting, settings.concurrency)) as batches:
+                with closing(loop.run_jobs(waiting, self.settings.concurrency)) as batches:
                     for batch in batches:
                         if outcomes := [outcome for outcome in batch if outcome is not None]:
                             yield outcomes
@@ -320,7 +331,7 @@ class OpenAICompatibleEngine:
                     self.ledger.close()
                 raise
             finally:
-                loop.wait_for(client.aclose())
+                loop.wait_for(caller.client.aclose())
 
     async def _ask_group(
         self, requests: Sequence[Request], sampling: Sampling, caller: Caller

@@ -57,6 +57,10 @@ class RateLimit:
         self._booked_until = booked + amount * self._seconds_each
         return max(0.0, booked - BURST_S - now)
 
+    def forgo_burst(self, now: float) -> None:
+        """Book the few seconds' worth that may go out at once; ``now`` as for `wait_s`."""
+        self._booked_until = max(self._booked_until, now + BURST_S)
+
 
 def backoff_s(attempt: int, first_s: float, longest_s: float, draw: random.Random) -> float:
     """Draw the seconds before the next attempt: half of an exponentially growing time, plus a random part of the other.

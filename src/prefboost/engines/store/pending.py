@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from prefboost.engines.engine import Engine, Failure, Result
+from prefboost.engines.pool import run_batches
 from prefboost.engines.store.interface import AnswerStore, Stored, StoreQuery
 
 __all__ = ["Finished", "Logprobs", "Numbers", "PendingRows", "ask_in_batches", "ask_singly"]
@@ -164,6 +165,7 @@ def ask_in_batches(
     rows: PendingRows[T],
     plan: Sequence[Sequence[int]],
     ask: Callable[[Sequence[int]], Iterator[tuple[int, Any]]],
+    at_once: int = 1,
 ) -> Iterator[Finished[T]]:
     """Claim and keep whole batches.
 
@@ -171,26 +173,38 @@ def ask_in_batches(
         stopped: tells whether to go on.
         rows: their stored answers are read already.
         plan: indices of each batch.
-        ask: indices -> (place among them, outcome).
+        ask: indices -> (place among them, outcome); in threads where ``at_once`` is above 1.
+        at_once: most batches that are asked at a time, as many as a pool of machines computes.
     """
     waiting = list(plan)
-    while waiting:
-        held: list[Sequence[int]] = []
+    held: list[Sequence[int]] = []
+    others: list[Finished[T]] = []
+
+    def claim_batches() -> Iterator[list[int]]:
         for batch in waiting:
             missing = [index for index in batch if rows.asked[index].key not in rows.done]
             claim = rows.store.claim([rows.asked[index] for index in missing], whole=True)
             if claim.known:
-                yield rows.collect(claim.known, stored=True)
+                others.append(rows.collect(claim.known, stored=True))
             if claim.held:
                 # Another process computes a part of this batch; it is looked at again after the others.
                 held.append(batch)
                 continue
             granted = set(claim.granted)
-            granted_indices = [index for index in missing if rows.asked[index].key in granted]
-            if granted_indices:
-                yield rows.keep([(granted_indices[at], outcome) for at, outcome in ask(granted_indices)])
-            if stopped():
-                return
-        waiting = held
+            if granted_indices := [index for index in missing if rows.asked[index].key in granted]:
+                yield granted_indices
+                if stopped():
+                    return
+
+    while waiting:
+        for batch, outcomes in run_batches(claim_batches(), lambda indices: list(ask(indices)), at_once):
+            yield rows.keep([(batch[at], outcome) for at, outcome in outcomes])
+            while others:
+                yield others.pop(0)
+        while others:
+            yield others.pop(0)
+        if stopped():
+            return
+        waiting, held = held, []
         if waiting:
             time.sleep(_POLL_S)

@@ -10,6 +10,7 @@ from prefboost.engines.budget import Budget
 from prefboost.engines.engine import Engine, Failure, Outcome, Request, Result, Sampling, SendsBodies
 from prefboost.engines.openai.logprobs import LOGPROBS_READER
 from prefboost.engines.openai.replies import READER
+from prefboost.engines.pool import count_batches_at_once
 from prefboost.engines.store.interface import AnswerStore, StoreQuery
 from prefboost.engines.store.pending import (
     Finished,
@@ -106,8 +107,7 @@ def generate_within_budget(
     limited = ledger.budget != Budget()
     read = sum(engine.prompt_tokens(requests)) if limited else 0
     most = ledger.cost(read, len(requests) * sampling.max_tokens if limited else 0, requests=len(requests))
-    if not ledger.reserve(most):
-        ledger.exhausted = True
+    if not ledger.reserve_patiently(most):
         return
     actual = ledger.cost(0, 0, requests=0)
     try:
@@ -168,8 +168,7 @@ def weigh_within_budget(
         return
     ledger = engine.ledger
     cost = ledger.cost(sum(engine.prompt_tokens(requests)), 0, requests=len(requests))
-    if not ledger.reserve(cost):
-        ledger.exhausted = True
+    if not ledger.reserve_patiently(cost):
         return
     ledger.settle(cost, cost)
     ledger.close()
@@ -181,14 +180,16 @@ def compute_stored(
     plan: Callable[[list[int]], Iterable[Sequence[int]]],
     compute: Callable[[Sequence[int]], list[list[float]]],
     store: AnswerStore,
+    at_once: int = 1,
 ) -> Iterator[Finished[Numbers]]:
-    """Compute numbers on this machine, reusing what the store holds; claim and keep whole batches.
+    """Compute numbers, reusing what the store holds; claim and keep whole batches.
 
     Args:
         queries: of all sequences; equal ones are computed once.
         plan: indices of different sequences, all of them whatever the store holds -> batches of them.
         compute: numbers of a batch.
         store: open.
+        at_once: most batches that are computed at a time.
     """
     rows = PendingRows(queries, store, lambda answer: Numbers(**answer))
     stored = rows.read_stored()
@@ -201,7 +202,7 @@ def compute_stored(
 
     # No plan where all is stored: planning may load a model.
     batches = plan(rows.list_unique()) if rows.list_missing() else []
-    yield from ask_in_batches(lambda: False, rows, list(batches), ask)
+    yield from ask_in_batches(lambda: False, rows, list(batches), ask, at_once)
 
 
 def _ask_missing(
@@ -224,5 +225,9 @@ def _ask_missing(
     # Planned from all rows, stored ones too: an interrupted run must meet the same batches to the last bit.
     plan = [[chosen[at] for at in batch] for batch in engine.plan([requests[index] for index in chosen], sampling)]
     yield from ask_in_batches(
-        lambda: engine.ledger.exhausted, rows, plan, lambda batch: compute([requests[index] for index in batch])
+        lambda: engine.ledger.exhausted,
+        rows,
+        plan,
+        lambda batch: compute([requests[index] for index in batch]),
+        count_batches_at_once(engine),
     )

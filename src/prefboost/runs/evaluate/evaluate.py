@@ -14,6 +14,7 @@ from prefboost.engines.budget import Ledger, Price, Spend, find_price
 from prefboost.engines.engine import Engine
 from prefboost.engines.kinds import EngineSettings, model_name
 from prefboost.engines.patience import check_answered
+from prefboost.engines.pool import open_engine
 from prefboost.engines.store.interface import AnswerStore
 from prefboost.engines.store.sightings import sightings
 from prefboost.engines.store.store import Store
@@ -134,7 +135,7 @@ class Engines:
         if self._open is None or self._open[0] != settings:
             self._spent = self.spent
             self._open = None
-            engine = settings.open()
+            engine = open_engine(settings)
             book = None if self._store is None else self._store.book()
             engine.ledger = Ledger(self._settings.budget, price_for(engine, settings, self._settings), book)
             self._open = (settings, engine)

@@ -13,6 +13,7 @@ from prefboost.engines.budget import UNLIMITED, describe_spent_budget, find_pric
 from prefboost.engines.desk import Desk
 from prefboost.engines.engine import Engine, Failure, Outcome, Result
 from prefboost.engines.patience import check_answered
+from prefboost.engines.pool import open_engine
 from prefboost.engines.store.sightings import Watch
 from prefboost.errors import RunError
 from prefboost.forecast import Forecast
@@ -114,10 +115,10 @@ def generate(
     """
     guard_file(out, "generate", [prompts], [settings], store=store)
     find_price(settings.model, settings.prices, settings.budget)  # a missing price is told before weights are loaded
-    engine = engine or settings.engine.open()
-    frame, rejects = prepare_prompts(prompts, settings, engine)
-    rows = list_requests(frame, settings, engine)
     with open_desk(out, store, settings, progress) as desk:
+        engine = engine or open_engine(settings.engine)
+        frame, rejects = prepare_prompts(prompts, settings, engine)
+        rows = list_requests(frame, settings, engine)
         results = _complete(rows, desk, settings, engine)
         if desk.store is not None and len(results) < len(rows):
             raise describe_spent_budget(engine.ledger, len(results), len(rows))

@@ -16,6 +16,7 @@ from pydantic import Field
 from prefboost.chat import join_text
 from prefboost.engines.desk import NOT_YET, Desk
 from prefboost.engines.models.embeddings import Embedder
+from prefboost.engines.pool import count_batches_at_once, open_model
 from prefboost.errors import ModelError, Place
 from prefboost.preferences.scales.kinds import SCALES, Scale
 from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, with_scores
@@ -72,7 +73,7 @@ class RegressorScorer(Settings):
                 f"there is no regressor in {folder}: {error}",
                 remedy="write one with `prefboost fit-regressor JUDGED -o FOLDER`",
             ) from error
-        embedder = Embedder(written["embedder"], self.device, written["max_tokens"])
+        embedder = open_model(self.device, Embedder, written["embedder"], self.device, written["max_tokens"])
         if embedder.identity != written["embedder_identity"]:
             raise ModelError(
                 f"{written['embedder']} is not the model that the regressor was fitted on",
@@ -140,6 +141,6 @@ def embeddings_of(
         return embedder.embed([ids[index] for index in batch])
 
     keys = [key_of_ids(embedder.identity, text) for text in ids]
-    embeddings = fill_numbers(keys, plan, compute, desk, "embeddings")
+    embeddings = fill_numbers(keys, plan, compute, desk, "embeddings", count_batches_at_once(embedder))
     pairs = zip(embeddings[::2], embeddings[1::2], strict=True)
     return [None if prompt is None or completion is None else (prompt, completion) for prompt, completion in pairs]

@@ -1,0 +1,193 @@
+"""Calls to a server by workers on several nodes: each row once, one budget, one store, whatever dies."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from faulty_server import FaultyServer, answer_to
+
+from prefboost.engines.budget import Budget
+from prefboost.engines.engine import Failure, Sampling
+from prefboost.engines.openai.engine import OpenAICompatible
+from prefboost.engines.store.store import Store
+from prefboost.errors import ModelError, RunError
+from prefboost.progress import WorkProgress
+from prefboost.recipes.executors import OnRay
+from prefboost.runs.generate.generate import Generate, generate
+from prefboost.runs.generate.prompt_files import read_prompts
+from prefboost.runs.outputs import locate_store
+from prefboost.runs.ray.asking import open_pool
+from prefboost.tables import Table
+
+ROOT = Path(__file__).parents[3]
+FAULTS = {"429": 0.1, "500": 0.08, "cut": 0.04, "malformed": 0.04, "too_few": 0.02, "error_in_reply": 0.02}
+"""Three calls in ten are broken."""
+
+
+def build_settings(server: FaultyServer, **changes: Any) -> Generate:
+    engine = OpenAICompatible(
+        model="m", base_url=server.base_url, concurrency=24, backoff_s=0.01, attempts=8, timeout_s=1800.0
+    )
+    return Generate(engine=engine, sampling=Sampling(max_tokens=40), **changes)
+
+
+def write_prompts(folder: Path, count: int) -> Table:
+    (folder / "prompts.txt").write_text("".join(f"question {number}\n" for number in range(count)))
+    return read_prompts(str(folder / "prompts.txt"))
+
+
+@contextmanager
+def pool_of(settings: Generate, workers: int) -> Iterator[None]:
+    with open_pool(OnRay(tasks=workers), settings):
+        yield
+
+
+def list_answers(out: Path) -> dict[str, str]:
+    """Prompt -> completion, as they are written; each prompt once."""
+    rows = pl.read_parquet(out).select("prompt", "completion").rows()
+    answers = {prompt[-1]["content"]: completion[-1]["content"] for prompt, completion in rows}
+    assert len(answers) == len(rows)
+    return answers
+
+
+def list_stored(out: Path) -> set[str]:
+    """Prompts whose answers a store holds; a failure is none."""
+    with Store(locate_store(out), read_only=True) as store:
+        rows = [row for row in store.rows("generate") if not isinstance(row.stored, Failure)]
+    return {row.asked["body"]["messages"][-1]["content"] for row in rows}
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_costs_no_row_of_two_thousand_and_every_answer_is_right(
+    connected: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prompts, out = write_prompts(tmp_path, 2000), tmp_path / "completions.parquet"
+    node = connected.add_node(num_cpus=1, object_store_memory=80 << 20)
+    with FaultyServer(rates=FAULTS, attempts=8) as server:
+
+        def tell(progress: WorkProgress) -> None:
+            nonlocal node
+            if progress.done >= 600 and node is not None:
+                node = connected.remove_node(node, allow_graceful=False)
+
+        with pool_of(build_settings(server), workers=3):
+            table = generate(prompts, build_settings(server), out, progress=tell)
+        assert node is None and "a worker died" in caplog.text, "a node died in mid-run, with its worker"
+        assert sum(server.faults.values()) > 0.2 * server.calls
+        answered = {prompt for prompt, _ in server.answered}
+    answers, failed = list_answers(out), table.rejects["id"].to_list()
+    assert len(answers) + len(failed) == 2000 and len(failed) < 100
+    assert answered >= answers.keys() == list_stored(out)
+    seeds = dict(server.answered.keys())
+    assert all(text == answer_to(prompt, seeds[prompt]) for prompt, text in answers.items())
+
+
+def test_a_pool_writes_what_one_machine_writes(connected: Any, tmp_path: Path) -> None:
+    prompts = write_prompts(tmp_path, 60)
+    with FaultyServer(refused=frozenset({"question 7"})) as server:
+        settings = build_settings(server, n=2)
+        generate(prompts, settings, tmp_path / "local.parquet")
+        with pool_of(settings, workers=2):
+            generate(prompts, settings, tmp_path / "pool.parquet")
+    for ending in ("", ".generate.json", ".rejects.parquet"):
+        local, pool = (tmp_path / f"{name}.parquet{ending}" for name in ("local", "pool"))
+        assert local.read_bytes() == pool.read_bytes(), ending
+
+
+@pytest.mark.parametrize("budget", [{"requests": 50}, {"tokens": 1500}])
+def test_workers_together_never_exceed_the_budget(connected: Any, tmp_path: Path, budget: dict[str, int]) -> None:
+    prompts, out = write_prompts(tmp_path, 200), tmp_path / "out.parquet"
+    with FaultyServer(rates={"500": 0.2}) as server:
+        settings = build_settings(server, budget=Budget(**budget))
+        with pool_of(settings, workers=2):
+            with pytest.raises(RunError, match="is used up"):
+                generate(prompts, settings, out)
+            first = len(list_stored(out))
+            with pytest.raises(RunError, match="is used up"):
+                generate(prompts, settings, out)
+        assert first > 10
+        assert server.calls <= budget.get("requests", server.calls)
+        assert server.billed <= budget.get("tokens", server.billed)
+        with Store(locate_store(out)) as store:
+            spent = store.book().total()
+        assert settings.budget.allows(spent) and spent.requests >= server.calls
+        assert spent.prompt_tokens + spent.tokens >= server.billed
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_asks_nothing_again_that_was_stored(connected: Any, tmp_path: Path) -> None:
+    write_prompts(tmp_path, 400)
+    out = tmp_path / "out.parquet"
+    program = """
+import sys
+sys.path[:0] = sys.argv[1].split(":")
+del sys.argv[1]
+from dying import die_when_kept
+from tests.runs.ray.test_asking_calls import *
+address, url, folder, rows = sys.argv[1:]
+server, folder = FaultyServer(), Path(folder)
+server.base_url = url
+die_when_kept(int(rows))
+with open_pool(OnRay(address=address, tasks=2), build_settings(server)):
+    generate(read_prompts(str(folder / "prompts.txt")), build_settings(server), folder / "out.parquet")
+"""
+    with FaultyServer(rates=FAULTS, attempts=8) as server:
+
+        def run(rows: int) -> subprocess.CompletedProcess[str]:
+            paths = ":".join(str(ROOT / folder) for folder in (".", "tests", "tests/made"))
+            command = [
+                sys.executable,
+                "-c",
+                program,
+                paths,
+                connected.address,
+                server.base_url,
+                str(tmp_path),
+                str(rows),
+            ]
+            return subprocess.run(command, capture_output=True, text=True, check=False)
+
+        first = run(100)
+        assert first.returncode == -signal.SIGKILL, first.stderr
+        stored = list_stored(out)
+        assert 100 <= len(stored) < 400
+        # Workers of a driver that has gone end with it.
+        server.wait_until_left()
+        before = dict(server.asked)
+        second = run(10**9)
+        assert second.returncode == 0, second.stderr
+        again = [row for row, count in server.asked.items() if row[0] in stored and count > before.get(row, 0)]
+    assert again == []
+    assert list_answers(out).keys() >= stored and len(list_answers(out)) > 390
+
+
+def test_the_fault_of_a_server_ends_the_run_in_the_same_words(connected: Any, tmp_path: Path) -> None:
+    prompts = write_prompts(tmp_path, 20)
+    with FaultyServer(key="right") as server:
+        settings = build_settings(server)
+        with pytest.raises(ModelError) as local:
+            generate(prompts, settings)
+        with pool_of(settings, workers=2), pytest.raises(ModelError) as pooled:
+            generate(prompts, settings)
+    assert pooled.value.message == local.value.message and pooled.value.remedy == local.value.remedy
+
+
+def test_a_key_is_taken_along_to_workers_that_do_not_have_it(
+    connected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY_OF_THE_POOL", "right")
+    prompts = write_prompts(tmp_path, 5)
+    with FaultyServer(key="right") as server:
+        settings = build_settings(server)
+        engine = settings.engine.model_copy(update={"api_key_env": "KEY_OF_THE_POOL"})
+        settings = settings.model_copy(update={"engine": engine})
+        with pool_of(settings, workers=1):
+            assert len(generate(prompts, settings)) == 5
