@@ -34,21 +34,20 @@ from prefboost.sources.readers.decoded import DECODED, DecodedReader, StoredRead
 from prefboost.sources.readers.files import FORMATS, open_path_reader
 from prefboost.sources.readers.hub import HubReader, SavedReader, is_hub_id, is_saved_folder
 from prefboost.sources.readers.raw import ROW, RawBatch, Reader, WrappedReader
-from prefboost.sources.rows.comparisons import convert_preferences
-from prefboost.sources.rows.completions import INDEX, convert_flat, convert_nested, convert_parallel
 from prefboost.sources.rows.faults import FAULT, add_fault, build_no_faults, split_rejects
 from prefboost.sources.rows.grouping import group_prompts
 from prefboost.sources.rows.identity import (
     NO_IDS,
     REPEATED,
+    Convert,
     Disputed,
     assign_ids,
     find_repeated_ids,
     find_source_disputes,
     settle_frame,
 )
-from prefboost.sources.rows.pairs import convert_pairs
-from prefboost.sources.rows.parts import convert_prompts, read_column, read_labels
+from prefboost.sources.rows.parts import read_column, read_labels
+from prefboost.sources.rows.record_shapes import PAIRS, SHAPES, concat_declared
 from prefboost.sources.rows.said_goals import refuse_said_goals
 from prefboost.sources.rows.scores import (
     MARKED,
@@ -60,9 +59,9 @@ from prefboost.sources.rows.scores import (
     get_rank_score_range,
     guess_score_range,
 )
-from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, PROMPTS, SCORED_COMPLETIONS, Step, Table, TableSpec, conform
+from prefboost.tables import Step, Table, conform
 
-__all__ = ["Collection", "File", "Source"]
+__all__ = ["Collection", "File", "OpenedSource", "Source", "SourceFacts", "convert_batch"]
 
 
 @runtime_checkable
@@ -100,32 +99,24 @@ class Collection(Settings):
 
     def batches(self, columns: Columns, rows: int | None) -> Iterator[Table]:
         """Yield the declared tables of this source: see `prefboost.read_batches`."""
+        opened = self.open_source(columns)
+        reader, layout = opened.reader, opened.layout
+        facts = SourceFacts(opened.split, find_repeated_ids(reader, layout, rows), find_source_disputes(*opened.ids))
+        for batch in group_prompts(reader, layout, rows) if opened.groups else reader.batches(None, rows):
+            yield convert_batch(opened.source, batch, layout, facts)
+
+    def open_source(self, columns: Columns) -> OpenedSource:
+        """Open the source and guess what its columns mean."""
         reader, layout, names = self._guess_layout(columns)
         scored = self.model_copy(update={"score": self.resolve_score(layout)})
-        chosen = _find_split_column(self, reader, layout)
-        convert = SHAPES[layout.shape].rows
-        split = None if chosen is None or self.split is None else (chosen, self.split)
-        disputed = find_source_disputes(reader, layout, names, convert, split)
-        facts = _SourceFacts(chosen, find_repeated_ids(reader, layout, rows), disputed)
-        # A pair is complete in its record and may stream; completions of a prompt must meet in one batch.
-        together = self.whole_prompts or layout.shape not in PAIRS
-        for batch in group_prompts(reader, layout, rows) if together else reader.batches(None, rows):
-            yield _convert_batch(scored, batch, layout, facts)
+        return OpenedSource(scored, reader, layout, tuple(names), _find_split_column(self, reader, layout))
 
     def score_tables(self, columns: Columns, rows: int | None) -> Iterator[Table]:
         """Yield the rows of `batches` to fit a scale to, without grouping them.
 
         Only columns that play a part are read, where the format can leave others.
         """
-        reader, layout, names = self._guess_layout(columns)
-        scored = self.model_copy(update={"score": self.resolve_score(layout)})
-        chosen = _find_split_column(self, reader, layout)
-        heads = layout.list_heads(names)
-        if "prompt_id" not in layout.parts:
-            # Nobody reads ids in this pass, and the number of the record spares a hash per prompt.
-            layout = replace(layout, parts={**layout.parts, "prompt_id": ROW})
-        for batch in reader.batches(heads, rows):
-            yield _convert_batch(scored, batch, layout, _SourceFacts(chosen, counts_texts=False))
+        yield from self.open_source(columns).read_scores(rows)
 
     def resolve_score_range(self, columns: Columns) -> tuple[float, float] | None:
         """Return the lowest and highest possible score: ``score_range``, or what the makers declare of data like these.
@@ -229,34 +220,49 @@ class Collection(Settings):
         return rows
 
 
+@dataclass(frozen=True)
+class OpenedSource:
+    """An opened source: what all its batches are read by.
+
+    Args:
+        source: its settings, with the score that was chosen.
+        reader: of its records.
+        layout: what its columns mean.
+        names: of its columns.
+        split: the column that tells splits apart; None where all records are read.
+    """
+
+    source: Collection
+    reader: Reader
+    layout: Layout
+    names: tuple[str, ...]
+    split: str | None
+
+    @property
+    def groups(self) -> bool:
+        """Whether records are grouped: a pair is complete, but the completions of a prompt must meet in one batch."""
+        return self.source.whole_prompts or self.layout.shape not in PAIRS
+
+    @property
+    def ids(self) -> tuple[Reader, Layout, Sequence[str], Convert, tuple[str, str] | None]:
+        """Arguments of `find_source_disputes`."""
+        split = None if self.split is None or self.source.split is None else (self.split, self.source.split)
+        return self.reader, self.layout, self.names, SHAPES[self.layout.shape].rows, split
+
+    def read_scores(self, rows: int | None) -> Iterator[Table]:
+        """See `Collection.score_tables`."""
+        layout, heads = self.layout, self.layout.list_heads(self.names)
+        if "prompt_id" not in layout.parts:
+            # Nobody reads ids in this pass, and the number of the record spares a hash per prompt.
+            layout = replace(layout, parts={**layout.parts, "prompt_id": ROW})
+        for batch in self.reader.batches(heads, rows):
+            yield convert_batch(self.source, batch, layout, SourceFacts(self.split, counts_texts=False))
+
+
 class File(Collection):
     """A file, folder, glob, saved data set or hub id of any shape; what its columns mean is guessed."""
 
     kind: Literal["file"] = Field("file", description="Any file, folder or data set.")
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """A shape: the function that converts its records, and the tables that they become with and without scores."""
-
-    rows: Callable[[pl.DataFrame, Layout], pl.DataFrame]
-    unit: str
-    scored: TableSpec
-    bare: TableSpec
-
-
-SHAPES = {
-    "nested": _Shape(convert_nested, "completions", SCORED_COMPLETIONS, COMPLETIONS),
-    "parallel": _Shape(convert_parallel, "completions", SCORED_COMPLETIONS, COMPLETIONS),
-    "flat": _Shape(convert_flat, "completions", SCORED_COMPLETIONS, COMPLETIONS),
-    "pairs": _Shape(convert_pairs, "pairs", PREFERENCE_PAIRS, PREFERENCE_PAIRS),
-    "preference": _Shape(convert_preferences, "pairs", PREFERENCE_PAIRS, PREFERENCE_PAIRS),
-    "prompts": _Shape(convert_prompts, "prompts", PROMPTS, PROMPTS),
-}
-"""Every shape of `Layout.shape`."""
-
-PAIRS = ("pairs", "preference")
-"""Shapes whose records are comparisons by themselves."""
 
 
 @dataclass(frozen=True)
@@ -287,7 +293,7 @@ def _find_split_column(source: Collection, reader: Reader, layout: Layout) -> st
 
 
 @dataclass(frozen=True)
-class _SourceFacts:
+class SourceFacts:
     """Facts of the whole source for each of its batches.
 
     Args:
@@ -303,7 +309,8 @@ class _SourceFacts:
     counts_texts: bool = True
 
 
-def _convert_batch(source: Collection, batch: RawBatch, layout: Layout, facts: _SourceFacts) -> Table:
+def convert_batch(source: Collection, batch: RawBatch, layout: Layout, facts: SourceFacts) -> Table:
+    """Convert raw records to a declared table with its rejects."""
     shape, split, decoded, nulls = SHAPES[layout.shape], facts.split, 0, 0
     spec = shape.scored if layout.scored else shape.bare
     rejects, frames, rows_in, other = [batch.rejects], [], batch.rejects.height, 0
@@ -325,7 +332,7 @@ def _convert_batch(source: Collection, batch: RawBatch, layout: Layout, facts: _
         if facts.counts_texts:
             unmapped.append(count_unmapped(stay, layout))
             nulls += count_null_keys(stay, layout.list_heads(stay.columns), layout.parts.get("tools"))
-    frame, disagreeing = settle_frame(_concat_declared(frames, layout, spec), facts.disputed)
+    frame, disagreeing = settle_frame(concat_declared(frames, layout, spec), facts.disputed)
     frame, distinguished = assign_ids(frame, facts.repeated)
     aside = pl.concat(rejects)
     declared = source.score_range or source.find_makers_range(layout)
@@ -376,21 +383,3 @@ def _apply_score(source: Collection, rows: pl.DataFrame, layout: Layout) -> pl.D
     judged = add_fault(repaired, faults)
     doubted = pl.coalesce(FAULT, pl.lit(source.doubts(judged)))
     return judged.with_columns(doubted.alias(FAULT))
-
-
-def _concat_declared(frames: list[pl.DataFrame], layout: Layout, spec: TableSpec) -> pl.DataFrame:
-    """Stack the declared columns of converted rows in the order of the file; without rows, make them empty."""
-    families = tuple(item.name.removesuffix("*") for item in spec.columns if item.name.endswith(".*"))
-    if not frames:
-        columns = {item.name: item.dtype for item in spec.columns if item.required or item.name in layout.parts}
-        starred = [item for item in spec.columns if item.name.endswith(".*")]
-        columns |= {item.name[:-1] + aspect: item.dtype for item in starred for aspect in layout.aspects}
-        return pl.DataFrame(schema=columns)
-    names = {INDEX, *(item.name for item in spec.columns)}
-    declared = [
-        frame.select(name for name in frame.columns if name in names or name.startswith(families)) for frame in frames
-    ]
-    if len(declared) == 1:
-        return declared[0]
-    order = ["row", *([INDEX] if INDEX in declared[0].columns else [])]
-    return pl.concat(declared, how="diagonal").sort(order)

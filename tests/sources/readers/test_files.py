@@ -9,7 +9,7 @@ import pytest
 
 from prefboost.errors import DataError
 from prefboost.sources import read
-from prefboost.sources.readers import files
+from prefboost.sources.readers import binary_files
 from prefboost.sources.readers.files import get_format_ending, open_file_reader, open_path_reader
 from prefboost.sources.readers.raw import ROW
 
@@ -28,7 +28,7 @@ def test_parquet_is_sliced_without_losing_a_row(rows: int | None, tmp_path: Path
 
 
 def test_vast_row_groups_are_read_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "BATCH_BYTES", 8)
+    monkeypatch.setattr(binary_files, "BATCH_BYTES", 8)
     FRAME.write_parquet(tmp_path / "d.parquet")
     frames = [frame for batch in open_file_reader(tmp_path / "d.parquet").batches(None, 4) for frame in batch.frames]
     assert len(frames) > 2

@@ -5,107 +5,31 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from prefboost.errors import DataError, Place, UnreadableFile
+from prefboost.sources.readers.binary_files import DAMAGE, ArrowReader, ParquetReader, refuse_duplicates
 from prefboost.sources.readers.content import detect_delimiter, detect_ending, detect_magic_ending
 from prefboost.sources.readers.json_array import read_array_blocks
 from prefboost.sources.readers.json_lines import parse_block
 from prefboost.sources.readers.json_objects import refuse_single_object
 from prefboost.sources.readers.pipes import SpooledReader, spool_stream
-from prefboost.sources.readers.raw import ROW, RawBatch, Reader, add_row_numbers, build_line_rejects, make_storable
+from prefboost.sources.readers.raw import (
+    BATCH_BYTES,
+    MOST_ROWS,
+    ROW,
+    RawBatch,
+    Reader,
+    build_line_rejects,
+    make_storable,
+)
 from prefboost.sources.readers.split_files import choose_split, list_files, list_split_values
 from prefboost.sources.readers.text_files import Block, BrokenRow, read_byte_chunks, read_csv_rows, read_line_blocks
 
-__all__ = ["BATCH_BYTES", "FORMATS", "Readers", "open_file_reader", "open_path_reader", "get_format_ending"]
-
-BATCH_BYTES = 64 << 20
-"""Size of the uncompressed data in one batch, about."""
-
-MOST_ROWS = 200_000
-
-DAMAGE = (
-    pa.ArrowException,
-    pl.exceptions.PolarsError,
-    pl.exceptions.PanicException,
-    OSError,
-    UnicodeDecodeError,  # of a column's name
-)
-"""Errors that the libraries raise on damaged binary files."""
-
-
-@dataclass(frozen=True)
-class ParquetReader:
-    """A Parquet file, in slices that follow its row groups."""
-
-    path: str
-
-    def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
-        """See `Reader`."""
-        try:
-            metadata = pq.ParquetFile(self.path).metadata
-            names = metadata.schema.to_arrow_schema().names
-            _refuse_duplicates(names, self.path)
-            columns = _pick_columns(columns, names)
-            groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
-            size = sum(group.total_byte_size for group in groups)
-            step = min(rows or MOST_ROWS, max(1, int(BATCH_BYTES * metadata.num_rows / max(size, 1))), MOST_ROWS)
-            most = min(MOST_ROWS, max([step, *(group.num_rows for group in groups)]))  # a group is decoded whole anyhow
-            # A slice of a row group decodes the whole group, so groups of several batches are streamed by Arrow.
-            vast = max((group.total_byte_size for group in groups), default=0) > 2 * BATCH_BYTES
-            scan = pl.scan_parquet(self.path, glob=False)
-            selected = scan if columns is None else scan.select(columns)
-            spans = _plan_slices([group.num_rows for group in groups], step if rows else most)
-            frames: Iterator[pl.DataFrame] = (selected.slice(offset, length).collect() for offset, length in spans)
-            if vast:
-                streamed = pq.ParquetFile(self.path).iter_batches(step, columns=columns)
-                frames = map(_convert_table, map(_validate_batch, streamed))
-            first = 0
-            for frame in frames:
-                yield RawBatch((add_row_numbers(frame, first),))
-                first += frame.height
-        except DAMAGE as error:
-            raise _describe_damage(self.path, "Parquet", error) from error
-
-
-@dataclass(frozen=True)
-class ArrowReader:
-    """An Arrow file (IPC, Feather) or stream."""
-
-    path: str
-
-    def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
-        """See `Reader`."""
-        first = 0
-        try:
-            with pa.memory_map(self.path) as file:
-                for batch in self._record_batches(file):
-                    table = _validate_batch(batch)
-                    _refuse_duplicates(table.column_names, self.path)
-                    held = _pick_columns(columns, table.column_names)
-                    selected = table if held is None else table.select(list(held))
-                    step = max(1, int(BATCH_BYTES * table.num_rows / max(table.nbytes, 1)))
-                    for part in _parts(_convert_table(selected), min(rows or MOST_ROWS, step, MOST_ROWS)):
-                        yield RawBatch((add_row_numbers(part, first),))
-                        first += part.height
-        except DAMAGE as error:
-            raise _describe_damage(self.path, "Arrow", error) from error
-
-    @staticmethod
-    def _record_batches(file: pa.MemoryMappedFile) -> Iterator[pa.RecordBatch]:
-        try:
-            opened = pa.ipc.open_file(file)
-        except pa.ArrowInvalid:
-            file.seek(0)
-            yield from pa.ipc.open_stream(file)
-            return
-        for index in range(opened.num_record_batches):
-            yield opened.get_batch(index)
+__all__ = ["FORMATS", "Readers", "open_file_reader", "open_path_reader", "get_format_ending"]
 
 
 @dataclass(frozen=True)
@@ -116,7 +40,16 @@ class JsonReader:
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `Reader`."""
-        first, is_array = 0, self._is_array()
+        first = 0
+        for block in self.cut_blocks(rows):
+            batch = parse_block(block, first, self.path)
+            if batch.records:
+                first += batch.records
+                yield batch
+
+    def cut_blocks(self, rows: int | None) -> Iterator[Block]:
+        """Cut the text at ends of lines, each block a batch; blank ones too."""
+        is_array = self.is_array()
         read_blocks = read_array_blocks if is_array else read_line_blocks
         for block in read_blocks(Path(self.path), BATCH_BYTES // 2):
             # Refused at once, before thousands of its lines become rejects that hide the cause.
@@ -125,13 +58,21 @@ class JsonReader:
             lines = block.text.split(b"\n") if rows else [block.text]
             step = rows or 1
             for offset in range(0, len(lines), step):
-                piece = Block(b"\n".join(lines[offset : offset + step]), block.line + offset)
-                batch = parse_block(piece, first, self.path)
-                if batch.records:
-                    first += batch.records
-                    yield batch
+                yield Block(b"\n".join(lines[offset : offset + step]), block.line + offset)
 
-    def _is_array(self) -> bool:
+    def read_bytes(self, begin: int, length: int, line: int) -> RawBatch:
+        """Read the records of a block of plain lines, numbered from 0.
+
+        Args:
+            begin: its first byte.
+            length: in bytes.
+            line: number of its first line, from 1.
+        """
+        with Path(self.path).open("rb") as file:
+            file.seek(begin)
+            return parse_block(Block(file.read(length), line), 0, self.path)
+
+    def is_array(self) -> bool:
         """Tell whether the file begins with ``[`` and its first line is not a whole value of its own."""
         start = b""
         for chunk in read_byte_chunks(Path(self.path)):
@@ -160,7 +101,7 @@ class CsvReader:
         """See `Reader`."""
         lines = read_csv_rows(Path(self.path), detect_delimiter(Path(self.path), self.delimiter), recover=True)
         header = [make_storable(name) for name in next(lines, (0, []))[1]]
-        _refuse_duplicates(header, self.path)
+        refuse_duplicates(header, self.path)
         row, size = 0, 0
         held: list[tuple[int, int, list[str]]] = []
         for line, cells in lines:
@@ -206,15 +147,8 @@ class Readers:
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `Reader`."""
         first = 0
-        try:
-            names = [
-                sorted(pq.read_schema(each.path).names) if isinstance(each, ParquetReader) else [each.path]
-                for each in self.members
-            ]
-            # In a file with other columns, a part may have another name, which a selection would drop.
-            columns = columns if all(each == names[0] for each in names) else None
-        except DAMAGE:
-            columns = None  # the file is named when its rows are read
+        # In a file with other columns, a part may have another name, which a selection would drop.
+        columns = columns if self.has_equal_columns() else None
         values: Sequence[str | None] = list_split_values(self.splits) or [None] * len(self.members)
         for member, value in zip(self.members, values, strict=True):
             read = 0
@@ -228,6 +162,17 @@ class Readers:
                 )
                 yield RawBatch(frames, batch.rejects.with_columns(pl.col("row") + first))
             first += read
+
+    def has_equal_columns(self) -> bool:
+        """Tell whether all files are known to have the same columns."""
+        try:
+            names = [
+                sorted(pq.read_schema(each.path).names) if isinstance(each, ParquetReader) else [each.path]
+                for each in self.members
+            ]
+        except DAMAGE:
+            return False  # the file is named when its rows are read
+        return all(each == names[0] for each in names)
 
 
 FORMATS: dict[str, Callable[[str], Reader]] = {
@@ -320,55 +265,4 @@ def open_path_reader(pattern: str, config: str | None = None, split: str | None 
         tuple(open_file_reader(data[at]) for at in positions),
         tuple(splits[at] for at in positions),
         chosen is not None,
-    )
-
-
-def _plan_slices(heights: Sequence[int], most: int) -> list[tuple[int, int]]:
-    """Offset and length of slices of at most ``most`` rows that begin and end with a row group where they can."""
-    spans: list[tuple[int, int]] = []
-    offset = 0
-    for height in heights:
-        if spans and spans[-1][1] + height <= most:
-            spans[-1] = (spans[-1][0], spans[-1][1] + height)
-        else:
-            spans += [(offset + at, min(most, height - at)) for at in range(0, height, most)]
-        offset += height
-    return spans
-
-
-def _pick_columns(columns: Sequence[str] | None, names: Sequence[str]) -> list[str] | None:
-    """Pick the columns that this file has; None (all) where it has none of them, so that its rows are counted."""
-    return [name for name in columns or () if name in names] or None
-
-
-def _validate_batch(batch: pa.RecordBatch) -> pa.Table:
-    """Return a batch whose buffers hold what their types say, texts in UTF-8 above all, which Polars takes on trust."""
-    batch.validate(full=True)
-    return pa.Table.from_batches([batch])
-
-
-def _convert_table(table: pa.Table) -> pl.DataFrame:
-    return pl.DataFrame(pl.from_arrow(table))
-
-
-def _parts(frame: pl.DataFrame, rows: int) -> Iterator[pl.DataFrame]:
-    return (frame.slice(offset, rows) for offset in range(0, frame.height, rows))
-
-
-def _refuse_duplicates(names: Sequence[str], path: str) -> None:
-    twice = sorted({name for name in names if list(names).count(name) > 1})
-    if twice:
-        raise DataError(
-            f"several columns are named {', '.join(map(repr, twice))}",
-            remedy="rename or drop all but one of each",
-            place=Place(path, column=twice[0]),
-        )
-
-
-def _describe_damage(path: str, form: str, error: BaseException) -> UnreadableFile:
-    reason = next(chain(str(error).splitlines(), [type(error).__name__]))[:300]
-    return UnreadableFile(
-        f"not readable as {form}: {reason}",
-        remedy="fetch or write the file again; a name must end as the format asks",
-        place=Place(path),
     )

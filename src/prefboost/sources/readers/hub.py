@@ -13,8 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from prefboost.errors import DataError, MissingExtra, Place, UnreadableFile, UnreadData
-from prefboost.sources.readers.files import MOST_ROWS
-from prefboost.sources.readers.raw import RawBatch, add_row_numbers
+from prefboost.sources.readers.raw import MOST_ROWS, RawBatch, add_row_numbers
 
 __all__ = ["HubReader", "SavedReader", "is_hub_id", "is_saved_folder", "pick_split", "read_dataset_batches"]
 

@@ -18,10 +18,9 @@ import polars as pl
 import pyarrow as pa
 
 from prefboost.errors import DataError, Place
-from prefboost.sources.readers.files import MOST_ROWS
 from prefboost.sources.readers.hub import pick_split, read_dataset_batches
 from prefboost.sources.readers.json_lines import parse_block
-from prefboost.sources.readers.raw import RawBatch, add_row_numbers
+from prefboost.sources.readers.raw import MOST_ROWS, RawBatch, add_row_numbers
 from prefboost.sources.readers.text_files import Block
 
 __all__ = ["MemoryReader", "hash_data", "holds_data", "name_data"]

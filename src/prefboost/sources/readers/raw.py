@@ -12,6 +12,8 @@ import polars as pl
 from prefboost.tables import REJECTS
 
 __all__ = [
+    "BATCH_BYTES",
+    "MOST_ROWS",
     "ROW",
     "RawBatch",
     "Reader",
@@ -21,6 +23,12 @@ __all__ = [
     "build_line_rejects",
     "make_storable",
 ]
+
+BATCH_BYTES = 64 << 20
+"""Size of the uncompressed data in one batch, about."""
+
+MOST_ROWS = 200_000
+"""Records in one batch at most, where the user names no number."""
 
 ROW = "__row__"
 """Column of every raw frame: the record's number, from 0, counted on over the files of a collection."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -12,15 +13,28 @@ import polars as pl
 
 from prefboost.sources.layouts.layout import Layout
 from prefboost.sources.messages.conversations import ROLE_KEYS, are_parts, convert_messages, is_conversation
-from prefboost.sources.readers.files import BATCH_BYTES
-from prefboost.sources.readers.raw import ROW, RawBatch, Reader
+from prefboost.sources.readers.raw import BATCH_BYTES, ROW, RawBatch, Reader
 from prefboost.sources.rows.parts import read_column, read_labels, read_raw_part
 from prefboost.tables import MESSAGE
 
-__all__ = ["group_prompts"]
+__all__ = [
+    "NO_KEYS",
+    "Runs",
+    "choose_partitions",
+    "count_runs",
+    "drop_continued",
+    "group_prompts",
+    "group_span",
+    "join_batches",
+    "list_runs",
+    "take_scattered",
+]
 
 KEY = "__key__"
 MOST_PARTITIONS = 512
+NO_KEYS = pl.Series("__key__", [], dtype=pl.UInt64)
+"""No prompt stands apart."""
+
 FIRST_TURN = r"(?s)^(.*?)(?:\n\nAssistant:|$)"
 
 
@@ -36,17 +50,14 @@ def group_prompts(reader: Reader, layout: Layout, rows: int | None) -> Iterator[
     if len(begin) < 2:
         yield from begin
         return
-    scattered, share = _find_scattered(reader, layout, rows)
+    scattered, share = _find_scattered(list_runs(reader, layout, rows))
     with tempfile.TemporaryDirectory(prefix="prefboost-") as folder:
         spill = _Spill(Path(folder), share)
         held: tuple[pl.DataFrame, ...] = ()
         for batch in chain(begin, stream):
-            keyed = [frame.with_columns(_compute_keys(frame, layout)) for frame in batch.frames]
-            staying = keyed
-            if scattered.len():
-                for frame in keyed:
-                    spill.add(frame.filter(pl.col(KEY).is_in(scattered.implode())))
-                staying = [frame.filter(~pl.col(KEY).is_in(scattered.implode())) for frame in keyed]
+            staying, apart = _part_scattered(batch, layout, scattered)
+            for frame in apart:
+                spill.add(frame)
             ready, held = _hold_back(_stack_frames([*held, *staying]))
             if ready or batch.rejects.height:
                 yield RawBatch(tuple(map(_drop_key, ready)), batch.rejects)
@@ -105,33 +116,136 @@ def _compute_keys(frame: pl.DataFrame, layout: Layout) -> pl.Series:
     return texts.hash().alias(KEY)
 
 
-def _find_scattered(reader: Reader, layout: Layout, rows: int | None) -> tuple[pl.Series, int]:
-    """Find the keys of prompts whose records are not adjacent, and the number of partitions that these need.
+def group_span(
+    read: Callable[[int], RawBatch], span: range, count: int, layout: Layout, scattered: pl.Series
+) -> Iterator[tuple[int, RawBatch]]:
+    """Group a span of batches as `group_prompts` does, by itself: prompts that stand apart are left out.
 
-    Runs over the source once, reading only the column that tells prompts apart where the format allows it; memory
-    grows by eight bytes per prompt.
+    Args:
+        read: a batch by its number.
+        span: numbers of the batches, one after the other.
+        count: of all batches.
+        layout: what the columns mean.
+        scattered: keys of the prompts that stand apart, from `count_runs`.
+
+    Yields:
+        number and records of a group: that of the batch in which it ends, ``count`` for the records behind all.
     """
-    runs: list[pl.Series] = []
-    read, batches = 0, 0
-    previous = None
+    held: tuple[pl.DataFrame, ...] = ()
+    # What is held back from before begins in the nearest batch that holds two prompts, or in the first one.
+    before: list[list[pl.DataFrame]] = []
+    for number in reversed(range(span.start)):
+        before.append(_part_scattered(read(number), layout, scattered)[0])
+        if len({key for frame in before[-1] for key in frame[KEY].unique()}) > 1:
+            break
+    for staying in reversed(before):
+        held = _hold_back(_stack_frames([*held, *staying]))[1]
+    for number in span:
+        batch = read(number)
+        staying = _part_scattered(batch, layout, scattered)[0]
+        ready, held = _hold_back(_stack_frames([*held, *staying]))
+        if ready or batch.rejects.height:
+            yield number, RawBatch(tuple(map(_drop_key, ready)), batch.rejects)
+    if span.stop == count and held:
+        yield count, RawBatch(tuple(map(_drop_key, held)))
+
+
+def take_scattered(batch: RawBatch, layout: Layout, scattered: pl.Series, partitions: int) -> dict[int, RawBatch]:
+    """Take the records of prompts that stand apart, by their partition."""
+    taken: dict[int, list[pl.DataFrame]] = {}
+    for frame in _part_scattered(batch, layout, scattered)[1]:
+        for number, part in _partition(frame, partitions):
+            taken.setdefault(number, []).append(_drop_key(part))
+    return {number: RawBatch(tuple(frames)) for number, frames in taken.items()}
+
+
+def join_batches(batches: Iterable[RawBatch]) -> RawBatch:
+    """Put the records of a partition together, from batches in the order of the file."""
+    return RawBatch(tuple(frame.rechunk() for frame in _stack_frames([each for one in batches for each in one.frames])))
+
+
+def _part_scattered(
+    batch: RawBatch, layout: Layout, scattered: pl.Series
+) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
+    """Return the records with their keys: those that stay in the order of the file, and those that stand apart."""
+    keyed = [frame.with_columns(_compute_keys(frame, layout)) for frame in batch.frames]
+    if not scattered.len():
+        return keyed, []
+    marks = [frame[KEY].is_in(scattered.implode()) for frame in keyed]
+    return (
+        [frame.filter(~mark) for frame, mark in zip(keyed, marks, strict=True)],
+        [frame.filter(mark) for frame, mark in zip(keyed, marks, strict=True)],
+    )
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Runs of records of one prompt in a batch.
+
+    Args:
+        heads: key of each run, in order.
+        records: how many.
+    """
+
+    heads: pl.Series
+    records: int
+
+
+def list_runs(reader: Reader, layout: Layout, rows: int | None) -> Iterator[Runs]:
+    """List the runs of prompts in each batch, reading only the column that tells prompts apart where it can be."""
     names = [layout.parts["prompt"], *layout.further] if "prompt" in layout.parts else [layout.parts["chosen"]]
     columns = None if any("." in name for name in names) else [name for name in names if not name.startswith("__")]
     for batch in reader.batches(columns, rows):
         parts = [frame.select(ROW, _compute_keys(frame, layout)) for frame in batch.frames]
-        if not parts:
-            continue
-        keys = (pl.concat(parts).sort(ROW) if len(parts) > 1 else parts[0])[KEY]
-        heads = keys.filter((keys != keys.shift(1)).fill_null(keys[0] != previous))
-        previous = keys[-1]
-        runs.append(heads)
-        read, batches = read + keys.len(), batches + 1
+        if parts:
+            keys = (pl.concat(parts).sort(ROW) if len(parts) > 1 else parts[0])[KEY]
+            yield Runs(keys.filter((keys != keys.shift(1)).fill_null(value=True)), keys.len())
+
+
+def _find_scattered(batches: Iterable[Runs]) -> tuple[pl.Series, int]:
+    """Find the keys of prompts whose records are not adjacent, and the number of partitions that these need.
+
+    Runs over the source once; memory grows by eight bytes per prompt.
+    """
+    runs: list[pl.Series] = []
+    read, count, previous = 0, 0, None
+    for each in batches:
+        runs.append(drop_continued(each.heads, previous))
+        previous = each.heads[-1] if each.heads.len() else previous
+        read, count = read + each.records, count + 1
     if not runs:
-        return pl.Series([], dtype=pl.UInt64), 1
-    # A prompt is scattered if its key begins more than one run; runs go on over borders of batches.
-    counted = pl.concat(runs).value_counts()
+        return NO_KEYS, 1
+    scattered, apart = count_runs(pl.concat(runs))
+    return scattered, choose_partitions(apart, count, read)
+
+
+def drop_continued(heads: pl.Series, previous: int | None) -> pl.Series:
+    """Drop the first run of a batch where it goes on from the batch before, whose last key is given."""
+    return heads.slice(1) if heads.len() and heads[0] == previous else heads
+
+
+def count_runs(heads: pl.Series) -> tuple[pl.Series, int]:
+    """Find the keys that begin more than one run: those of prompts that stand apart; and how many runs they have."""
+    counted = heads.value_counts()
     scattered = counted.filter(pl.col("count") > 1)
-    apart = int(scattered["count"].sum() or 0)
-    return scattered[KEY], max(1, min(MOST_PARTITIONS, math.ceil(apart * batches / max(read, 1))))
+    return scattered[KEY], int(scattered["count"].sum() or 0)
+
+
+def choose_partitions(apart: int, batches: int, records: int) -> int:
+    """Choose the number of partitions of prompts that stand apart, each about a batch.
+
+    Args:
+        apart: runs of such prompts.
+        batches: of the source.
+        records: of the source.
+    """
+    return max(1, min(MOST_PARTITIONS, math.ceil(apart * batches / max(records, 1))))
+
+
+def _partition(frame: pl.DataFrame, partitions: int) -> Iterator[tuple[int, pl.DataFrame]]:
+    numbered = frame.with_columns((pl.col(KEY) % partitions).alias("__part__"))
+    for key, part in numbered.partition_by("__part__", as_dict=True, include_key=False).items():
+        yield int(key[0]), part
 
 
 class _Spill:
@@ -155,22 +269,17 @@ class _Spill:
 
     def _write(self) -> None:
         for frame in _stack_frames(self.waiting):
-            for number, part in self._parts(frame):
+            for number, part in _partition(frame, self.partitions):
                 path = self.folder / f"{number}-{sum(map(len, self.files.values()))}.arrow"
                 part.write_ipc(path)
                 self.files.setdefault(number, []).append(path)
         self.waiting, self.bytes = [], 0
 
-    def _parts(self, frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
-        numbered = frame.with_columns((pl.col(KEY) % self.partitions).alias("__part__"))
-        for key, part in numbered.partition_by("__part__", as_dict=True, include_key=False).items():
-            yield int(key[0]), part
-
     def batches(self) -> Iterator[RawBatch]:
         """Yield all records taken, one partition at a time."""
         if not self.files:
             merged = _stack_frames(self.waiting)
-            parts = [(number, part) for frame in merged for number, part in self._parts(frame)]
+            parts = [(number, part) for frame in merged for number, part in _partition(frame, self.partitions)]
             for number in sorted({number for number, _ in parts}):
                 yield RawBatch(tuple(_drop_key(part) for other, part in parts if other == number))
             return

@@ -36,11 +36,16 @@ __all__ = [
     "PARTED",
     "REPEATED",
     "SHARED",
+    "Convert",
     "Disputed",
     "assign_ids",
+    "collect_disputes",
+    "collect_repeated",
     "find_disputes",
     "find_repeated_ids",
     "find_source_disputes",
+    "list_id_hashes",
+    "list_id_pairs",
     "settle_frame",
     "settle_ids",
 ]
@@ -76,10 +81,16 @@ class Disputed:
 def find_source_disputes(
     reader: Reader, layout: Layout, names: Sequence[str], convert: Convert, split: tuple[str, str] | None = None
 ) -> Disputed:
-    """Find the ids of a source that disagree with its prompts; none where the source gives no ids.
+    """Find the ids of a source that disagree with its prompts (see `list_id_pairs`), at 16 bytes per prompt."""
+    return collect_disputes(list_id_pairs(reader, layout, names, convert, split))
 
-    Runs over the source once, without the columns of its answers where the format allows it; memory grows by 16 bytes
-    per prompt.
+
+def list_id_pairs(
+    reader: Reader, layout: Layout, names: Sequence[str], convert: Convert, split: tuple[str, str] | None = None
+) -> Iterator[pl.DataFrame]:
+    """List the hashes of ids and prompts in each batch, as columns ``id`` and ``content``; none where there are no ids.
+
+    Runs over the source once, without the columns of its answers where the format allows it.
 
     Args:
         reader: of the source.
@@ -89,7 +100,7 @@ def find_source_disputes(
         split: the column that tells splits apart and the one that is read; None reads all.
     """
     if "prompt_id" not in layout.parts:
-        return Disputed()
+        return
     answers = {layout.parts[part] for part in ("completions", *INSIDE) if part in layout.parts}
     answers |= {*layout.aspects.values(), *layout.aspects_rejected.values()}
     # Later records of other formats may have further parts of the question, which no list of names holds.
@@ -99,20 +110,17 @@ def find_source_disputes(
 
     beside = "prompt" in layout.parts and layout.shape != "preference"
 
-    def convert_records() -> Iterator[pl.DataFrame]:
-        for raw in (raw for batch in reader.batches(columns, None) for raw in batch.frames):
-            frame = raw if split is None else raw.filter(read_labels(read_column(raw, split[0])) == split[1])
-            # Where answers hold whole conversations, the prompt or a part of it has to be taken out of them.
-            apart = beside and not any(has_messages(frame, layout, side) for side in sides)
-            rows = convert_prompts(frame, layout) if apart else convert(frame, layout)
-            yield rows.filter(pl.col(FAULT).is_null())
-
-    return _collect_disputes(convert_records())
+    for raw in (raw for batch in reader.batches(columns, None) for raw in batch.frames):
+        frame = raw if split is None else raw.filter(read_labels(read_column(raw, split[0])) == split[1])
+        # Where answers hold whole conversations, the prompt or a part of it has to be taken out of them.
+        apart = beside and not any(has_messages(frame, layout, side) for side in sides)
+        rows = convert_prompts(frame, layout) if apart else convert(frame, layout)
+        yield _hash_pairs(rows.filter(pl.col(FAULT).is_null()))
 
 
 def find_disputes(tables: Iterable[Table]) -> Disputed:
     """Find the ids of a source that plugs in that disagree with its prompts."""
-    return _collect_disputes(table.frame for table in tables)
+    return collect_disputes(_hash_pairs(table.frame) for table in tables)
 
 
 def settle_ids(table: Table, disputed: Disputed) -> Table:
@@ -125,13 +133,17 @@ def settle_ids(table: Table, disputed: Disputed) -> Table:
     return replace(table, frame=conform(frame, table.spec, path=table.path), steps=steps)
 
 
-def _collect_disputes(frames: Iterable[pl.DataFrame]) -> Disputed:
-    """Collect what disagrees among the ids and the prompts of all rows."""
+def _hash_pairs(rows: pl.DataFrame) -> pl.DataFrame:
+    pairs = pl.DataFrame({"id": rows["prompt_id"], "content": hash_prompts(rows["prompt"])}).drop_nulls()
+    return pairs.select(pl.all().hash(0)).unique()
+
+
+def collect_disputes(pairs: Iterable[pl.DataFrame]) -> Disputed:
+    """Collect what disagrees among hashes of ids and prompts, from `list_id_pairs`."""
     seen = pl.DataFrame(schema={"id": pl.UInt64, "content": pl.UInt64})
-    for rows in frames:
-        pairs = pl.DataFrame({"id": rows["prompt_id"], "content": hash_prompts(rows["prompt"])}).drop_nulls()
+    for each in pairs:
         # Unique after each batch, so that memory grows with prompts, not with rows.
-        seen = pl.concat([seen, pairs.select(pl.all().hash(0))]).unique()
+        seen = pl.concat([seen, each]).unique()
     # The pairs are different ones, so an id that occurs twice has two prompts, and the reverse.
     return Disputed(
         seen.filter(pl.col("id").is_duplicated())["id"].unique(),
@@ -174,21 +186,30 @@ NO_IDS = pl.Series("id", [], dtype=pl.UInt64)
 def find_repeated_ids(reader: Reader, layout: Layout, rows: int | None) -> pl.Series:
     """Find the ids that occur more than once in the source, as hashes; empty where the source gives none.
 
-    Runs over the source once, reading only the column that holds the ids where the format allows it; memory grows by
-    eight bytes an id.
+    Memory grows by eight bytes an id.
+    """
+    return collect_repeated(list_id_hashes(reader, layout, rows))
+
+
+def list_id_hashes(reader: Reader, layout: Layout, rows: int | None) -> Iterator[pl.Series]:
+    """List the hashes of ids of pairs or completions in each frame; nothing where the source gives none.
+
+    Runs over the source once, reading only the column that holds the ids where the format allows it.
     """
     part = next((part for part in ("pair_id", "completion_id") if part in layout.parts), None)
     if part is None:
-        return NO_IDS
+        return
     holder = find_holder(layout, part)
     # Nulls are dropped first, since the hash of null is a number too.
-    seen = [
-        read_labels(read_inner_values(frame, layout, part)).drop_nulls().hash(0).to_numpy()
-        for batch in reader.batches(None if "." in holder else [holder], rows)
-        for frame in batch.frames
-    ]
+    for batch in reader.batches(None if "." in holder else [holder], rows):
+        for frame in batch.frames:
+            yield read_labels(read_inner_values(frame, layout, part)).drop_nulls().hash(0)
+
+
+def collect_repeated(hashes: Iterable[pl.Series]) -> pl.Series:
+    """Collect the hashes that occur more than once."""
     # Sorted hashes show repeats as neighbours, at eight bytes per id and without a table of texts.
-    ordered = np.concatenate(seen) if seen else np.empty(0, np.uint64)
+    ordered = np.concatenate([np.empty(0, np.uint64), *(each.to_numpy() for each in hashes)])
     ordered.sort()
     return pl.Series("id", np.unique(ordered[1:][ordered[1:] == ordered[:-1]]), dtype=pl.UInt64)
 
