@@ -18,3 +18,10 @@ def test_options_become_settings() -> None:
 def test_what_would_be_ignored_is_refused(options: tuple[str, str | None, int | None]) -> None:
     with pytest.raises(SettingsError, match="ray"):
         read_executor(*options)
+
+
+@pytest.mark.parametrize("option", ["--shard", "--push"])
+def test_what_a_cluster_excludes_is_refused(option: str) -> None:
+    with pytest.raises(SettingsError, match=f"{option} and --executor ray exclude each other"):
+        read_executor("ray", None, None, without={option: "0/2"})
+    assert read_executor("ray", None, None, without={option: None}) == OnRay()

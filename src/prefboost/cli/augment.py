@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prefboost.cli.bars import show_work
+from prefboost.cli.executors import Address, ExecutorName, Tasks, augment_by, read_executor
 from prefboost.cli.options import OneShard, Quiet
 from prefboost.cli.printing import format_columns, print_report
 from prefboost.cli.terminal import open_output
@@ -53,6 +53,9 @@ def augment_command(
         typer.Option("--dry-run", help="Show the columns, counts and examples of the first records; write nothing."),
     ] = False,
     shard: OneShard = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
+    tasks: Tasks = None,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -62,8 +65,7 @@ def augment_command(
     `condition`, `scale`, `select`), and those of the source under `data`.
     """
     from prefboost.cli.shards import augment_own_part
-    from prefboost.runs.augment.augment import augment, preview
-    from prefboost.runs.shards import Shard
+    from prefboost.runs.augment.augment import preview
 
     data, settings = read_augment(source, overrides, format_, tokenizer)
     if dry_run:
@@ -72,15 +74,16 @@ def augment_command(
         return
     if out is None:
         raise SettingsError("no output is named", remedy="-o FOLDER, or -o FILE.parquet")
+    others = {"--shard": shard, "--push": push, "-o -": str(out) == "-" or None}
+    work = read_executor(executor, address, tasks, without=others)
+    if shard is not None and push is not None:
+        raise SettingsError("a shard cannot be pushed", remedy="merge all shards, and push that")
     if shard is not None:
-        if push is not None:
-            raise SettingsError("a shard cannot be pushed", remedy="merge all shards, and push that")
         arguments = {"source": source, "overrides": overrides, "format_": format_, "tokenizer": tokenizer}
-        augment_own_part(Shard.parse(shard), (data, settings), out, arguments, quiet=quiet, as_json=as_json)
+        augment_own_part(shard, (data, settings), out, arguments, quiet=quiet, as_json=as_json)
         return
     with open_output(out) as target:
-        with show_work(hidden=quiet, begin="augmenting") as tell:
-            report = augment(data, target, settings, overwrite=overwrite, push_to=push, progress=tell)
+        report = augment_by(work, (data, settings), target, overwrite=overwrite, push_to=push, quiet=quiet)
         if target != out:
             report = replace(report, out="standard output", rejects_path=None)
         print_report(report.as_json(), _list_report(report), as_json=as_json)

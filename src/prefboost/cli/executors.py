@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,9 +15,11 @@ from prefboost.recipes.executors import EXECUTORS, OnRay, OnThisMachine
 
 if TYPE_CHECKING:
     from prefboost.forecast import Forecast
+    from prefboost.runs.augment.settings import Augment, AugmentReport
     from prefboost.settings import Settings
+    from prefboost.sources import Source
 
-__all__ = ["Address", "ExecutorName", "Tasks", "Workers", "read_executor", "share_models"]
+__all__ = ["Address", "ExecutorName", "Tasks", "Workers", "augment_by", "read_executor", "share_models"]
 
 ExecutorName = Annotated[
     str, typer.Option("--executor", metavar="local|ray", help="Who does the work; ray: the nodes of a cluster.")
@@ -38,13 +42,23 @@ Workers = Annotated[
 ]
 
 
-def read_executor(kind: str, address: str | None, tasks: int | None) -> OnThisMachine | OnRay:
+def read_executor(
+    kind: str, address: str | None, tasks: int | None, *, without: Mapping[str, object] | None = None
+) -> OnThisMachine | OnRay:
     """Read the executor from the options.
 
+    Args:
+        kind, address, tasks: as given.
+        without: options that a cluster excludes, and their values; None is not given.
+
     Raises:
-        SettingsError: there is no such executor, or an option of Ray stands without it.
+        SettingsError: there is no such executor, an option of Ray stands without it, or one stands beside it that it
+            excludes.
     """
     if kind == "ray":
+        for name, value in (without or {}).items():
+            if value is not None:
+                raise SettingsError(f"{name} and --executor ray exclude each other", remedy="choose one of them")
         return OnRay(address=address, tasks=tasks)
     if kind not in EXECUTORS:
         raise SettingsError(f"--executor {kind}: there is no such executor", remedy="--executor local or ray")
@@ -79,3 +93,39 @@ def share_models(
 
     with open_pool(executor, settings, one_at_a_time=one_at_a_time) as pool:
         yield lambda forecast: replace(forecast, remarks=[*forecast.remarks, *describe_pool(pool, settings)])
+
+
+def augment_by(
+    executor: OnThisMachine | OnRay,
+    work: tuple[str | Source, Augment],
+    out: Path,
+    *,
+    overwrite: bool,
+    push_to: str | None,
+    quiet: bool,
+) -> AugmentReport:
+    """Make goal pairs here, or by the nodes of a cluster.
+
+    Args:
+        executor: who does the work.
+        work: the source and the settings.
+        out: a folder or file; by a cluster, on a disk that all nodes share.
+        overwrite, push_to: see `prefboost.runs.augment.augment.augment`; nothing is pushed by a cluster.
+        quiet: no progress bar.
+    """
+    from prefboost.cli.bars import show_work
+    from prefboost.runs.augment.augment import augment
+
+    source, settings = work
+    if isinstance(executor, OnThisMachine):
+        with show_work(hidden=quiet, begin="augmenting") as tell:
+            return augment(source, out, settings, overwrite=overwrite, push_to=push_to, progress=tell)
+    from prefboost.runs.ray.cluster import open_cluster
+    from prefboost.runs.ray.data import augment_on
+    from prefboost.runs.ray.data_spread import SpreadByRay
+
+    with open_cluster(executor) as cluster:
+        if not quiet:
+            print(f"on {cluster}", file=sys.stderr)
+        with show_work(hidden=quiet, begin="augmenting") as tell:
+            return augment_on(SpreadByRay(cluster), source, out, settings, overwrite=overwrite, progress=tell)

@@ -67,7 +67,7 @@ def _announce(shard: Shard, out: Path) -> None:
 
 
 def augment_own_part(
-    shard: Shard,
+    shard: str,
     work: tuple[str | Source, Augment],
     out: Path,
     arguments: Mapping[str, Any],
@@ -78,7 +78,7 @@ def augment_own_part(
     """Make the parts of one shard of `augment`.
 
     Args:
-        shard: which.
+        shard: ``I/N``.
         work: the source and the settings.
         out: the output of the whole.
         arguments: of which `read_augment` made them, for the record.
@@ -86,7 +86,7 @@ def augment_own_part(
         as_json: print the counts as JSON.
 
     Raises:
-        SettingsError: the output is a stream.
+        SettingsError: the output is a stream, or ``shard`` has another form.
     """
     from prefboost.cli.bars import show_work
     from prefboost.runs.augment.shards import augment_shard
@@ -94,9 +94,10 @@ def augment_own_part(
     if str(out) == "-":
         raise SettingsError("a shard cannot go to standard output", remedy="name a file or folder with -o")
     data, settings = work
+    part = Shard.parse(shard)
     with show_work(hidden=quiet, begin="augmenting") as tell:
-        parts, goal_pairs = augment_shard(data, out, settings, shard, progress=tell)
-    write_shard_record(shard, out, "augment", arguments, settings, parts)
-    counts = {"shard": str(shard), "parts": parts, "goal_pairs": goal_pairs, "out": str(shard.locate(out))}
+        parts, goal_pairs = augment_shard(data, out, settings, part, progress=tell)
+    write_shard_record(part, out, "augment", arguments, settings, parts)
+    counts = {"shard": str(part), "parts": parts, "goal_pairs": goal_pairs, "out": str(part.locate(out))}
     print_report(counts, [f"{goal_pairs:,} goal pairs in {parts:,} parts: {counts['out']}"], as_json=as_json)
-    _announce(shard, out)
+    _announce(part, out)

@@ -123,11 +123,20 @@ class Collection(Settings):
 
         A range that is only told by the names of columns counts if the scores do not contradict it.
         """
-        declared = self.score_range or self.find_makers_range(self._guess_layout(columns)[1])
-        if declared is None or not self._is_guessed(declared):
-            return declared
-        frames = [table.frame for table in self.score_tables(columns, None)]
-        return None if contradicts_range(frames, declared) else declared
+        layout = self._guess_layout(columns)[1]
+        if not self.doubts_range(layout):
+            return self.score_range or self.find_makers_range(layout)
+        return self.check_range(layout, [table.frame for table in self.score_tables(columns, None)])
+
+    def doubts_range(self, layout: Layout) -> bool:
+        """Tell whether the range follows from names of columns alone, so that the scores may contradict it."""
+        declared = self.score_range or self.find_makers_range(layout)
+        return declared is not None and self._is_guessed(declared)
+
+    def check_range(self, layout: Layout, frames: Sequence[pl.DataFrame]) -> tuple[float, float] | None:
+        """Return the range of scores, unless it is doubted and the scores of the whole source contradict it."""
+        declared = self.score_range or self.find_makers_range(layout)
+        return None if declared and self._is_guessed(declared) and contradicts_range(frames, declared) else declared
 
     def _is_guessed(self, declared: tuple[float, float]) -> bool:
         """Tell whether a range follows from the names of columns alone."""

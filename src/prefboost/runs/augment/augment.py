@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,25 @@ from prefboost.sources.writers.file_types import FILE_TYPES
 from prefboost.sources.writers.hub import refuse_repository, upload
 from prefboost.tables import Table
 
-__all__ = ["Augment", "AugmentReport", "Preview", "augment", "preview", "write_parts"]
+__all__ = [
+    "Augment",
+    "AugmentReport",
+    "Made",
+    "Preview",
+    "augment",
+    "finish_output",
+    "preview",
+    "report_work",
+    "write_parts",
+]
 
 _DEFAULT = Augment()
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PREVIEW_RECORDS = 1000
+
+
+Made = tuple[StatedGoals, Sequence[str]]
+"""How goals are said in the parts that were made, and messages about it."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +120,9 @@ def augment(
     if push_to is not None:
         output.refuse_file("a single file cannot be pushed: write a folder")
         refuse_repository(push_to)
-    report = output.read_finished()
-    if report is None:
-        report = _run_parts(output, source, settings, overwrite, progress)
-    output.clear()
+
+    make = partial(_make_parts, output, source, progress)
+    report = finish_output(output, source, make, overwrite=overwrite, progress=progress)
     address = None
     if push_to is not None:
         address = upload(output.path, push_to, "dataset")
@@ -152,24 +166,58 @@ def preview(source: str | Path | Source, settings: Augment = _DEFAULT, *, rows: 
     return Preview(report, [format_row(row) for row in rows_shown.iter_rows(named=True)])
 
 
-def _run_parts(
-    output: Output, source: str | Path | Source, settings: Augment, overwrite: bool, progress: Tell | None
+def finish_output(
+    output: Output,
+    source: str | Path | Source,
+    make: Callable[[Staging], Made],
+    *,
+    overwrite: bool,
+    progress: Tell | None,
 ) -> AugmentReport:
+    """Make the parts of an output and put them together, unless the same output is there already.
+
+    Args:
+        output: what is written where.
+        source: as in `augment`.
+        make: fits the scales and makes every part that the staging folder lacks; returns the goals and messages.
+        overwrite, progress: see `augment`.
+    """
+    report = output.read_finished()
+    if report is None:
+        report = _run_parts(output, source, make, overwrite, progress)
+    output.clear()
+    return report
+
+
+def _make_parts(output: Output, source: str | Path | Source, progress: Tell | None, staging: Staging) -> Made:
+    settings, messages = output.about.settings, []
+    assumed, tables = assume_goals(source, settings, read_inputs(source, settings), staging)
+    goals = load_goals(source, settings, staging) if assumed is None else assumed
+    scored = write_parts(tables, goals, output, staging, progress)
+    if assumed is not None:
+        goals, confirmed = revise_goals(assumed, source, settings, scored)
+        # Before the note is written: a kill in between never leaves parts of another scale than the note's.
+        if not confirmed:
+            staging.discard()
+        note_goals(goals, staging)
+        if not confirmed:
+            write_parts(read_inputs(source, settings), goals, output, staging, progress)
+            messages = ["made all parts twice: the first rows have other scores than the whole, which decide the scale"]
+    return goals, messages
+
+
+def _run_parts(
+    output: Output,
+    source: str | Path | Source,
+    make: Callable[[Staging], Made],
+    overwrite: bool,
+    progress: Tell | None,
+) -> AugmentReport:
+    settings = output.about.settings
     output.refuse_existing(overwrite)
     try:
-        with open_staging(output.path, output.key) as staging:
-            assumed, tables = assume_goals(source, settings, read_inputs(source, settings), staging)
-            goals = load_goals(source, settings, staging) if assumed is None else assumed
-            scored = write_parts(tables, goals, output, staging, progress)
-            confirmed = True
-            if assumed is not None:
-                goals, confirmed = revise_goals(assumed, source, settings, scored)
-                # Before the note is written: a kill in between never leaves parts of another scale than the note's.
-                if not confirmed:
-                    staging.discard()
-                note_goals(goals, staging)
-                if not confirmed:
-                    write_parts(read_inputs(source, settings), goals, output, staging, progress)
+        with open_staging(output.path, output.parts_key) as staging:
+            goals, notes = make(staging)
             parts = [PartCounts(**staging.entries[number]["made"]) for number in sorted(staging.entries)]
             try:
                 report = build_report(
@@ -178,14 +226,12 @@ def _run_parts(
             except DataError as error:
                 raise suggest_range(error, source, settings) from None
             if progress is not None:
-                progress(_report_work(report.records, report.records, report.goal_pairs, "putting the parts together"))
+                progress(report_work(report.records, report.records, report.goal_pairs, "putting the parts together"))
             output.publish(staging, report, parts, goals)
             resumed, scraps = staging.found, staging.scraps
     except (OSError, pl.exceptions.PolarsError) as error:
         raise _explain_error(error, output) from error
-    messages = list(report.messages)
-    if not confirmed:
-        messages.append("made all parts twice: the first rows have other scores than the whole, which decide the scale")
+    messages = [*report.messages, *notes]
     if resumed:
         messages.append(f"went on after {resumed:,} parts that an earlier call had finished")
     if scraps:
@@ -238,36 +284,21 @@ def write_parts(
             elif number in staging.entries:
                 goal_pairs += staging.entries[number]["made"]["goal_pairs"]
             if progress is not None:
-                progress(_report_work(records, total, goal_pairs, "augmenting"))
+                progress(report_work(records, total, goal_pairs, "augmenting"))
         if pending is not None:
             pending.result()
     return scored
 
 
-def _report_work(records: int, total: int | None, goal_pairs: int, label: str) -> WorkProgress:
+def report_work(records: int, total: int | None, goal_pairs: int, label: str) -> WorkProgress:
+    """Describe how far the parts are."""
     # The total of JSON lines is an estimate, which the records may exceed.
     total = None if total is None else max(total, records)
     return WorkProgress("augmenting", total, records, unit="records", label=label, note=f"{goal_pairs:,} goal pairs")
 
 
 def _write_part(number: int, table: Table, output: Output, staging: Staging) -> None:
-    export = find_export(output.about.settings.format)
-    files: dict[str, Path] = {}
-    splits: dict[str, int] = {}
-    rejects, trimmed = [table.rejects], 0
-    for split, frame in output.by_split(table.frame):
-        shaped = shape(frame, export, output.kind, path=table.path)
-        rejects.append(shaped.rejects)
-        trimmed += shaped.trimmed
-        if shaped.frame.height:
-            path = staging.path / f"{number:06d}.{split}"
-            (output.kind.write_piece if output.single else output.kind.write)(shaped.frame, path)
-            files[f"data {split}"], splits[split] = path, shaped.frame.height
-    aside = pl.concat(rejects)
-    if aside.height:
-        files["rejects"] = staging.path / f"{number:06d}.rejects"
-        aside.write_parquet(files["rejects"])
-    counts = PartCounts.of_table(replace(table, rejects=aside), sum(splits.values()), splits, trimmed)
+    files, counts = output.write_part(number, table, staging.path)
     staging.add(number, files, {"made": asdict(counts)})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,11 @@ from prefboost.runs.folder.staging import (
     replace_folder,
 )
 from prefboost.sources import InMemory, Source
+from prefboost.sources.write import shape
 from prefboost.sources.writers.exports import find_export
 from prefboost.sources.writers.file_types import FILE_TYPES, FileType, find_file_type
 from prefboost.sources.writers.outputs import refuse_inputs
-from prefboost.tables import REJECTS
+from prefboost.tables import REJECTS, Table
 
 __all__ = ["MANIFEST", "Output", "name_source"]
 
@@ -52,6 +53,12 @@ class Output:
     about: AugmentFacts
     key: str
     files: tuple[Path, ...] = ()
+    executor: str = ""
+
+    @property
+    def parts_key(self) -> str:
+        """Fingerprint of unfinished parts: executors number them differently."""
+        return hash_values(self.key, self.executor) if self.executor else self.key
 
     @classmethod
     def at(cls, path: Path, settings: Augment, source: str | Path | Source) -> Output:
@@ -170,6 +177,31 @@ class Output:
         splits = names.unique(maintain_order=True).to_list()
         for name in splits:
             yield name or "train", frame if len(splits) == 1 else frame.filter(names == name)
+
+    def write_part(self, number: int, table: Table, folder: Path) -> tuple[dict[str, Path], PartCounts]:
+        """Write the goal pairs of a part and its rejects.
+
+        Returns:
+            what a file holds -> the file; and the counts.
+        """
+        export = find_export(self.about.settings.format)
+        files: dict[str, Path] = {}
+        splits: dict[str, int] = {}
+        rejects, trimmed = [table.rejects], 0
+        for split, frame in self.by_split(table.frame):
+            shaped = shape(frame, export, self.kind, path=table.path)
+            rejects.append(shaped.rejects)
+            trimmed += shaped.trimmed
+            if shaped.frame.height:
+                path = folder / f"{number:06d}.{split}"
+                (self.kind.write_piece if self.single else self.kind.write)(shaped.frame, path)
+                files[f"data {split}"], splits[split] = path, shaped.frame.height
+        aside = pl.concat(rejects)
+        if aside.height:
+            files["rejects"] = folder / f"{number:06d}.rejects"
+            aside.write_parquet(files["rejects"])
+        counts = PartCounts.of_table(replace(table, rejects=aside), sum(splits.values()), splits, trimmed)
+        return files, counts
 
     def publish(self, staging: Staging, report: AugmentReport, parts: Sequence[PartCounts], goals: StatedGoals) -> None:
         """Put the parts, the card, the manifest and the rejects in their place; a kill leaves all or nothing."""

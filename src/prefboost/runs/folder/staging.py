@@ -23,7 +23,9 @@ __all__ = [
     "Staging",
     "carry_over",
     "clear_staging",
+    "describe_file",
     "link",
+    "list_damaged",
     "open_staging",
     "read_parts",
     "remove",
@@ -54,7 +56,11 @@ class Staging:
 
     def add(self, number: int, files: Mapping[str, Path], notes: Mapping[str, Any]) -> None:
         """Note a part as finished: its files are written and have their final names within the folder."""
-        entry = {"part": number, "files": {what: _describe_file(path) for what, path in files.items()}, **notes}
+        self.add_described(number, {what: describe_file(path) for what, path in files.items()}, notes)
+
+    def add_described(self, number: int, files: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
+        """Note a part as finished whose files another process has written and described (`describe_file`)."""
+        entry = {"part": number, "files": dict(files), **notes}
         with (self.path / JOURNAL).open("a", encoding="utf-8") as journal:
             journal.write(json.dumps(entry) + "\n")
         self.entries[number] = json.loads(json.dumps(entry))
@@ -223,16 +229,23 @@ def _read_journal(folder: Path) -> tuple[dict[str, Any], dict[int, dict[str, Any
     if not lines or not isinstance(lines[0], dict):
         return {}, {}
 
-    def is_intact(entry: Mapping[str, Any]) -> bool:
+    return lines[0], {entry["part"]: entry for entry in lines[1:] if not list_damaged(folder, entry["files"])}
+
+
+def list_damaged(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """List the files of a part that are missing or not as they were described (`describe_file`)."""
+
+    def is_intact(described: Mapping[str, Any]) -> bool:
         try:
-            return all(_describe_file(folder / described["name"]) == described for described in entry["files"].values())
+            return describe_file(folder / described["name"]) == described
         except OSError:
             return False
 
-    return lines[0], {entry["part"]: entry for entry in lines[1:] if is_intact(entry)}
+    return [str(described["name"]) for described in files.values() if not is_intact(described)]
 
 
-def _describe_file(path: Path) -> dict[str, Any]:
+def describe_file(path: Path) -> dict[str, Any]:
+    """Return name, size and checksum of a file."""
     check = 0
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):

@@ -136,7 +136,8 @@ def plan_pieces(member: Member, rows: int | None, store: Path) -> list[Piece]:
         pieces = [Piece(reader, offset, length, length) for offset, length in spans]
     else:
         assert isinstance(reader, JsonReader)
-        begin = _measure_mark(reader)
+        with Path(reader.path).open("rb") as file:
+            begin = len(_MARK) if file.read(len(_MARK)) == _MARK else 0
         pieces = []
         for block in reader.cut_blocks(rows):
             records = sum(1 for line in block.text.split(b"\n") if line.strip())
@@ -190,8 +191,3 @@ def _holds_plain_lines(reader: JsonReader) -> bool:
         head = file.read(4)
     packed = head.startswith(GZIP_MAGIC) or head == ZSTD_MAGIC
     return not packed and detect_encoding(head) is None and not reader.is_array()
-
-
-def _measure_mark(reader: JsonReader) -> int:
-    with Path(reader.path).open("rb") as file:
-        return len(_MARK) if file.read(len(_MARK)) == _MARK else 0

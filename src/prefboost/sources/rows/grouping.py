@@ -161,7 +161,9 @@ def take_scattered(batch: RawBatch, layout: Layout, scattered: pl.Series, partit
 
 def join_batches(batches: Iterable[RawBatch]) -> RawBatch:
     """Put the records of a partition together, from batches in the order of the file."""
-    return RawBatch(tuple(frame.rechunk() for frame in _stack_frames([each for one in batches for each in one.frames])))
+    return RawBatch(
+        tuple(frame.rechunk() for frame in _stack_frames([each for batch in batches for each in batch.frames]))
+    )
 
 
 def _part_scattered(
