@@ -74,10 +74,9 @@ def augment_command(
         return
     if out is None:
         raise SettingsError("no output is named", remedy="-o FOLDER, or -o FILE.parquet")
-    others = {"--shard": shard, "--push": push, "-o -": str(out) == "-" or None}
-    work = read_executor(executor, address, tasks, without=others)
     if shard is not None and push is not None:
         raise SettingsError("a shard cannot be pushed", remedy="merge all shards, and push that")
+    work = read_executor(executor, address, tasks, {"--shard": shard, "--push": push, "-o -": str(out) == "-" or None})
     if shard is not None:
         arguments = {"source": source, "overrides": overrides, "format_": format_, "tokenizer": tokenizer}
         augment_own_part(shard, (data, settings), out, arguments, quiet=quiet, as_json=as_json)

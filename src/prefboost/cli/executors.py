@@ -43,7 +43,7 @@ Workers = Annotated[
 
 
 def read_executor(
-    kind: str, address: str | None, tasks: int | None, *, without: Mapping[str, object] | None = None
+    kind: str, address: str | None, tasks: int | None, without: Mapping[str, object] | None = None
 ) -> OnThisMachine | OnRay:
     """Read the executor from the options.
 

@@ -56,6 +56,7 @@ __all__ = [
     "Preview",
     "augment",
     "finish_output",
+    "make_parts",
     "preview",
     "report_work",
     "write_parts",
@@ -67,7 +68,7 @@ _PREVIEW_RECORDS = 1000
 
 
 Made = tuple[StatedGoals, Sequence[str]]
-"""How goals are said in the parts that were made, and messages about it."""
+"""Wording of the goals in the parts that were made, and messages."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def augment(
         output.refuse_file("a single file cannot be pushed: write a folder")
         refuse_repository(push_to)
 
-    make = partial(_make_parts, output, source, progress)
+    make = partial(make_parts, output, source, progress)
     report = finish_output(output, source, make, overwrite=overwrite, progress=progress)
     address = None
     if push_to is not None:
@@ -189,7 +190,8 @@ def finish_output(
     return report
 
 
-def _make_parts(output: Output, source: str | Path | Source, progress: Tell | None, staging: Staging) -> Made:
+def make_parts(output: Output, source: str | Path | Source, progress: Tell | None, staging: Staging) -> Made:
+    """Make all parts in this process; twice where the first batch told another scale than the whole input."""
     settings, messages = output.about.settings, []
     assumed, tables = assume_goals(source, settings, read_inputs(source, settings), staging)
     goals = load_goals(source, settings, staging) if assumed is None else assumed

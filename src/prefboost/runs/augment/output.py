@@ -274,6 +274,12 @@ class Output:
         self, final: Path, report: AugmentReport, parts: Sequence[PartCounts], goals: StatedGoals
     ) -> dict[str, Any]:
         files = sorted(path for path in final.rglob("*") if path.is_file())
+        scales = goals.record()["scales"]
+        # Parts may have been made with a scale that gave no reason yet, since only the whole input tells it.
+        steps = [
+            {**step, "settings": scales[""]} if step["verb"] == "scale" and "" in scales else step
+            for step in sum_steps(parts)
+        ]
         runtime = ("seconds", "parts", "parts_found", "skipped", "messages", "address")
         return {
             "prefboost": __version__,
@@ -284,9 +290,9 @@ class Output:
             "input_fingerprint": self.about.fingerprint,
             "settings": self.about.settings.model_dump(mode="json"),
             "condition": goals.say.model_dump(mode="json"),
-            "scales": goals.record()["scales"],
+            "scales": scales,
             "guess": report.guess,
-            "steps": sum_steps(parts),
+            "steps": steps,
             "versions": {name: metadata.version(name) for name in ("polars", "pyarrow")},
             "files": {str(path.relative_to(final)): path.stat().st_size for path in files},
             "report": {

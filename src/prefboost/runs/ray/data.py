@@ -124,10 +124,10 @@ def augment_on(
             if not staging.entries:
                 remove(staging.path / _BETWEEN)
             raise
-        make_parts(spread, job, list_items(job.plan, spread.tasks), staging, progress)
+        make_items(spread, job, list_items(job.plan, spread.tasks), staging, progress)
         stored = job.plan.stored
         note = (
-            f"{len(stored):,} files cannot be cut, so that one reader reads each of them first, e.g. {[*stored, ''][0]}"
+            f"{len(stored):,} files cannot be cut, so that one reader reads each of them first: {', '.join(stored[:3])}"
         )
         return StatedGoals.from_record(job.goals), [note] if stored else []
 
@@ -188,7 +188,7 @@ def find_later(plan: ReadPlan, name: str, bucket: int) -> None:
         write_frame(later.filter(pl.col("part") > pl.col("part_first")), plan.folder / f"later-{name}.{bucket}.arrow")
 
 
-def make_parts(spread: Spread, job: Job, items: list[Item], staging: Staging, progress: Tell | None) -> None:
+def make_items(spread: Spread, job: Job, items: list[Item], staging: Staging, progress: Tell | None) -> None:
     """Make all parts that are not there yet, and note each item as it is finished."""
     records = goal_pairs = 0
 

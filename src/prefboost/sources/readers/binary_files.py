@@ -35,10 +35,13 @@ class ParquetReader:
         """See `Reader`."""
         metadata = self._read_metadata()
         held = _pick_columns(columns, _list_names(metadata))
-        slices = (self._collect(offset, length, held) for offset, length in _plan_spans(metadata, rows))
-        frames = self._read_batches(held, _choose_step(metadata, rows)) if _is_vast(metadata) else slices
+        spans = _plan_spans(metadata, rows)
+        frames: Iterator[pl.DataFrame] = (self._collect(offset, length, held) for offset, length in spans)
         first = 0
         try:
+            if _is_vast(metadata):
+                streamed = pq.ParquetFile(self.path).iter_batches(_choose_step(metadata, rows), columns=held)
+                frames = map(_convert_table, map(_validate_batch, streamed))
             for frame in frames:
                 yield RawBatch((add_row_numbers(frame, first),))
                 first += frame.height
@@ -73,13 +76,6 @@ class ParquetReader:
             raise _describe_damage(self.path, "Parquet", error) from error
         return metadata
 
-    def _read_batches(self, columns: Sequence[str] | None, step: int) -> Iterator[pl.DataFrame]:
-        """Read row groups larger than a batch, which slices would decode again and again; text has to be validated."""
-        names = None if columns is None else list(columns)
-        for batch in pq.ParquetFile(self.path).iter_batches(step, columns=names):
-            batch.validate(full=True)
-            yield _convert_table(pa.Table.from_batches([batch]))
-
 
 @dataclass(frozen=True)
 class ArrowReader:
@@ -93,9 +89,8 @@ class ArrowReader:
         try:
             with pa.memory_map(self.path) as file:
                 for batch in self._record_batches(file):
-                    batch.validate(full=True)
-                    refuse_duplicates(batch.schema.names, self.path)
-                    table = pa.Table.from_batches([batch])
+                    table = _validate_batch(batch)
+                    refuse_duplicates(table.column_names, self.path)
                     held = _pick_columns(columns, table.column_names)
                     selected = table if held is None else table.select(list(held))
                     step = max(1, int(BATCH_BYTES * table.num_rows / max(table.nbytes, 1)))
@@ -159,6 +154,12 @@ def _plan_slices(heights: Sequence[int], most: int) -> list[tuple[int, int]]:
 def _pick_columns(columns: Sequence[str] | None, names: Sequence[str]) -> list[str] | None:
     """Pick the columns that this file has; None (all) where it has none of them, so that its rows are counted."""
     return [name for name in columns or () if name in names] or None
+
+
+def _validate_batch(batch: pa.RecordBatch) -> pa.Table:
+    """Return a batch whose buffers hold what their types say, texts in UTF-8 above all, which Polars takes on trust."""
+    batch.validate(full=True)
+    return pa.Table.from_batches([batch])
 
 
 def _convert_table(table: pa.Table) -> pl.DataFrame:
