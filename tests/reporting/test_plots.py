@@ -54,6 +54,14 @@ def test_intervals_are_drawn_in_both_directions_and_unknown_ends_are_the_value()
     json.dumps(plot.spec, allow_nan=False)
 
 
+def test_names_of_rows_are_broken_into_lines_that_the_figure_has_room_for() -> None:
+    name = 'at the published beta 0.01 ra beats dpo with as many steps, and a good deal more than that "quoted"'
+    plot = plot_interval_rows("rows", "Rows", [IntervalPoint("a", name, VALUE), IntervalPoint("a", "b", VALUE)], "x")
+    labels = json.loads(plot.spec["layer"][-1]["encoding"]["y"]["axis"]["labelExpr"].removesuffix("[datum.value]"))
+    assert len(labels[name]) == 3 and max(map(len, labels[name])) <= 28 and labels["b"] == ["b"]
+    assert plot.spec["height"] == 40 + 2 * 50
+
+
 def test_a_diagonal_and_joining_lines_are_drawn_where_asked_for() -> None:
     points = [IntervalPoint("a", 10.0, VALUE), IntervalPoint("a", 1.0, VALUE)]
     layer = plot_intervals("f", "", points, AXES, joined=True, diagonal=True).spec["layer"]

@@ -20,7 +20,7 @@ from prefboost.reporting.plots import (
 )
 from prefboost.reporting.report_page import ReportPage, render_report
 from prefboost.reporting.samples import SampleCell, Samples, TextSample
-from prefboost.reporting.sections import ReportColumn, ReportTable, Section
+from prefboost.reporting.sections import Mark, ReportColumn, ReportTable, Section, Strip, plot_strips
 from prefboost.statistics import Interval
 
 HOSTILE = ["<script>alert(1)</script>", "</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>',
@@ -102,6 +102,25 @@ def test_a_browser_draws_every_figure_and_shows_hostile_text_as_text(tmp_path: P
     assert "<script>alert(1)</script>" in opened.probe["title"] and "{{ 7 * 7 }}" in opened.probe["title"]
     assert "onerror=alert(1)" in opened.probe["prompt"]
     assert "<script>" in opened.probe["legend"]
+
+
+@pytest.mark.slow
+def test_a_strip_is_a_figure_on_a_screen_and_stands_in_its_table_on_paper(tmp_path: Path) -> None:
+    marks = ((Mark(1.0, 3.0, 2.0), Mark(0.0, 9.0, None, 1)), (Mark(4.0, 6.0, 5.0),))
+    columns = (ReportColumn("model"), ReportColumn("n", True))
+    table = ReportTable(columns, (("first", "2"), ("second", "5")), Strip("rate, %", marks, ("raw", "other"), 3.0))
+    section = plot_strips(Section("Figures", tables=(table,)), "strip")
+    (tmp_path / "page.html").write_text(render_report(ReportPage("t", "a", [], [section])), encoding="utf-8")
+    probe = """{
+      dots: document.querySelectorAll("#strip-1 .mark-symbol.role-mark path").length,
+      strips: [...document.querySelectorAll("td.drawn")].map((cell) => getComputedStyle(cell).display),
+      paper: [...document.styleSheets[0].cssRules].filter((rule) => rule.media).map((rule) => rule.cssText).join(" "),
+    }"""
+    opened = open_page(tmp_path / "page.html", probe)
+    assert opened.console == []
+    # A value that is withheld has no dot.
+    assert opened.probe["dots"] == 2 and set(opened.probe["strips"]) == {"none"}
+    assert ".screen { display: none; }" in opened.probe["paper"]
 
 
 @pytest.mark.slow

@@ -1,18 +1,52 @@
+import json
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.reporting.figures import Curve
 from prefboost.reporting.sections import (
     Lines,
+    Mark,
     ReportColumn,
     ReportTable,
     Section,
+    Strip,
     number_columns,
     plot_lines,
+    plot_strips,
     write_markdown,
 )
 from prefboost.reporting.texts import flatten_text
 from prefboost.statistics import Interval
+
+
+def stripped(rows: int, firsts: int = 1000) -> Section:
+    """A table with a strip: every row has a value and, of another kind, one that is withheld."""
+    marks = tuple((Mark(1.0, 3.0, 2.0), Mark(0.0, 9.0, None, 1)) for _ in range(rows))
+    columns = (ReportColumn("model"), ReportColumn("part"), ReportColumn("n", True))
+    cells = tuple((f"m{at % firsts}", f"p{at}", "2") for at in range(rows))
+    return Section("t", tables=(ReportTable(columns, cells, Strip("raw win rate, %", marks, ("a", "b"), 50.0)),))
+
+
+def test_a_strip_becomes_a_figure_and_stays_for_paper() -> None:
+    section = plot_strips(stripped(2), "strip-1")
+    (plot,), (drawn,) = section.plots, section.tables
+    assert (plot.name, plot.title, plot.printed) == ("strip-1-1", "Raw win rate, %", False)
+    assert drawn.plotted and drawn.strip is not None
+    rows = plot.spec["data"]["values"]
+    assert [(row["series"], row["x"], row["y"], row["low"], row["high"]) for row in rows[:2]] == [
+        ("a", "m0", 2.0, 1.0, 3.0), ("b", "m0", None, 0.0, 9.0)
+    ]  # fmt: skip
+    assert rows[1]["text"] == "withheld, between 0 and 9"
+    json.dumps(plot.spec, allow_nan=False)
+
+
+def test_rows_of_one_first_cell_are_named_by_all_their_words_and_long_tables_keep_their_strips_alone() -> None:
+    named = {row["x"] for row in plot_strips(stripped(3, firsts=2), "s").plots[0].spec["data"]["values"]}
+    assert named == {"m0 · p0", "m1 · p1", "m0 · p2"}
+    long = plot_strips(stripped(41), "s")
+    assert not long.plots and not long.tables[0].plotted
+    assert plot_strips(table("a"), "s") == table("a")
 
 
 def table(*cells: str) -> Section:

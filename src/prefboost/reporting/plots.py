@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,9 @@ MOST_POINTS = 500
 
 _HEIGHT = 260
 
+_LABEL = 28
+"""Characters of a line of a row's name."""
+
 _FEW = 20
 """Points of a curve below which each is drawn."""
 
@@ -42,12 +46,14 @@ class Plot:
         title: heading.
         spec: Vega-Lite, without colours and fonts, which the page has.
         caption: what is drawn, and what its bars are.
+        printed: whether it is printed too; a drawing in a table stands for it on paper otherwise.
     """
 
     name: str
     title: str
     spec: Mapping[str, Any]
     caption: str = ""
+    printed: bool = True
 
 
 @dataclass(frozen=True)
@@ -168,20 +174,37 @@ def plot_intervals(
 
 
 def plot_interval_rows(
-    name: str, title: str, points: Sequence[IntervalPoint], value: str, *, zero: float | None = 0.0
+    name: str,
+    title: str,
+    points: Sequence[IntervalPoint],
+    value: str,
+    *,
+    zero: float | None = 0.0,
+    counted: str = "completions",
 ) -> Plot:
     """Plot rows with a dot and an interval per series, e.g. the change of log-probs by bucket.
 
     Args:
         name: of the figure.
         title: heading.
-        points: ``x`` is the name of the row; rows stand in the order of their first point.
+        points: ``x`` is the name of the row; rows stand in the order of their first point. A value that is NaN is
+            withheld, and lies somewhere in its interval.
         value: title of the axis, with its unit.
         zero: where a line is drawn; None: nowhere.
+        counted: what the rows of an interval are; "": they are not shown.
     """
     values = [_record_point(point) for point in points]
     series = list(dict.fromkeys(point.series for point in points))
-    row = {"field": "x", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 190, "grid": True}}
+    names = list(dict.fromkeys(str(point.x) for point in points))
+    # Vega breaks no lines. An expression is code: names enter it as JSON strings alone.
+    labels = {name: textwrap.wrap(name, _LABEL, max_lines=3, placeholder=" …") for name in names}
+    lifts = {name: -6.5 * (len(lines) - 1) for name, lines in labels.items()}
+    # Of several lines Vega centres the first one: they are lifted by half of the others.
+    conditions = [{"test": f"{json.dumps(lifts)}[datum.value] === {lift}", "value": lift}
+                  for lift in sorted({*lifts.values()} - {0.0})]  # fmt: skip
+    axis = {"labelLimit": 190, "grid": True, "labelExpr": f"{json.dumps(labels)}[datum.value]",
+            "labelOffset": {"condition": conditions, "value": 0}}  # fmt: skip
+    row = {"field": "x", "type": "nominal", "sort": None, "title": None, "axis": axis}
     rows: Spec = {"y": row, "color": _colour(series)}
     if len(series) > 1:
         rows["yOffset"] = {"field": "series", "sort": series}
@@ -192,16 +215,19 @@ def plot_interval_rows(
                                    "color": {"value": "var(--faint)"}}})  # fmt: skip
     scale = {"zero": False, "nice": True}
     ends = {"x": {"field": "low", "type": "quantitative", "title": value, "scale": scale}, "x2": {"field": "high"}}
-    layer.append({"mark": {"type": "rule", "strokeWidth": 2}, "encoding": {**rows, **ends}})
+    # Without a value the interval is drawn broken.
+    dashes = {"strokeDash": {"condition": {"test": "datum.y === null", "value": [3, 2]}, "value": [1, 0]}}
+    layer.append({"mark": {"type": "rule", "strokeWidth": 2}, "encoding": {**rows, **ends, **dashes}})
     dots = {
         **rows,
         "x": {"field": "y", "type": "quantitative", "title": value, "scale": scale},
         "shape": {"field": "series", "sort": None, "legend": _legend(series)},
-        "tooltip": [_tip("series"), _tip("x", "row"), _tip("text", value), _tip("rows", "completions")],
-    }
+        "tooltip": [_tip("series"), _tip("x", "row"), _tip("text", value),
+                    *([_tip("rows", counted)] if counted else [])],
+    }  # fmt: skip
     layer.append({"mark": {"type": "point", "filled": True, "size": 75, "opacity": 1}, "encoding": dots})
-    lanes = len(dict.fromkeys(point.x for point in points)) * max(1, len(series))
-    return Plot(name, title, {"data": {"values": values}, "width": "container", "height": 40 + 22 * lanes,
+    lane = max(22 * len(series), 14 * max(map(len, labels.values()), default=1) + 8)
+    return Plot(name, title, {"data": {"values": values}, "width": "container", "height": 40 + lane * len(names),
                               "layer": layer})  # fmt: skip
 
 
@@ -249,8 +275,10 @@ def thin_curve(points: Sequence[tuple[float, float]], most: int = MOST_POINTS) -
 def _record_point(point: IntervalPoint) -> Spec:
     """Turn a point into a row of data; ends that are unknown are the value itself."""
     low, high = (end if math.isfinite(end) else point.y.estimate for end in (point.y.low, point.y.high))
-    record: Spec = {"series": point.series, "x": point.x, "y": point.y.estimate, "low": low, "high": high,
-                    "text": point.y.format(), "at": point.x, "rows": point.y.rows}  # fmt: skip
+    withheld = math.isnan(point.y.estimate)
+    text = f"withheld, between {low:.4g} and {high:.4g}" if withheld else point.y.format()
+    record: Spec = {"series": point.series, "x": point.x, "y": None if withheld else point.y.estimate, "low": low,
+                    "high": high, "text": text, "at": point.x, "rows": point.y.rows}  # fmt: skip
     across = point.x_interval
     if across is not None:
         left, right = (end if math.isfinite(end) else across.estimate for end in (across.low, across.high))

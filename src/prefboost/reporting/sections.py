@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from prefboost.reporting.figures import Curve
-from prefboost.reporting.plots import Axes, IntervalPoint, Plot, plot_intervals
+from prefboost.reporting.plots import Axes, IntervalPoint, Plot, plot_interval_rows, plot_intervals
 from prefboost.reporting.samples import Samples
 from prefboost.reporting.texts import flatten_text
+from prefboost.statistics import Interval
 
 __all__ = [
     "ReportColumn",
@@ -21,11 +23,15 @@ __all__ = [
     "ReportTable",
     "number_columns",
     "plot_lines",
+    "plot_strips",
     "write_markdown",
 ]
 
 COLOURED = 6
 """Curves with a colour and a place in the legend; a page draws the rest faintly, for the spread."""
+
+MOST_ROWS = 40
+"""Rows of a table whose strip becomes a figure; of a longer one the strip beside each row is easier to read."""
 
 _MARKUP = re.compile(r"([\\`|<>\[\]*~])")
 
@@ -85,12 +91,14 @@ class ReportTable:
         rows: cells, a tuple for each row, as long as the columns.
         strip: drawn before the first column of numbers, where a page can draw.
         caption: what the table is, where the section's title does not say so.
+        plotted: an interactive figure shows the strip, so that the strip is for paper and for pages without a script.
     """
 
     columns: tuple[ReportColumn, ...]
     rows: tuple[tuple[str, ...], ...]
     strip: Strip | None = None
     caption: str = ""
+    plotted: bool = False
 
     @property
     def words(self) -> int:
@@ -162,6 +170,37 @@ def plot_lines(section: Section, name: str) -> Section:
     )  # fmt: skip
     rest = tuple(lines for lines in section.lines if lines not in few)
     return replace(section, lines=rest, plots=(*section.plots, *plots))
+
+
+def plot_strips(section: Section, name: str) -> Section:
+    """Add an interactive figure for the strip of every table; the strips stay, for paper.
+
+    Args:
+        section: of a page with a script.
+        name: beginning of the names of its figures.
+    """
+    plots, tables = [], []
+    for number, table in enumerate(section.tables, 1):
+        strip = table.strip
+        if strip is None or not any(strip.marks) or len(table.rows) > MOST_ROWS:
+            tables.append(table)
+            continue
+        words = [" · ".join(row[: table.words]) for row in table.rows]
+        firsts = [row[0] for row in table.rows]
+        labels = firsts if len(set(firsts)) == len(firsts) else words
+        points = [
+            IntervalPoint(
+                strip.kinds[mark.kind], label,
+                Interval(math.nan if mark.value is None else mark.value, mark.low, mark.high, 0.95, rows=0, clusters=0),
+            )
+            for label, marks in zip(labels, strip.marks, strict=True)
+            for mark in marks
+        ]  # fmt: skip
+        title = strip.name[:1].upper() + strip.name[1:]
+        plot = plot_interval_rows(f"{name}-{number}", title, points, strip.name, zero=strip.reference, counted="")
+        plots.append(replace(plot, printed=False))
+        tables.append(replace(table, plotted=True))
+    return replace(section, plots=(*section.plots, *plots), tables=tuple(tables))
 
 
 def write_markdown(sections: Sequence[Section]) -> str:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.runs.demo.gold import check_gold, score_gold, with_gold
+from prefboost.runs.demo.gold import GoldScorer, check_gold, score_gold, with_gold
 from prefboost.runs.demo.tasks import WritingTask
-from prefboost.tables import MESSAGES
+from prefboost.tables import COMPLETIONS, MESSAGES, Table, conform
 
 SENTENCES = WritingTask(subject="a fox", count=2, low=16, high=32, keywords=("quiet", "old"))
 LIST = WritingTask(subject="fruits", is_list=True, count=3, low=15, high=30, keywords=("bright",))
@@ -21,6 +21,19 @@ GOOD_LIST = (
 
 def failed(task: WritingTask, text: str) -> set[str]:
     return {name for name, passes in check_gold(task, text).items() if not passes}
+
+
+def test_the_scorer_reads_its_task_from_the_prompt_and_rejects_others() -> None:
+    texts = [(SENTENCES.write_prompt(), GOOD), (LIST.write_prompt(), GOOD_LIST), ("Write something.", GOOD)]
+    rows = [
+        {"row": at, "prompt_id": f"p{at}", "completion_id": f"c{at}",
+         "prompt": [{"role": "user", "content": prompt, "extra": None}],
+         "completion": [{"role": "assistant", "content": answer, "extra": None}]}
+        for at, (prompt, answer) in enumerate(texts)
+    ]  # fmt: skip
+    frame = pl.DataFrame(rows, schema_overrides={"prompt": MESSAGES, "completion": MESSAGES, "row": pl.Int64})
+    table = GoldScorer().score(Table(COMPLETIONS, conform(frame, COMPLETIONS)))
+    assert table.frame["score"].to_list() == [10.0, 10.0] and table.rejects["id"].to_list() == ["c2"]
 
 
 def test_real_answers_get_a_ten() -> None:

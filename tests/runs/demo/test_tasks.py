@@ -40,3 +40,10 @@ def test_a_seed_gives_the_same_tasks_and_no_subject_is_on_both_sides() -> None:
 
 def test_a_prefix_of_the_prompts_stays_the_same_when_fewer_are_drawn() -> None:
     assert draw_tasks(80, seed=1)[:48].equals(draw_tasks(48, seed=1)), "shipped completions serve reduced sizes"
+
+
+def test_a_task_is_read_back_from_its_prompt() -> None:
+    for held_out in (False, True):
+        for text, task in draw_tasks(60, seed=3, held_out=held_out).select("prompt", "task").iter_rows():
+            assert WritingTask.from_prompt(text[0]["content"]) == WritingTask.model_validate_json(task)
+    assert WritingTask.from_prompt("Write a poem.") is None

@@ -107,5 +107,6 @@ def test_a_browser_shows_every_figure_of_a_run_and_an_evaluation(
           [f.id, f.querySelectorAll(".plot svg path").length > 0])""",
     )
     assert opened.console == []
-    names = ("evaluation-2-1", "evaluation-5-1", "winners-score", "winners-words", "loss", "margins")
+    strips = ("strip-1-1", "strip-3-1", "strip-6-1")
+    names = ("evaluation-2-1", "evaluation-5-1", "winners-score", "winners-words", "loss", "margins", *strips)
     assert dict(opened.probe) == dict.fromkeys(names, True)

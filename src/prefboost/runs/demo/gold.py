@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
+from typing import Literal
 
 import polars as pl
+from pydantic import Field
 
+from prefboost.preferences import FittedScale
 from prefboost.runs.demo.categories import MEMBERS
 from prefboost.runs.demo.tasks import WritingTask
 from prefboost.scoring.rules.rule import words_of
 from prefboost.scoring.rules.scorer import join_turns
 from prefboost.scoring.rules.sentences import sentences_of
+from prefboost.settings import Settings
+from prefboost.tables import SCORED_COMPLETIONS, Step, Table, reject_where
 
-__all__ = ["LEAST_IN_ITEM", "LEAST_IN_SENTENCE", "check_gold", "score_gold", "with_gold"]
+__all__ = ["GoldScorer", "LEAST_IN_ITEM", "LEAST_IN_SENTENCE", "check_gold", "score_gold", "with_gold"]
 
 LEAST_IN_SENTENCE = 6
 """Words that a sentence needs to count as one."""
@@ -88,6 +94,35 @@ def with_gold(completions: pl.DataFrame) -> pl.DataFrame:
     columns = [pl.Series(f"gold.{name}", [row[name] for row in checks], pl.Boolean) for name in checks[0]]
     score = pl.Series("gold", [1 + 9 * sum(row.values()) / len(row) for row in checks], pl.Float64)
     return completions.with_columns(score, *columns)
+
+
+class GoldScorer(Settings):
+    """Scores answers to the demo's tasks by their gold score: the truth behind the proxy that is trained on."""
+
+    kind: Literal["prefboost.runs.demo.gold:GoldScorer"] = Field(
+        "prefboost.runs.demo.gold:GoldScorer", description="The share of two-sided checks that hold."
+    )
+
+    def score(self, table: Table) -> Table:
+        """Score every completion; prompts that are no task of the demo are rejects (see `Scorer`)."""
+        texts = [str(prompt[-1]["content"]) for prompt in table.frame["prompt"].to_list()]
+        tasks = [WritingTask.from_prompt(text) for text in texts]
+        scores = [
+            None if task is None else score_gold(task, join_turns(completion))
+            for task, completion in zip(tasks, table.frame["completion"].to_list(), strict=True)
+        ]
+        bare = table.frame.drop(name for name in table.frame.columns if name == "score" or name.startswith("score."))
+        frame, rejects = reject_where(
+            bare.with_columns(score=pl.Series(scores, dtype=pl.Float64)),
+            pl.col("score").is_null(),
+            stage="score",
+            reason="the prompt is no task of the demo",
+            path=table.path,
+            value=pl.col("prompt").list.last().struct.field("content").str.slice(0, 120),
+        )
+        step = Step("score", self.model_dump(), len(table), frame.height, dict(Counter(rejects["reason"].to_list())))
+        scale = FittedScale(kind="declared", knots=(1.0, 10.0), values=(1.0, 10.0))
+        return table.derive(SCORED_COMPLETIONS, frame, step, rejects=rejects, scales={"": scale})
 
 
 def _name_member(category: str, item: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 
 import polars as pl
@@ -23,6 +24,14 @@ __all__ = ["WritingTask", "draw_tasks"]
 _NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four"}
 _KEYWORDS = ("bright", "old", "quiet", "simple", "strange", "gentle")
 _LIST_SHARE = 0.2
+
+_NUMBER = "|".join(_NUMBERS.values())
+_PROMPT = re.compile(
+    rf"Write (?:a numbered list of exactly (?P<items>{_NUMBER}) (?P<category>.+), "
+    r"each with a few words that describe it"
+    rf"|exactly (?P<sentences>{_NUMBER}) sentences? about (?P<topic>.+)), (?P<low>\d+) to (?P<high>\d+) words in all\. "
+    r"Use the words? (?P<words>.+)\."
+)
 
 
 class WritingTask(Settings):
@@ -46,6 +55,22 @@ class WritingTask(Settings):
             )
         sentences = "sentence" if self.count == 1 else "sentences"
         return f"Write exactly {number} {sentences} about {self.subject}, {self.low} to {self.high} words in all. {use}"
+
+    @classmethod
+    def from_prompt(cls, text: str) -> WritingTask | None:
+        """Read the task that a prompt asks for; None where `write_prompt` did not write it."""
+        match = _PROMPT.fullmatch(text)
+        if match is None:
+            return None
+        counts = {name: count for count, name in _NUMBERS.items()}
+        return cls(
+            subject=match["category"] or match["topic"],
+            is_list=match["category"] is not None,
+            count=counts[match["items"] or match["sentences"]],
+            low=int(match["low"]),
+            high=int(match["high"]),
+            keywords=tuple(re.findall('"(.+?)"', match["words"])),
+        )
 
     def list_proxy_rules(self) -> list[Rule]:
         """List the rules of the proxy score: one-sided and blind to the subject, so that short text can keep them."""

@@ -103,9 +103,9 @@ def choose_samples(sources: ReportSources, limit: int) -> Samples | None:
 
 
 _MAKERS = {
-    "Score against KL": "prefboost diagnose frontier PROMPTS start=MODEL arms.NAME=[RUN,...] -o RUN/frontier.json",
+    "Score against KL": "prefboost diagnose frontier PROMPTS start=MODEL arms.NAME=[RUN] -o RUN/frontier.json",
     "Goal response": "prefboost diagnose controllability SCORED -o RUN/controllability.json",
-    "Unlearning by score": "prefboost diagnose unlearning PAIRS MODEL start=MODEL -o RUN/unlearning.json",
+    "Unlearning by score": "prefboost report RUN --diagnose",
     "Win rates": "prefboost evaluate MODEL benchmarks=[alpaca_eval] judge=MODEL",
     "Before and after relabelling": "prefboost train RECIPE",
     "Training curves": "prefboost train RECIPE",
@@ -116,7 +116,11 @@ _MAKERS = {
 """Part -> the command that makes its data."""
 
 
-def list_missing(sources: ReportSources, titles: set[str]) -> dict[str, str]:
-    """List parts without data, with the command that makes them."""
+def list_missing(sources: ReportSources, titles: set[str], run: str = "RUN") -> dict[str, str]:
+    """List parts without data, with the command that makes them; ``run`` is the folder that it names."""
     present = {*titles, *(["Win rates"] if sources.evaluations else [])}
-    return {part: command for part, command in _MAKERS.items() if not any(title.startswith(part) for title in present)}
+    return {
+        part: command.replace("RUN", run)
+        for part, command in _MAKERS.items()
+        if not any(title.startswith(part) for title in present)
+    }
