@@ -73,6 +73,18 @@ def test_what_was_written_can_be_replayed(recorded: Path) -> None:
     assert texts[0] == texts[1]
 
 
+def test_a_dry_run_estimates_time_and_price_on_machines(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["-o", str(recorded.parent / "o.jsonl"), "--dry-run", "--on", "parameters=7e9", "--on", "dollars=2.5"]
+    assert call(recorded, *command) == 0
+    shown = capsys.readouterr().out
+    assert "on these machines: about " in shown and " GPU-hours, $" in shown and "store:  about " in shown
+    assert call(recorded, *command, "--json") == 0
+    estimate = json.loads(capsys.readouterr().out)["estimate"]
+    assert estimate["dollars"] == pytest.approx(2.5 * estimate["gpu_hours"]) and estimate["store_bytes"] > 0
+    assert call(recorded, *command, "--on", "node=3") == 2
+    assert "nodes" in capsys.readouterr().err
+
+
 def test_a_dry_run_counts_and_writes_nothing(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         call(recorded, "goals=[1,10]", "n=2", "max_tokens=50", "-o", str(recorded.parent / "o.jsonl"), "--dry-run") == 0

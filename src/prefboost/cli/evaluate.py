@@ -12,7 +12,7 @@ import typer
 
 from prefboost.cli.bars import show_work
 from prefboost.cli.executors import Address, ExecutorName, Workers, read_executor, share_models
-from prefboost.cli.options import AskAgain, Quiet, add_retry
+from prefboost.cli.options import AskAgain, OnMachines, Quiet, add_retry
 from prefboost.cli.printing import print_forecast, print_report
 from prefboost.errors import SettingsError
 
@@ -62,6 +62,7 @@ def evaluate_command(
     retry: AskAgain = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take the first prompts only.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count calls, tokens and dollars; ask nothing.")] = False,
+    on: OnMachines = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never fetch a benchmark's data.")] = False,
     download: Annotated[bool, typer.Option("--download", help="Fetch a benchmark's data if they are missing.")] = False,
     data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Folder with the benchmarks' data.")] = None,
@@ -103,7 +104,7 @@ def evaluate_command(
         if canary:
             print_canary(settings, out, as_json=as_json, quiet=quiet)
         elif dry_run:
-            print_forecast(add_workers(_forecast(settings, out)), as_json=as_json)
+            print_forecast(add_workers(_forecast(settings, out)), as_json=as_json, on=on)
         else:
             _run(settings, out, quiet=quiet, as_json=as_json)
 

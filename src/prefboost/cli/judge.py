@@ -10,7 +10,7 @@ import typer
 
 from prefboost.cli.bars import show_wait, show_work
 from prefboost.cli.executors import Address, ExecutorName, Workers, read_executor, share_models
-from prefboost.cli.options import AskAgain, AskNothing, OneShard, Partial, Quiet, StoreFolder, add_retry
+from prefboost.cli.options import AskAgain, AskNothing, OneShard, OnMachines, Partial, Quiet, StoreFolder, add_retry
 from prefboost.cli.printing import list_changes, list_rejected, print_forecast, print_report
 
 __all__ = ["judge_command"]
@@ -29,6 +29,7 @@ def judge_command(
     store: StoreFolder = None,
     retry: AskAgain = None,
     dry_run: AskNothing = False,
+    on: OnMachines = None,
     partial: Partial = False,
     shard: OneShard = None,
     executor: ExecutorName = "local",
@@ -60,7 +61,7 @@ def judge_command(
     with share_models(read_executor(executor, address, tasks), settings) as add_workers:
         if dry_run:
             forecast = forecast_questions(part.table, settings.judge, settings, part.out, store)
-            print_forecast(add_workers(forecast), as_json=as_json)
+            print_forecast(add_workers(forecast), as_json=as_json, on=on)
             return
         if not part.is_empty:
             work = part.table, settings.judge, part.out

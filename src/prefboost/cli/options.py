@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["AskAgain", "AskNothing", "OneShard", "Partial", "Quiet", "StoreFolder", "add_retry"]
+__all__ = ["AskAgain", "AskNothing", "OnMachines", "OneShard", "Partial", "Quiet", "StoreFolder", "add_retry"]
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 
@@ -16,6 +16,15 @@ StoreFolder = Annotated[
 ]
 
 AskNothing = Annotated[bool, typer.Option("--dry-run", help="Show the calls and their cost; ask nothing.")]
+
+OnMachines = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--on",
+        metavar="KEY=VALUE",
+        help="With --dry-run, estimate time and price on machines: parameters=70e9 nodes=4 dollars=2.5; one per --on.",
+    ),
+]
 
 AskAgain = Annotated[
     str | None,

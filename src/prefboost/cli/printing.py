@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prefboost.forecast import Forecast
 
 __all__ = [
+    "estimate_machines",
     "format_columns",
     "list_changes",
+    "list_estimate",
     "list_rejected",
     "print_forecast",
     "print_json",
@@ -34,9 +36,43 @@ def print_report(record: Any, lines: Iterable[str], *, as_json: bool) -> None:
         print(line)
 
 
-def print_forecast(forecast: Forecast, *, as_json: bool) -> None:
-    """Print what a dry run forecasts."""
-    print_report(forecast.record(), forecast.lines(), as_json=as_json)
+def print_forecast(forecast: Forecast, *, as_json: bool, on: Sequence[str] | None = None) -> None:
+    """Print what a dry run forecasts.
+
+    Args:
+        forecast: of the verb.
+        as_json: print a record instead of lines.
+        on: ``key=value`` of machines for which time and price are estimated.
+
+    Raises:
+        SettingsError: no such machines can be.
+    """
+    estimate = estimate_machines(forecast, on)
+    record = forecast.record() | ({"estimate": estimate} if estimate else {})
+    print_report(record, [*forecast.lines(), *list_estimate(estimate)], as_json=as_json)
+
+
+def estimate_machines(forecast: Forecast, on: Sequence[str] | None) -> dict[str, float]:
+    """Estimate time and price of a forecast on the machines of ``--on``; empty without them.
+
+    Raises:
+        SettingsError: no such machines can be.
+    """
+    if not on:
+        return {}
+    from prefboost.cli.overrides import read_overrides
+    from prefboost.costs import Machines, estimate_forecast
+
+    return estimate_forecast(forecast, read_overrides(Machines, on))
+
+
+def list_estimate(estimate: Mapping[str, float]) -> Iterator[str]:
+    """List an estimate as lines of a dry run."""
+    if estimate:
+        price = f", ${estimate['dollars']:,.2f}" if "dollars" in estimate else ""
+        yield f"on these machines: about {estimate['hours']:.3g} h, {estimate['gpu_hours']:.3g} GPU-hours{price}"
+    if estimate.get("store_bytes"):
+        yield f"store:  about {estimate['store_bytes'] / 1e6:,.1f} MB"
 
 
 def print_json(record: Any) -> None:

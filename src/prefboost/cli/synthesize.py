@@ -12,7 +12,7 @@ import typer
 
 from prefboost.cli.bars import show_wait, show_work
 from prefboost.cli.executors import Address, ExecutorName, Workers, read_executor, share_models
-from prefboost.cli.options import AskAgain, OneShard, Quiet, add_retry
+from prefboost.cli.options import AskAgain, OneShard, OnMachines, Quiet, add_retry
 from prefboost.cli.printing import list_rejected, print_forecast, print_report
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def synthesize_command(
     ),
     retry: AskAgain = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show calls, tokens and cost, ask for nothing.")] = False,
+    on: OnMachines = None,
     shard: OneShard = None,
     executor: ExecutorName = "local",
     address: Address = None,
@@ -65,7 +66,7 @@ def synthesize_command(
     part = OwnPart(shard, table, out)
     with share_models(read_executor(executor, address, tasks), settings) as add_workers:
         if dry_run:
-            print_forecast(add_workers(forecast_synthesis(part.table, settings, part.out)), as_json=as_json)
+            print_forecast(add_workers(forecast_synthesis(part.table, settings, part.out)), as_json=as_json, on=on)
             return
         if not part.is_empty:
             with show_work(hidden=quiet, begin="prompts") as tell:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prefboost.cli.bars import open_progress
-from prefboost.cli.options import Quiet
-from prefboost.cli.printing import print_report
+from prefboost.cli.options import OnMachines, Quiet
+from prefboost.cli.printing import estimate_machines, list_estimate, print_report
 
 if TYPE_CHECKING:
     from prefboost.runs.folder.schedule import StageOutcome
@@ -25,12 +25,14 @@ __all__ = ["list_lost_texts", "list_metrics", "train_command"]
 def train_command(
     recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe (`prefboost show`).")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value, e.g. train.learning_rate=1e-6")] = None,
+    *,
     runs_dir: Annotated[
         Path, typer.Option(help="Folder of all run folders; this run's is named after the recipe.")
     ] = Path("runs"),
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Prepare the data and predict time and memory; train nothing.")
     ] = False,
+    on: OnMachines = None,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -60,8 +62,9 @@ def train_command(
     loaded = load(recipe, overrides or [])
     if dry_run:
         prepared, forecast = forecast_recipe(loaded, None if as_json else print_steps)
-        record = {**asdict(prepared), "training": forecast.record()}
-        print_report(record, forecast.lines(), as_json=as_json)
+        estimate = estimate_machines(forecast, on)
+        record = {**asdict(prepared), "training": forecast.record(), **({"estimate": estimate} if estimate else {})}
+        print_report(record, [*forecast.lines(), *list_estimate(estimate)], as_json=as_json)
         return
     executor = choose_executor(os.environ)
     with open_progress(hidden=quiet or not executor.leads) as progress:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prefboost.cli.bars import open_progress, show_wait
-from prefboost.cli.options import Quiet
+from prefboost.cli.options import OnMachines, Quiet
 from prefboost.cli.printing import list_rejected, print_forecast, print_report
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def train_reward_command(
         "reward_model"
     ),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Predict time and memory; train nothing.")] = False,
+    on: OnMachines = None,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -65,7 +66,7 @@ def train_reward_command(
             else read_mixture(settings.mix, settings.columns)
         )
     if dry_run:
-        print_forecast(forecast_reward_run(table, settings.train, strategy=settings.pair), as_json=as_json)
+        print_forecast(forecast_reward_run(table, settings.train, strategy=settings.pair), as_json=as_json, on=on)
         return
     refuse_inputs([out], [source], [settings])
     with open_progress(hidden=quiet) as progress:
