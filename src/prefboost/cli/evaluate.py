@@ -90,10 +90,9 @@ def evaluate_command(
     from prefboost.cli.evaluate_arguments import read_evaluate
 
     refuse_selfcheck(option_given=selfcheck or oracles is not None)
-    options = {"limit": limit, "allow_missing": allow_missing}
     assets = {"offline": offline, "download": download, "data_dir": None if data_dir is None else str(data_dir)}
-    models = verdicts is None and not canary
-    settings = read_evaluate(add_retry(arguments, retry), baseline, {**options, "assets": assets}, any_models=models)
+    options = {"limit": limit, "allow_missing": allow_missing, "assets": assets}
+    settings = read_evaluate(add_retry(arguments, retry), baseline, options, any_models=verdicts is None and not canary)
     if verdicts is not None:
         from prefboost.runs.evaluate.rescore import rescore_verdicts
 

@@ -71,9 +71,8 @@ def judge_command(
                 with show_work(hidden=quiet) as tell:
                     verdicts, figures = judge(*work, spending=settings, store=store, progress=tell)
             rejected = dict(verdicts.rejects["reason"].value_counts(sort=True).iter_rows())
-            notes = verdicts.steps[-1].notes
-            changed = {MODEL_CHANGES: notes[MODEL_CHANGES]} if notes.get(MODEL_CHANGES) else {}
-            record = {"out": str(part.out), **figures.record(), "rejected": rejected, **changed}
+            record = {"out": str(part.out), **figures.record(), "rejected": rejected}
+            record |= {MODEL_CHANGES: changes} if (changes := verdicts.steps[-1].notes.get(MODEL_CHANGES)) else {}
             print_report(record, _list_report(record, figures.lines()), as_json=as_json)
         if not partial:
             part.finish("judge", {"source": source, "overrides": overrides}, settings, as_json=as_json)
