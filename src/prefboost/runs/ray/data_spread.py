@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,14 +59,17 @@ class SpreadByRay:
             alone = ray.remote(num_cpus=1, max_retries=_RETRIES)(_call_in)
             yield _open_result(ray.get(alone.remote(folder, work, items[0])))
             return
-        dataset = ray_data.range(len(items), override_num_blocks=len(items)).map_batches(
-            carry_out,
-            batch_size=None,
-            batch_format="pyarrow",
-            num_cpus=1,
-            concurrency=min(self.tasks, len(items)),
-            ray_remote_args_fn=lambda: {"max_retries": _RETRIES},
-        )
+        with warnings.catch_warnings():
+            # Ray 2.60 warns of both ways to name the number of attempts, and has no third one yet.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            dataset = ray_data.range(len(items), override_num_blocks=len(items)).map_batches(
+                carry_out,
+                batch_size=None,
+                batch_format="pyarrow",
+                num_cpus=1,
+                concurrency=min(self.tasks, len(items)),
+                ray_remote_args_fn=lambda: {"max_retries": _RETRIES},
+            )
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from (_open_result(result.as_py()) for result in batch["result"])
 
