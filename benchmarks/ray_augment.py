@@ -1,0 +1,192 @@
+"""What `augment` costs on a Ray cluster, beside the same input in one process: the same bytes, CPU time, and memory.
+
+    python benchmarks/ray_augment.py --rows 1000000 --more 4000000 --nodes 2
+
+A cluster of several nodes is started on this machine, with a core for each. The command runs without Ray, then with
+``--executor ray``; both write a folder of Parquet, which must have the same files with the same bytes. On one machine
+no speed-up can be shown: what is measured is the CPU time per row of all processes, and the most memory that the
+driver and the workers of a node take, which must not grow with the rows (``--more``, without the local run).
+
+Memory of a node is that of its workers without what they share; memory of the driver is its peak (ru_maxrss).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import psutil
+
+COMMAND = [sys.executable, "-c", "from prefboost.cli.main import main; main()", "augment"]
+LOOK_S = 0.25
+CHUNK = 200_000
+MIB = 1 << 20
+
+
+@dataclass
+class Cost:
+    """Cost of a run.
+
+    Args:
+        wall: seconds.
+        cpu: seconds of the command and of the cluster's workers.
+        driver: peak memory of the command, in bytes.
+        nodes: peak memory of the workers of each node, in bytes.
+    """
+
+    wall: float
+    cpu: float
+    driver: int
+    nodes: list[int] = field(default_factory=list)
+
+
+class NodeWatch(threading.Thread):
+    """Look at the workers of nodes until it is ended.
+
+    Args:
+        raylets: process ids of the nodes; their children are the workers.
+    """
+
+    def __init__(self, raylets: Sequence[int]) -> None:
+        super().__init__(daemon=True)
+        self.raylets = [psutil.Process(number) for number in raylets]
+        self.peaks = [0] * len(raylets)
+        self.seconds: dict[tuple[int, float], float] = {}
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        while not self.ended.wait(LOOK_S):
+            self.look()
+
+    def look(self) -> None:
+        """Note the memory of every node, and the CPU time of every worker so far."""
+        for at, raylet in enumerate(self.raylets):
+            total = 0
+            for worker in raylet.children(recursive=True):
+                try:
+                    memory, times = worker.memory_info(), worker.cpu_times()
+                    self.seconds[worker.pid, worker.create_time()] = times.user + times.system
+                except psutil.NoSuchProcess:
+                    continue
+                total += memory.rss - memory.shared
+            self.peaks[at] = max(self.peaks[at], total)
+
+
+def write_input(path: Path, rows: int, seed: int = 0) -> None:
+    """Write scored pairs of short texts, in row groups, without ever holding all of them."""
+    rng = np.random.default_rng(seed)
+    words = np.array([f"word{number}" for number in range(2000)])
+    path.mkdir()
+    for start in range(0, rows, CHUNK):
+        count = min(CHUNK, rows - start)
+        drawn = [words[rng.integers(0, len(words), count)] for _ in range(24)]
+        scores = rng.integers(10, 101, (2, count)) / 10
+        text = [_join(drawn[begin : begin + 8]) for begin in (0, 8, 16)]
+        number = pl.Series("number", range(start, start + count)).cast(pl.String)
+        pl.DataFrame(
+            {
+                "prompt": number + ": " + text[0],
+                "chosen": text[1],
+                "rejected": text[2],
+                "score_chosen": np.maximum(*scores),
+                "score_rejected": np.minimum(*scores),
+            }
+        ).write_parquet(path / f"{start:09d}.parquet", row_group_size=20_000)
+
+
+def _join(parts: Sequence[Any]) -> pl.Series:
+    columns = {f"word{at}": part for at, part in enumerate(parts)}
+    return pl.DataFrame(columns).select(pl.concat_str(pl.all(), separator=" ")).to_series()
+
+
+def run(folder: Path, source: Path, options: Sequence[str] = (), raylets: Sequence[int] = ()) -> Cost:
+    """Let `augment` write `out` in a folder (the card names it), and measure it and the workers of the nodes."""
+    folder.mkdir()
+    watch = NodeWatch(raylets)
+    watch.look()
+    before = dict(watch.seconds)
+    watch.start()
+    begin = time.perf_counter()
+    command = [*COMMAND, str(source), "-o", "out", *options, "--quiet", "--json"]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - begin
+    watch.ended.set()
+    watch.join()
+    watch.look()
+    if status:
+        raise SystemExit(f"augment ended with {os.waitstatus_to_exitcode(status)}")
+    workers = sum(seconds - before.get(worker, 0.0) for worker, seconds in watch.seconds.items())
+    return Cost(wall, usage.ru_utime + usage.ru_stime + workers, usage.ru_maxrss * 1024, watch.peaks)
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """Hash every file of an output."""
+    digests = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as stream:
+                digests[str(path.relative_to(folder))] = hashlib.file_digest(stream, "blake2b").hexdigest()
+    return digests
+
+
+def show(name: str, cost: Cost, rows: int) -> None:
+    """Print a line."""
+    nodes = ", ".join(f"{peak / MIB:,.0f}" for peak in cost.nodes)
+    print(
+        f"{name:<6} {rows:>9,} rows  {cost.wall:7.1f} s  CPU {cost.cpu / rows * 1e6:6.1f} us/row  "
+        f"driver {cost.driver / MIB:,.0f} MiB{f'  nodes {nodes} MiB' if nodes else ''}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--more", type=int, default=4_000_000, help="rows of the test of memory; 0 skips it")
+    parser.add_argument("--nodes", type=int, default=2)
+    parser.add_argument("--folder", type=Path, default=None, help="where files are written (default: the system's)")
+    options = parser.parse_args()
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "object_store_memory": 100 * MIB}
+    cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    with tempfile.TemporaryDirectory(dir=options.folder, prefix="prefboost-ray-") as name:
+        folder = Path(name)
+        try:
+            for _ in range(options.nodes - 1):
+                cluster.add_node(**node)
+            raylets = [each.all_processes["raylet"][0].process.pid for each in cluster.list_all_nodes()]
+            spread = ["--executor", "ray", "--address", str(cluster.address), "--tasks", str(options.nodes)]
+            write_input(folder / "in", options.rows)
+            local = run(folder / "local", folder / "in")
+            show("local", local, options.rows)
+            many = run(folder / "ray", folder / "in", spread, raylets)
+            show("ray", many, options.rows)
+            outputs = [hash_files(folder / each) for each in ("local", "ray")]
+            if outputs[0] != outputs[1]:
+                raise SystemExit("the outputs differ")
+            ratio = many.cpu / local.cpu
+            print(f"the same bytes in {len(outputs[0])} files; CPU time, ray / local: {ratio:.2f}", flush=True)
+            if options.more:
+                write_input(folder / "more", options.more)
+                show("ray", run(folder / "large", folder / "more", spread, raylets), options.more)
+        finally:
+            cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""The benchmark of `augment` on a cluster: its input, its watch and its comparison."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def _import_benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+
+
+def test_the_input_has_the_rows_that_were_asked_for_and_the_better_score_first(tmp_path: Path) -> None:
+    import ray_augment
+
+    ray_augment.write_input(tmp_path / "in", 300)
+    ray_augment.write_input(tmp_path / "again", 300)
+    frame = pl.read_parquet(tmp_path / "in")
+    assert frame.height == frame["prompt"].n_unique() == 300
+    assert (frame["score_chosen"] >= frame["score_rejected"]).all()
+    assert ray_augment.hash_files(tmp_path / "in") == ray_augment.hash_files(tmp_path / "again")
+
+
+def test_another_byte_or_another_file_is_another_output(tmp_path: Path) -> None:
+    import ray_augment
+
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "part").write_bytes(b"one")
+    first = ray_augment.hash_files(tmp_path)
+    (tmp_path / "a" / "part").write_bytes(b"two")
+    second = ray_augment.hash_files(tmp_path)
+    (tmp_path / "b").write_bytes(b"")
+    assert first != second != ray_augment.hash_files(tmp_path)
+
+
+def test_the_watch_sees_memory_and_time_of_the_processes_below_one() -> None:
+    import ray_augment
+
+    work = (
+        "import sys; held = bytearray(64 << 20); held[::4096] = b'x' * len(held[::4096]); print(1, flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", work], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        watch = ray_augment.NodeWatch([os.getpid()])
+        begin = time.monotonic()
+        watch.look()
+        process.communicate("\n")
+    assert watch.peaks[0] > 60 << 20
+    assert 0 < sum(watch.seconds.values()) < 60 + time.monotonic() - begin
