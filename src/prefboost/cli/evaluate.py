@@ -12,7 +12,7 @@ import typer
 
 from prefboost.cli.bars import show_work
 from prefboost.cli.executors import Address, ExecutorName, Workers, read_executor, share_models
-from prefboost.cli.options import AskAgain, OnMachines, Quiet, add_retry
+from prefboost.cli.options import AskAgain, OnMachines, Quiet, StoreFolder, add_retry
 from prefboost.cli.printing import print_forecast, print_report
 from prefboost.errors import SettingsError
 
@@ -59,6 +59,7 @@ def evaluate_command(
     baseline: Baseline = None,
     verdicts: Annotated[Path | None, typer.Option(help="Score these stored verdicts; call no model.")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")] = Path("evaluation"),
+    store: StoreFolder = None,
     retry: AskAgain = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take the first prompts only.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count calls, tokens and dollars; ask nothing.")] = False,
@@ -103,9 +104,9 @@ def evaluate_command(
         if canary:
             print_canary(settings, out, as_json=as_json, quiet=quiet)
         elif dry_run:
-            print_forecast(add_workers(_forecast(settings, out)), as_json=as_json, on=on)
+            print_forecast(add_workers(_forecast(settings, out, store)), as_json=as_json, on=on)
         else:
-            _run(settings, out, quiet=quiet, as_json=as_json)
+            _run(settings, (out, store), quiet=quiet, as_json=as_json)
 
 
 def compare_command(
@@ -125,17 +126,17 @@ def compare_command(
     print("\n".join(compare_folders(first, second, judged_again=drift)))
 
 
-def _forecast(settings: Evaluate, out: Path) -> Forecast:
+def _forecast(settings: Evaluate, out: Path, store: Path | None) -> Forecast:
     from prefboost.runs.evaluate.forecast import forecast_evaluation
 
-    return forecast_evaluation(settings, out)
+    return forecast_evaluation(settings, out, store=store)
 
 
-def _run(settings: Evaluate, out: Path, *, quiet: bool, as_json: bool) -> None:
+def _run(settings: Evaluate, places: tuple[Path, Path | None], *, quiet: bool, as_json: bool) -> None:
     from prefboost.runs.evaluate.evaluate import evaluate
 
     with show_benchmarks(hidden=quiet) as tell:
-        results = evaluate(settings, out, tell=tell)
+        results = evaluate(settings, places[0], store=places[1], tell=tell)
     _print_results(results, as_json)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prefboost.addresses import format_place
 from prefboost.cli.bars import show_wait, show_work
 from prefboost.cli.executors import Address, ExecutorName, Workers, read_executor, share_models
 from prefboost.cli.options import AskAgain, AskNothing, OneShard, OnMachines, Partial, Quiet, StoreFolder, add_retry
@@ -105,9 +106,9 @@ def _count(completions: Table, out: Path) -> dict[str, Any]:
     from prefboost.runs.outputs import locate_rejects
 
     rejected = dict(Counter(completions.rejects["reason"].to_list()))
-    rejects = str(locate_rejects(out)) if rejected else None
+    rejects = format_place(locate_rejects(out)) if rejected else None
     notes = completions.steps[-1].notes
-    return {"rows": len(completions), **notes, "rejected": rejected, "out": str(out), "rejects": rejects}
+    return {"rows": len(completions), **notes, "rejected": rejected, "out": format_place(out), "rejects": rejects}
 
 
 def _list_counts(counts: Mapping[str, Any]) -> Iterator[str]:

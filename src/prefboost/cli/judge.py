@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from prefboost.addresses import format_place
 from prefboost.cli.bars import show_wait, show_work
 from prefboost.cli.executors import Address, ExecutorName, Workers, read_executor, share_models
 from prefboost.cli.options import AskAgain, AskNothing, OneShard, OnMachines, Partial, Quiet, StoreFolder, add_retry
@@ -71,7 +72,7 @@ def judge_command(
                 with show_work(hidden=quiet) as tell:
                     verdicts, figures = judge(*work, spending=settings, store=store, progress=tell)
             rejected = dict(verdicts.rejects["reason"].value_counts(sort=True).iter_rows())
-            record = {"out": str(part.out), **figures.record(), "rejected": rejected}
+            record = {"out": format_place(part.out), **figures.record(), "rejected": rejected}
             record |= {MODEL_CHANGES: changes} if (changes := verdicts.steps[-1].notes.get(MODEL_CHANGES)) else {}
             print_report(record, _list_report(record, figures.lines()), as_json=as_json)
         if not partial:

@@ -35,9 +35,10 @@ def merge_command(
     from prefboost.runs.augment.shards import gather_parts
     from prefboost.runs.outputs import locate_store
     from prefboost.runs.shards import check_shards, read_shard_record
+    from prefboost.sources.readers.remote import find_files
     from prefboost.sources.writers.outputs import guard_file
 
-    records = [read_shard_record(path) for path in shards]
+    records = [read_shard_record(Path(path)) for place in shards for path in find_files(place)]
     check_shards(records)
     first = records[0]
     target = first.path.with_name(first.out) if out is None else out

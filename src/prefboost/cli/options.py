@@ -12,7 +12,12 @@ __all__ = ["AskAgain", "AskNothing", "OnMachines", "OneShard", "Partial", "Quiet
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 
 StoreFolder = Annotated[
-    Path | None, typer.Option("--store", help="Store finished rows in this folder instead of OUT.store; may be shared.")
+    Path | None,
+    typer.Option(
+        "--store",
+        help="Store finished rows here instead of in OUT.store; may be shared: a folder, segments:FOLDER (for NFS; "
+        "segments: alone for OUT.store) or an address (s3://...).",
+    ),
 ]
 
 AskNothing = Annotated[bool, typer.Option("--dry-run", help="Show the calls and their cost; ask nothing.")]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prefboost.addresses import format_place
 from prefboost.cli.bars import show_wait, show_work
 from prefboost.cli.executors import Address, ExecutorName, Workers, read_executor, share_models
 from prefboost.cli.options import AskAgain, AskNothing, OneShard, OnMachines, Partial, Quiet, StoreFolder, add_retry
@@ -68,7 +69,7 @@ def score_command(
             else:
                 with show_work(hidden=quiet) as tell:
                     scored = score(part.table, settings.scorer, part.out, spending=settings, store=store, progress=tell)
-            counts = {**count_scores(scored), "out": str(part.out)}
+            counts = {**count_scores(scored), "out": format_place(part.out)}
             print_report(counts, _list_counts(counts), as_json=as_json)
         if not partial:
             part.finish("score", {"source": source, "overrides": overrides}, settings, as_json=as_json)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prefboost.addresses import format_place
 from prefboost.cli.printing import print_report
 from prefboost.cli.terminal import open_output
 
@@ -42,7 +43,7 @@ def select_command(
     table = read(source, columns=settings.columns)
     with open_output(out) as target:
         selection = select_completions(table, settings, target, overwrite=overwrite)
-        counts = {**count_selection(table, selection), "out": str(out) if target == out else "standard output"}
+        counts = {**count_selection(table, selection), "out": format_place(out) if target == out else "standard output"}
         print_report(counts, _list_counts(counts), as_json=as_json)
 
 

@@ -38,10 +38,10 @@ class OwnPart:
         self.whole = out
         self.table, self.out = table, out
         if self.shard is not None:
-            if store is not None:
+            if store is not None and str(store) != "segments:":
                 raise SettingsError(
                     "--shard and --store exclude each other: every shard has a store beside its own output",
-                    remedy="leave --store out; prefboost merge makes one store of all",
+                    remedy="leave --store out, or write --store segments: alone; prefboost merge makes one of all",
                 )
             self.table, self.out = self.shard.take(table), self.shard.locate(out)
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prefboost.addresses import format_place
 from prefboost.cli.bars import show_wait, show_work
 from prefboost.cli.executors import Address, ExecutorName, Workers, read_executor, share_models
-from prefboost.cli.options import AskAgain, OneShard, OnMachines, Quiet, add_retry
+from prefboost.cli.options import AskAgain, OneShard, OnMachines, Quiet, StoreFolder, add_retry
 from prefboost.cli.printing import list_rejected, print_forecast, print_report
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def synthesize_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write.")] = Path(
         "synthetic.parquet"
     ),
+    store: StoreFolder = None,
     retry: AskAgain = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show calls, tokens and cost, ask for nothing.")] = False,
     on: OnMachines = None,
@@ -63,14 +65,15 @@ def synthesize_command(
     named = settings.columns != type(settings.columns)()
     with show_wait(f"reading {prompts}", hidden=quiet):
         table = read(prompts, columns=settings.columns) if named else read_prompts(prompts)
-    part = OwnPart(shard, table, out)
+    part = OwnPart(shard, table, out, store)
     with share_models(read_executor(executor, address, tasks), settings) as add_workers:
         if dry_run:
-            print_forecast(add_workers(forecast_synthesis(part.table, settings, part.out)), as_json=as_json, on=on)
+            forecast = forecast_synthesis(part.table, settings, part.out, store=store)
+            print_forecast(add_workers(forecast), as_json=as_json, on=on)
             return
         if not part.is_empty:
             with show_work(hidden=quiet, begin="prompts") as tell:
-                pairs = synthesize(part.table, settings, part.out, progress=tell)
+                pairs = synthesize(part.table, settings, part.out, store=store, progress=tell)
             counts = _count(pairs, part.out)
             print_report(counts, _list_counts(pairs, counts), as_json=as_json)
         part.finish(
@@ -115,8 +118,14 @@ def _count(pairs: Table, out: Path) -> dict[str, Any]:
     from prefboost.runs.outputs import locate_rejects
 
     rejected = dict(pairs.rejects["reason"].value_counts(sort=True).iter_rows())
-    rejects = str(locate_rejects(out)) if rejected else None
-    return {"pairs": len(pairs), **pairs.steps[-1].notes, "rejected": rejected, "out": str(out), "rejects": rejects}
+    rejects = format_place(locate_rejects(out)) if rejected else None
+    return {
+        "pairs": len(pairs),
+        **pairs.steps[-1].notes,
+        "rejected": rejected,
+        "out": format_place(out),
+        "rejects": rejects,
+    }
 
 
 def _list_counts(pairs: Table, counts: Mapping[str, Any]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,20 +11,48 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from prefboost.addresses import SEGMENTS, find_address
 from prefboost.atomic import replace_atomically, write_atomically
+from prefboost.sources.readers.remote import guard_address, put_files
 from prefboost.sources.write import write
 from prefboost.tables import Table
 
 if TYPE_CHECKING:  # data verbs write outputs too, and ask no engine
     from prefboost.engines.store.interface import AnswerStore
 
-__all__ = ["locate_rejects", "locate_store", "write_history", "write_output", "write_rejects"]
+__all__ = [
+    "locate_rejects",
+    "locate_sign",
+    "locate_store",
+    "place_store",
+    "write_history",
+    "write_output",
+    "write_rejects",
+]
 
 
 def locate_store(out: str | Path) -> Path:
     """Return the folder beside an output that keeps every completion as it finishes."""
     target = Path(out)
     return target.with_name(f"{target.name}.store")
+
+
+def place_store(out: str | Path | None, store: str | Path | None) -> str | Path | None:
+    """Return the place of a verb's store: the one that is named, or the folder or address beside its output.
+
+    ``segments:`` alone is that folder, with a store of segments; without output and name there is none.
+    """
+    if out is not None and str(store) == SEGMENTS:
+        return f"{SEGMENTS}{locate_store(out)}"
+    return store if store is not None else None if out is None else locate_store(out)
+
+
+def locate_sign(out: str | Path | None, store: str | Path | None) -> str | Path | None:
+    """Return the folder or address of a verb's store, by which its outputs are known as its own."""
+    from prefboost.engines.store.opening import find_segments
+
+    place = place_store(out, store)
+    return None if place is None else find_segments(place) or place
 
 
 def locate_rejects(out: str | Path) -> Path:
@@ -45,7 +74,7 @@ def write_output(
 
     Args:
         table: the rows, with their rejects.
-        target: ``.parquet`` or ``.jsonl`` file.
+        target: ``.parquet`` or ``.jsonl`` file, or the address of one, to which all is put once it is whole here.
         store: excludes other processes that work on the same output, so that files of two calls do not mix.
         history: verb, which names the file ``OUT.VERB.json`` -> what counts the written rows for it.
         format: see `prefboost.sources.write.write`.
@@ -54,6 +83,16 @@ def write_output(
     Returns:
         the table as it was written.
     """
+    if (address := find_address(target)) is not None:
+        folder, _, name = address.rpartition("/")
+        if not overwrite:
+            guard_address(address, table, overwrite=False)
+        with tempfile.TemporaryDirectory(prefix="prefboost-") as here:
+            # Once it is whole: whoever reads there sees files of one call, but not all of them at one moment.
+            written = write_output(table, Path(here) / name, history=history, format=format)
+            with nullcontext() if store is None else store.exclude_others():
+                put_files(Path(here), folder, absent=[locate_rejects(name).name])
+        return written
     with nullcontext() if store is None else store.exclude_others():
         written = write(table, target, format=format, overwrite=overwrite)
         write_rejects(written.rejects, locate_rejects(target))

@@ -62,7 +62,7 @@ def select_completions(
     if out is not None:
         find_file_type(Path(out))
         files = companions(out, ".select.json")
-        refuse_inputs(files, [table])
+        refuse_inputs(files, [table], far=True)
         refuse_foreign(files, files[-1:], "select")
     selected = table
     if how.cut == "drop" and table.spec is SCORED_COMPLETIONS and "finish_reason" in table.frame.columns:

@@ -18,8 +18,7 @@ from typing import Any
 import polars as pl
 
 from prefboost import __version__
-from prefboost.atomic import write_atomically
-from prefboost.devices.numbers import NUMBERS_FILE
+from prefboost.engines.store.segments.shelf import open_shelf
 from prefboost.errors import DataError, Place, RunError, SettingsError
 from prefboost.runs.folder.manifest import hash_path, hash_values, list_input_files
 from prefboost.runs.folder.staging import read_parts
@@ -125,15 +124,18 @@ def write_shard_record(
     facts["prefboost"] = __version__
     facts.update(_hash_inputs(arguments))
     path = shard.locate(out)
-    numbers = locate_store(path) / NUMBERS_FILE
-    if numbers.exists():
-        facts.update(_list_facts(json.loads(numbers.read_text("utf-8")), "numbers"))
+    if verb != "augment":  # which has no store, and loads no engine
+        from prefboost.engines.store.merge import read_numbers
+
+        if (numbers := read_numbers(locate_store(path))) is not None:
+            facts.update(_list_facts(json.loads(numbers), "numbers"))
     record = {
         "verb": verb, "shard": asdict(shard), "out": out.name, "arguments": dict(arguments), "facts": facts,
         "rows": rows,
     }  # fmt: skip
     target = _locate_record(path)
-    write_atomically(target, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    open_shelf(target.parent).write(target.name, text.encode("utf-8", "backslashreplace"))
     return target
 
 
@@ -145,7 +147,7 @@ def read_shard_record(path: Path) -> ShardRecord:
     """
     target = _locate_record(path)
     try:
-        record = json.loads(target.read_text("utf-8"))
+        record = json.loads(open_shelf(target.parent).read(target.name))
         return ShardRecord(
             path, record["verb"], Shard(**record["shard"]), record["out"], record["arguments"], record["facts"],
             record["rows"],

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import polars as pl
 
+from prefboost.addresses import find_address
 from prefboost.atomic import replace_atomically
 from prefboost.chat import to_record
 from prefboost.chat.messages import tools_of
 from prefboost.errors import DataError, Place, RunError
 from prefboost.sources.messages.keys import has_further_values
-from prefboost.sources.readers.remote import find_address, guard_address, put_output
+from prefboost.sources.readers.remote import guard_address, put_output
 from prefboost.sources.writers.exports import COMPLETION_EXPORTS, Export, find_export
 from prefboost.sources.writers.file_types import LINE, FileType, find_file_type
 from prefboost.sources.writers.outputs import refuse_inputs

@@ -11,10 +11,11 @@ from typing import Any
 import fsspec
 import pytest
 
+from prefboost.addresses import find_address
 from prefboost.cli.main import main
 from prefboost.errors import RunError, UnreadableFile
 from prefboost.sources import read
-from prefboost.sources.readers.remote import fetch_file, find_address, put_output
+from prefboost.sources.readers.remote import fetch_file, put_output
 from prefboost.sources.write import write
 
 RECORDS = [{"prompt": f"q{n // 2}", "completion": f"answer {n}", "score": float(n % 2 * 5 + 1)} for n in range(8)]
@@ -30,13 +31,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def put_text(address: str, text: str) -> None:
     with fsspec.open(address, "w", auto_mkdir=True) as stream:
         stream.write(text)
-
-
-def test_addresses_are_told_from_paths() -> None:
-    assert find_address("s3://bucket/a.jsonl") == "s3://bucket/a.jsonl"
-    assert find_address(Path("memory://a/b.parquet")) == "memory://a/b.parquet"
-    assert find_address("file:/data/x") == "file:///data/x"
-    assert [find_address(each) for each in ("a/b", "C:/x", "openai:gpt", "what://x", "-")] == [None] * 5
 
 
 def test_a_remote_file_is_read_like_a_local_one(place: str) -> None:

@@ -10,19 +10,19 @@ from pathlib import Path
 
 from prefboost.errors import Place, RunError
 
-__all__ = ["connect_read_only", "refuse_old_answers", "store_fault"]
+__all__ = ["connect_read_only", "refuse_old_answers", "segment_fault", "store_fault"]
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _SERVER_ROWS = "SELECT count(*) FROM rows WHERE kind IN ('generate', 'logprobs') AND asked LIKE '%\"engine\": \"http%'"
 
 
-def store_fault(error: OSError | sqlite3.Error, path: Path) -> RunError:
+def store_fault(error: OSError | sqlite3.Error, path: str | Path) -> RunError:
     """Describe an error of a store: what happened, what is safe, and what to do.
 
     Args:
         error: of SQLite or of the system.
-        path: the store's folder.
+        path: the store's folder or address.
     """
     number = getattr(error, "errno", None)
     name = getattr(error, "sqlite_errorname", "") or ""
@@ -65,6 +65,26 @@ def store_fault(error: OSError | sqlite3.Error, path: Path) -> RunError:
         f"the store cannot be used: {error}",
         remedy="choose a writable folder with --store, and keep this one: it may hold answers that were paid for",
         place=place,
+    )
+
+
+def segment_fault(error: Exception, address: str) -> RunError:
+    """Describe an error of a store of segments, whose disk or server may be anywhere."""
+    if isinstance(error, sqlite3.Error):
+        # SQLite holds nothing here but this process's own index.
+        return RunError(
+            f"the index of the store cannot be kept in {tempfile.gettempdir()}: {error}",
+            remedy="free some space there, or set TMPDIR to a folder on this machine's disk; every stored answer is "
+            "safe",
+            place=Place(address),
+        )
+    if isinstance(error, OSError) and error.errno is not None:
+        return store_fault(error, address)
+    return RunError(
+        f"the store cannot be used: {str(error)[:300] or type(error).__name__}",
+        remedy="check address and login (s3:// needs s3fs, gs:// gcsfs, hf:// huggingface-hub), and run the same "
+        "command again: every stored answer is safe",
+        place=Place(address),
     )
 
 

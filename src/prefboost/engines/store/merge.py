@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,12 +10,15 @@ from pathlib import Path
 
 from prefboost.atomic import write_atomically
 from prefboost.devices.numbers import NUMBERS_FILE
-from prefboost.engines.store.faults import store_fault
+from prefboost.engines.store.faults import segment_fault, store_fault
 from prefboost.engines.store.interface import SEAL
+from prefboost.engines.store.opening import find_segments, has_store, open_store
+from prefboost.engines.store.segments.shelf import Shelf, open_shelf
+from prefboost.engines.store.segments.store import SegmentStore, find_damage
 from prefboost.engines.store.store import Store
 from prefboost.errors import Place, RunError
 
-__all__ = ["MERGED", "check_intact", "merge_stores", "seal"]
+__all__ = ["MERGED", "check_intact", "merge_stores", "read_numbers", "seal"]
 
 MERGED = "merged.json"
 """File in a store's folder that says it was merged, so that it may be merged again."""
@@ -36,12 +40,13 @@ UPDATE main.spend SET
 """
 
 
-def merge_stores(target: Path, sources: Sequence[Path]) -> int:
+def merge_stores(target: str | Path, sources: Sequence[str | Path]) -> int:
     """Write the answers of several stores into one; an answer replaces a failure, the first of two answers stays.
 
     Args:
-        target: the store's folder, made where it is missing. One that was merged before is merged anew.
-        sources: folders of stores that nobody writes to.
+        target: the store's place, made where it is missing. One that was merged before is merged anew.
+        sources: places of stores that nobody writes to. Where one is of segments, all must be able to hold segments,
+            and so is the target.
 
     Returns:
         how many rows the store holds now.
@@ -50,12 +55,14 @@ def merge_stores(target: Path, sources: Sequence[Path]) -> int:
         RunError: the target holds answers that were not merged from elsewhere, a source is damaged, or the disk is
             full.
     """
+    segments = find_segments(target)
+    if segments is None and any(find_segments(source) is not None for source in sources):
+        segments = target
+    if segments is not None:
+        return _merge_segments(segments, sources)
+    target = Path(target)
     if target.exists() and not (target / MERGED).exists() and any(target.iterdir()):
-        raise RunError(
-            "a store with other answers stands where the merged one belongs",
-            remedy="name another output with -o, or move the store away",
-            place=Place(str(target)),
-        )
+        raise _refuse_answers(str(target))
     target.mkdir(parents=True, exist_ok=True)
     write_atomically(target / MERGED, "{}\n")
     with Store(target):
@@ -64,7 +71,7 @@ def merge_stores(target: Path, sources: Sequence[Path]) -> int:
         connection = sqlite3.connect(target / "rows.sqlite", timeout=60.0, isolation_level=None)
         try:
             connection.execute("UPDATE spend SET requests = 0, prompt_tokens = 0, tokens = 0, dollars = 0.0")
-            for source in sources:
+            for source in map(Path, sources):
                 connection.execute("ATTACH DATABASE ? AS shard", (str(source / "rows.sqlite"),))
                 # One transaction per shard: rows and costs of it come together or not at all.
                 connection.execute("BEGIN IMMEDIATE")
@@ -77,17 +84,66 @@ def merge_stores(target: Path, sources: Sequence[Path]) -> int:
             connection.close()
     except (OSError, sqlite3.Error) as error:
         raise store_fault(error, target) from error
-    numbers = next((source / NUMBERS_FILE for source in sources if (source / NUMBERS_FILE).exists()), None)
+    numbers = next((file for source in sources if (file := Path(source) / NUMBERS_FILE).exists()), None)
     if numbers is not None:
         # Keys name the number type that the shards' machines computed in.
         write_atomically(target / NUMBERS_FILE, numbers.read_bytes())
     return count
 
 
-def check_intact(store: Path) -> str | None:
-    """Check the pages of a store's file; return what SQLite reports of a damaged one, None for a sound one."""
+def _merge_segments(target: str | Path, sources: Sequence[str | Path]) -> int:
+    shelf = open_shelf(target)
+    with _explain(shelf):
+        if not shelf.exists(MERGED) and has_store(target):
+            raise _refuse_answers(shelf.address)
+        shelf.write(MERGED, b"{}\n")
+    with SegmentStore(target) as into:
+        for source in sources:
+            # Under a name that stays: merged again, the same rows and costs come once.
+            name = hashlib.sha256(str(source).encode()).hexdigest()[:16]
+            with open_store(source, retry="none", read_only=True) as shard:
+                into.import_store(shard.rows(), shard.book().total(), name)
+            if (numbers := read_numbers(source)) is not None:
+                # Keys name the number type that the shards' machines computed in.
+                shelf.write(NUMBERS_FILE, numbers)
+        return sum(1 for _ in into.rows())
+
+
+def read_numbers(store: str | Path) -> bytes | None:
+    """Read the file that names the number type of a store's keys; None where there is none.
+
+    Raises:
+        RunError: the store's file system cannot be asked.
+    """
+    shelf = open_shelf(find_segments(store) or store)
+    with _explain(shelf):
+        return shelf.read(NUMBERS_FILE) if shelf.exists(NUMBERS_FILE) else None
+
+
+def _refuse_answers(place: str) -> RunError:
+    return RunError(
+        "a store with other answers stands where the merged one belongs",
+        remedy="name another output with -o, or move the store away",
+        place=Place(place),
+    )
+
+
+@contextmanager
+def _explain(shelf: Shelf) -> Iterator[None]:
     try:
-        connection = sqlite3.connect(f"{(store / 'rows.sqlite').absolute().as_uri()}?mode=ro", uri=True)
+        yield
+    except RunError:
+        raise
+    except Exception as error:  # every file system raises its own kinds
+        raise segment_fault(error, shelf.address) from error
+
+
+def check_intact(store: str | Path) -> str | None:
+    """Check a store's checksums or pages; return what is wrong with a damaged one, None for a sound one."""
+    if (segments := find_segments(store)) is not None:
+        return find_damage(segments)
+    try:
+        connection = sqlite3.connect(f"{(Path(store) / 'rows.sqlite').absolute().as_uri()}?mode=ro", uri=True)
         try:
             report = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
         finally:
@@ -98,11 +154,13 @@ def check_intact(store: Path) -> str | None:
 
 
 @contextmanager
-def seal(store: Path) -> Iterator[None]:
+def seal(store: str | Path) -> Iterator[None]:
     """Let nothing be asked or computed for a store within the block: what it lacks is an error there."""
-    mark = store / SEAL
-    write_atomically(mark, "")
+    shelf = open_shelf(find_segments(store) or store)
+    with _explain(shelf):
+        shelf.write(SEAL, b"")
     try:
         yield
     finally:
-        mark.unlink(missing_ok=True)
+        with _explain(shelf):
+            shelf.remove(SEAL)

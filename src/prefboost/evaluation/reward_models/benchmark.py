@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from prefboost.engines.desk import Desk
-from prefboost.engines.store.store import Store
+from prefboost.engines.store.opening import open_store
 from prefboost.errors import SettingsError
 from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.benchmark import JudgeVerdict
@@ -60,7 +60,7 @@ class RewardContest(Settings):
         verdicts: list[JudgeVerdict] = []
         alarms: list[str] = []
         folder.mkdir(parents=True, exist_ok=True)
-        with Store(folder / "scores") as store:
+        with open_store(folder / "scores") as store:
             for contestant in contestants:
                 name = contestant.name
                 tell(f"{name} scores {file.name}")

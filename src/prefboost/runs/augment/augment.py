@@ -18,6 +18,7 @@ from typing import Any
 
 import polars as pl
 
+from prefboost.addresses import find_address
 from prefboost.chat import to_record
 from prefboost.chat.goal_text import print_goal
 from prefboost.errors import DataError, Place, RunError
@@ -42,7 +43,7 @@ from prefboost.runs.preparation import make_goal_pairs
 from prefboost.runs.shards import Shard
 from prefboost.sources import Source
 from prefboost.sources.read import resolve_source
-from prefboost.sources.readers.remote import find_address, guard_address, put_output
+from prefboost.sources.readers.remote import guard_address, put_output
 from prefboost.sources.write import shape
 from prefboost.sources.writers.exports import find_export
 from prefboost.sources.writers.file_types import FILE_TYPES

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import prefboost
+from prefboost.addresses import SEGMENTS, find_address
 from prefboost.atomic import write_atomically
 from prefboost.engines.budget import Ledger, Price, Spend, find_price
 from prefboost.engines.engine import Engine
@@ -16,8 +18,8 @@ from prefboost.engines.kinds import EngineSettings, model_name
 from prefboost.engines.patience import check_answered
 from prefboost.engines.pool import open_engine
 from prefboost.engines.store.interface import AnswerStore
+from prefboost.engines.store.opening import open_store
 from prefboost.engines.store.sightings import sightings
-from prefboost.engines.store.store import Store
 from prefboost.errors import RunError, SettingsError
 from prefboost.evaluation.alarms import raise_alarms
 from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeVerdict
@@ -36,6 +38,7 @@ from prefboost.runs.evaluate.exports.judge_arena import check_one_turn, write_ju
 from prefboost.runs.evaluate.judge_probe import find_fallback
 from prefboost.runs.evaluate.judging import judge_requests
 from prefboost.runs.evaluate.settings import Evaluate, list_contestants
+from prefboost.sources.readers.remote import put_files
 from prefboost.sources.writers.outputs import refuse_foreign, refuse_inputs
 
 __all__ = [
@@ -45,6 +48,7 @@ __all__ = [
     "guard_evaluation",
     "locate_results",
     "locate_answers",
+    "place_answers",
     "price_for",
     "read_files",
     "read_judge_verdicts",
@@ -53,7 +57,11 @@ __all__ = [
 
 
 def evaluate(
-    settings: Evaluate, out: str | Path, *, tell: Callable[[str], Tell] = lambda _: lambda _: None
+    settings: Evaluate,
+    out: str | Path,
+    *,
+    store: str | Path | None = None,
+    tell: Callable[[str], Tell] = lambda _: lambda _: None,
 ) -> dict[str, Results]:
     """Run every benchmark.
 
@@ -62,6 +70,8 @@ def evaluate(
         out: folder. Answers of models and of the judge are stored in ``OUT/store`` as they come: the same call after an
             interruption resumes there, a changed one asks only what changed. `write_evaluation` writes each
             benchmark's verdicts and results into its folder (`locate_results`), and completions into ``completions``.
+            Of an address, ``OUT/store`` is a store of segments, and the files are put there when all are written.
+        store: a folder or an address to use in the place of ``OUT/store``.
         tell: benchmark -> function that is called with the progress.
 
     Returns:
@@ -78,14 +88,22 @@ def evaluate(
     contestants, folder = list_contestants(settings), Path(out)
     check_judge(settings)
     guard_evaluation(folder, [settings], settings.exports)
+    place = place_answers(folder, store)
+    if (address := find_address(out)) is not None:
+        with tempfile.TemporaryDirectory(prefix="prefboost-") as here:
+            try:
+                return evaluate(settings, here, store=place, tell=tell)
+            finally:
+                # Results that too few answers stand behind are written, too.
+                put_files(Path(here), address)
     folder.mkdir(parents=True, exist_ok=True)
     results: dict[str, Results] = {}
     shortfalls: list[RunError] = []
-    with Store(locate_answers(folder), retry=settings.retry) as store:
-        engines = Engines(settings, store)
+    with open_store(place, retry=settings.retry) as answers:
+        engines = Engines(settings, answers)
         for benchmark in settings.benchmarks:
             place = locate_results(folder, benchmark, settings)
-            run = _Run(settings, contestants, engines, store, folder, tell(benchmark.kind))
+            run = _Run(settings, contestants, engines, answers, folder, tell(benchmark.kind))
             if isinstance(benchmark, MeasuredBenchmark):
                 results[benchmark.kind] = run.measure(benchmark, place)
             else:
@@ -107,7 +125,7 @@ def guard_evaluation(folder: Path, inputs: Iterable[Any], exports: Iterable[str]
     Raises:
         RunError: see `refuse_inputs` and `refuse_foreign`.
     """
-    refuse_inputs([folder], [], inputs)
+    refuse_inputs([folder], [], inputs, far=True)
     names = ("verdicts.jsonl", "results.json", "results.md", "results.html", *exports)
     refuse_foreign([folder / name for name in names], [locate_answers(folder), folder / "results.html"], "evaluate")
 
@@ -173,6 +191,14 @@ def check_judge(settings: Evaluate) -> None:
 def locate_answers(out: Path) -> Path:
     """Return the folder of the store with all answers."""
     return out / "store"
+
+
+def place_answers(out: Path, store: str | Path | None) -> str | Path:
+    """Return the place of the store with all answers: the one that is named, or ``OUT/store``.
+
+    ``segments:`` alone is that folder, with a store of segments.
+    """
+    return f"{SEGMENTS}{locate_answers(out)}" if str(store) == SEGMENTS else store or locate_answers(out)
 
 
 def locate_results(out: Path, benchmark: BenchmarkSettings, settings: Evaluate) -> Path:

@@ -17,14 +17,14 @@ from prefboost.engines.ask import InWords
 from prefboost.engines.engine import Engine, Failure, Request, Sampling
 from prefboost.engines.kinds import EngineSettings, model_name
 from prefboost.engines.store.interface import AnswerStore
-from prefboost.engines.store.store import Store
+from prefboost.engines.store.opening import has_store, open_store
 from prefboost.errors import DataError
 from prefboost.evaluation.benchmark import BenchmarkPrompt
 from prefboost.evaluation.kinds import BenchmarkSettings
 from prefboost.evaluation.protocols import Completions, Contestant, JudgedBenchmark, PreparedBenchmark
 from prefboost.forecast import CallForecast, Forecast
 from prefboost.runs.evaluate.answering import Speaker, choose_sampling, open_speaker
-from prefboost.runs.evaluate.evaluate import Engines, check_judge, locate_answers, price_for, read_files
+from prefboost.runs.evaluate.evaluate import Engines, check_judge, place_answers, price_for, read_files
 from prefboost.runs.evaluate.judge_forecast import estimate_prompt_tokens, forecast_judging
 from prefboost.runs.evaluate.settings import Evaluate, list_contestants
 
@@ -34,22 +34,24 @@ _LIKELY = 300
 """Words of an unknown completion; AlpacaEval's completions have about 300."""
 
 
-def forecast_evaluation(settings: Evaluate, out: str | Path) -> Forecast:
+def forecast_evaluation(settings: Evaluate, out: str | Path, *, store: str | Path | None = None) -> Forecast:
     """Count what `evaluate` would ask; it loads tokenizers, and models only where there is a store.
 
     Args:
         settings: see `evaluate`.
         out: folder that would be written.
+        store: see `evaluate`.
 
     Raises:
         SettingsError: see `evaluate`.
     """
     contestants = list_contestants(settings)
     check_judge(settings)
-    place = locate_answers(Path(out))
+    place = place_answers(Path(out), store)
     with ExitStack() as stack:
-        store = stack.enter_context(Store(place, retry=settings.retry, read_only=True)) if place.exists() else None
-        counter = _Counter(settings, contestants, Engines(settings, None), store)
+        opened = open_store(place, retry=settings.retry, read_only=True) if has_store(place) else None
+        answers = None if opened is None else stack.enter_context(opened)
+        counter = _Counter(settings, contestants, Engines(settings, None), answers)
         parts = [part for benchmark in settings.benchmarks for part in counter.count_benchmark(benchmark)]
     return Forecast(total=sum(parts, CallForecast()), parts=parts)
 

@@ -21,7 +21,7 @@ from prefboost.progress import Tell, WorkProgress
 from prefboost.runs.generate.completions import build_completions
 from prefboost.runs.generate.requests import CompletionRequest, list_requests, prepare_prompts, split_renderable
 from prefboost.runs.generate.settings import Generate
-from prefboost.runs.outputs import locate_store, write_output
+from prefboost.runs.outputs import locate_sign, write_output
 from prefboost.runs.score.questions import forecast_calls, open_desk
 from prefboost.scoring.answers import Questions
 from prefboost.sources.writers.outputs import guard_file
@@ -113,7 +113,7 @@ def generate(
             or a file that `generate` did not write.
         SettingsError: the budget is in dollars, and the price table does not name the model.
     """
-    guard_file(out, "generate", [prompts], [settings], store=store)
+    guard_file(out, "generate", [prompts], [settings], store=locate_sign(out, store))
     find_price(settings.model, settings.prices, settings.budget)  # a missing price is told before weights are loaded
     with open_desk(out, store, settings, progress) as desk:
         engine = engine or open_engine(settings.engine)
@@ -151,7 +151,7 @@ def write_finished_completions(
     Raises:
         RunError: there is no store. Or the output is an input, or a file that `generate` did not write.
     """
-    guard_file(out, "generate", [prompts], [settings], store=store or locate_store(out))
+    guard_file(out, "generate", [prompts], [settings], store=locate_sign(out, store))
     with open_desk(out, store, UNLIMITED, lambda _: None, partial=True) as desk:
         engine = engine or settings.engine.open()
         frame, rejects = prepare_prompts(prompts, settings, engine)

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import polars as pl
 
+from prefboost.addresses import find_address
 from prefboost.errors import DataError, Place, UnknownShape, UnreadableFile
 from prefboost.preferences.select import prompt_text
 from prefboost.sources import read
 from prefboost.sources.readers.encodings import detect_encoding
+from prefboost.sources.readers.remote import fetch_file
 from prefboost.tables import MESSAGES, PROMPTS, REJECTS, Step, Table, conform
 
 __all__ = ["read_benchmark_prompts", "read_prompts"]
@@ -28,7 +30,8 @@ def read_prompts(path: str | Path) -> Table:
         UnreadableFile: a text file is missing, or none of its lines is UTF-8 text; single such lines are rejects.
         DataError: there is no prompt in it.
     """
-    file = Path(path)
+    address = find_address(path)
+    file = Path(path) if address is None else fetch_file(address)
     return _read_lines(file) if file.suffix == ".txt" else read(path)
 
 

@@ -17,6 +17,9 @@ from prefboost.diagnosis import Inspection, inspect
 from prefboost.engines.budget import Spend
 from prefboost.engines.store.book import StoreBook
 from prefboost.engines.store.faults import connect_read_only, store_fault
+from prefboost.engines.store.opening import find_segments
+from prefboost.engines.store.segments.shelf import open_shelf
+from prefboost.engines.store.segments.spend import SegmentBook
 from prefboost.errors import DataError, Place, RunError
 from prefboost.evaluation.results import Results
 from prefboost.locks import is_lock_held
@@ -205,6 +208,8 @@ def read_spending(store: Path) -> Spend:
     Raises:
         RunError: the store cannot be read.
     """
+    if (segments := find_segments(store)) is not None:
+        return SegmentBook(open_shelf(segments), "report").total()
     file = store / "rows.sqlite"
     if not file.exists():
         return Spend()

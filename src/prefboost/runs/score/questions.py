@@ -10,16 +10,17 @@ from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
+from prefboost.addresses import format_place
 from prefboost.engines.budget import Spending, find_price
 from prefboost.engines.desk import Desk
 from prefboost.engines.engine import Engine
 from prefboost.engines.kinds import model_name
 from prefboost.engines.patience import Patience, check_answered
-from prefboost.engines.store.store import Store
+from prefboost.engines.store.opening import has_store, open_store
 from prefboost.errors import RunError
 from prefboost.forecast import CallForecast, Forecast
 from prefboost.progress import Tell
-from prefboost.runs.outputs import locate_store
+from prefboost.runs.outputs import place_store
 from prefboost.scoring.answers import Questions
 from prefboost.scoring.judges.from_scorer import ScorerJudge
 from prefboost.tables import Table
@@ -62,14 +63,15 @@ def open_desk(
     Raises:
         RunError: what is stored is wanted alone, and there is no store.
     """
-    place = store or (None if out is None else locate_store(out))
-    if partial and (place is None or not Path(place).exists()):
-        raise RunError(f"the store {place} does not exist", remedy="first run the same command without --partial")
+    place = place_store(out, store)
+    if partial and (place is None or not has_store(place)):
+        named = "" if place is None else f"{format_place(place)} "
+        raise RunError(f"the store {named}does not exist", remedy="first run the same command without --partial")
     if place is None:
         yield Desk(None, spending, tell)
         return
     retry = "none" if partial else spending.retry  # what is written so far shows every row that failed, and why
-    with Store(place, retry=retry, read_only=partial) as held:
+    with open_store(place, retry=retry, read_only=partial) as held:
         yield Desk(held, spending, tell, partial=partial)
 
 
@@ -84,11 +86,11 @@ def forecast_calls(
     price = find_price(model_name(questions.engine), spending.prices, spending.budget)
     requests = questions.requests
     answers, failed, keys = set[str](), set[str](), [""] * len(requests)
-    place = store or (out and locate_store(out))
+    place = place_store(out, store)
     # A local model's keys hold the fingerprint of its weights, which are read only where there is a store to look into.
-    if place is not None and Path(place).exists():
+    if place is not None and has_store(place):
         # Opened first: the store settles the number type of a model on this machine, which is part of the keys.
-        with Store(place, retry=spending.retry, read_only=True) as held:
+        with open_store(place, retry=spending.retry, read_only=True) as held:
             keys = [query.key for query in questions.list_queries(engine)]
             answers, failed = set(held.find_answers(keys)), set(held.failures(keys))
     left = [request for request, key in zip(requests, keys, strict=True) if key not in answers]

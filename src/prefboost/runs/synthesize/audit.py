@@ -12,7 +12,7 @@ from pydantic import Field
 
 from prefboost.chat import join_text
 from prefboost.engines.desk import Desk
-from prefboost.engines.store.store import Store
+from prefboost.engines.store.opening import open_store
 from prefboost.errors import Place, UnreadableFile
 from prefboost.preferences.draw import draw_rank
 from prefboost.scoring.judges.judge import JUDGES, Judge
@@ -77,7 +77,7 @@ def audit_file(path: str | Path, settings: Auditing) -> Audit:
         vectors = measure_spread(embed_texts(settings.embedder, texts))
     noise, file = None, Path(path)
     if settings.judge is not None:
-        with Store(file.with_name(f"{file.name}.audit.store")) as store:
+        with open_store(file.with_name(f"{file.name}.audit.store")) as store:
             noise = label_noise(some, settings.judge, name_judge(settings.judge), Calls(Desk(store)))
     return audit(table, _read_history(file), noise, vectors)
 

@@ -11,11 +11,11 @@ from pydantic import Field
 
 from prefboost.engines.budget import Spending
 from prefboost.engines.engine import Failure
-from prefboost.engines.store.store import Store
+from prefboost.engines.store.opening import has_store, open_store
 from prefboost.errors import DataError, Place
 from prefboost.forecast import CallForecast, Forecast
 from prefboost.progress import Tell, WorkProgress
-from prefboost.runs.outputs import locate_store, write_output
+from prefboost.runs.outputs import place_store, write_output
 from prefboost.runs.score.questions import check_rejects, open_desk
 from prefboost.settings import choice
 from prefboost.sources import Columns
@@ -49,6 +49,7 @@ def synthesize(
     settings: Synthesize,
     out: str | Path | None = None,
     *,
+    store: str | Path | None = None,
     progress: Tell = lambda _: None,
 ) -> Table:
     """Make preference pairs of prompts.
@@ -59,6 +60,7 @@ def synthesize(
         out: ``.parquet`` or ``.jsonl`` file to write. Every completion and judgement is kept in the folder
             ``OUT.store`` as it comes: the same call after an interruption goes on from there and gives the same file.
             What was done stands in ``OUT.synthesize.json``, rejected rows in the file of `locate_rejects`.
+        store: a folder or an address to use in the place of ``OUT.store``.
         progress: called after every batch.
 
     Returns:
@@ -76,7 +78,7 @@ def synthesize(
     items = _list_items(prompts)
     if out is not None:
         find_file_type(Path(out))
-    with open_desk(out, None, settings, progress) as desk:
+    with open_desk(out, store, settings, progress) as desk:
         calls = Calls(desk)
         proposals = _propose_all(items, settings, calls, progress)
         # The cost is that of all calls that share the store.
@@ -88,13 +90,16 @@ def synthesize(
     return table
 
 
-def forecast_synthesis(prompts: Table, settings: Synthesize, out: str | Path | None = None) -> Forecast:
+def forecast_synthesis(
+    prompts: Table, settings: Synthesize, out: str | Path | None = None, *, store: str | Path | None = None
+) -> Forecast:
     """Forecast what `synthesize` would ask for if nothing were in its store; loads tokenizers, but no model.
 
     Args:
         prompts: see `synthesize`.
         settings: see there.
         out: the file that would be written; its store tells how many calls were made, and which failed.
+        store: see `synthesize`.
     """
     items = _list_items(prompts)
     rehearsal = CallRehearsal(settings.prices)
@@ -102,11 +107,12 @@ def forecast_synthesis(prompts: Table, settings: Synthesize, out: str | Path | N
     review_proposals(settings.method.filters, proposals, rehearsal, rehearsal=True)
     calls_before = refused = 0
     failed: list[str] = []
-    if out is not None and locate_store(out).exists():
-        with Store(locate_store(out), retry=settings.retry, read_only=True) as store:
-            calls_before = store.book().total().requests
-            failed = [row.key for row in store.rows() if isinstance(row.stored, Failure)]
-            refused = len(store.find_answers(failed))
+    place = place_store(out, store)
+    if place is not None and has_store(place):
+        with open_store(place, retry=settings.retry, read_only=True) as held:
+            calls_before = held.book().total().requests
+            failed = [row.key for row in held.rows() if isinstance(row.stored, Failure)]
+            refused = len(held.find_answers(failed))
     counts = {
         "prompts": len(items), "pairs": len(proposals), "texts_scored": rehearsal.texts_scored,
         "calls_before": calls_before, "again": len(failed) - refused, "refused": refused,

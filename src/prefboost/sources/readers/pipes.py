@@ -15,10 +15,11 @@ from pathlib import Path
 
 import polars as pl
 
+from prefboost.addresses import find_address
 from prefboost.errors import Place, PrefboostError, UnreadableFile
 from prefboost.sources.readers.content import detect_ending
 from prefboost.sources.readers.raw import RawBatch, Reader
-from prefboost.sources.readers.remote import fetch_file, find_address
+from prefboost.sources.readers.remote import fetch_file
 
 __all__ = ["SpooledReader", "spool_stream"]
 

@@ -1,40 +1,27 @@
-"""Files at addresses of fsspec (``s3://``, ``gs://``, ``hf://``, ``memory://``): fetched to read, put when written."""
+"""Files at addresses of fsspec: fetched to read, put when written."""
 
 from __future__ import annotations
 
 import atexit
 import json
-import re
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import fsspec
 
+from prefboost.addresses import find_address
 from prefboost.errors import Place, RunError, UnreadableFile
 
-__all__ = ["fetch_file", "find_address", "guard_address", "put_output"]
-
-# Two letters at least, since Windows has drives; one slash, since a Path joins two to one.
-_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/{1,3}(.+)", re.IGNORECASE)
+__all__ = ["fetch_file", "find_files", "guard_address", "is_there", "lies_at", "put_files", "put_output"]
 
 _MANIFEST = "prefboost.json"
 """File by which a folder that `augment` wrote is known; it lists the others."""
 
 _FETCHED: dict[str, Path] = {}
 """Files that were fetched already, by address: a verb opens its input several times."""
-
-
-def find_address(path: str | Path) -> str | None:
-    """Return a path as an address of fsspec, also where a `Path` has lost a slash of it; None where it is none."""
-    match = _ADDRESS.fullmatch(str(path))
-    if match is None or Path(path).exists():
-        return None
-    scheme, rest = match[1].lower(), match[2]
-    if scheme not in fsspec.available_protocols():
-        return None
-    return f"{scheme}:///{rest}" if scheme in ("file", "local") else f"{scheme}://{rest}"
 
 
 def fetch_file(address: str) -> Path:
@@ -62,6 +49,26 @@ def fetch_file(address: str) -> Path:
     return _FETCHED[address]
 
 
+def find_files(place: str | Path) -> list[str]:
+    """List the files that an address with ``*`` stands for, which no shell does; anything else stands for itself.
+
+    Raises:
+        UnreadableFile: the file system cannot be asked.
+    """
+    address = find_address(place)
+    if address is None or "*" not in address:
+        return [str(place)]
+    try:
+        system, path = fsspec.core.url_to_fs(address)
+        system.invalidate_cache()
+        files = [each for each in sorted(system.glob(path)) if not system.isdir(each)]
+    except Exception as error:  # see `fetch_file`
+        raise UnreadableFile(
+            f"the files cannot be listed: {str(error)[:300]}", remedy="check address and login", place=Place(address)
+        ) from error
+    return [f"{address.partition('://')[0]}://{each.lstrip('/')}" for each in files]
+
+
 def guard_address(address: str, source: object, *, overwrite: bool) -> None:
     """Refuse an address to write to, before anything is computed for it.
 
@@ -75,7 +82,7 @@ def guard_address(address: str, source: object, *, overwrite: bool) -> None:
             be asked.
     """
     read = find_address(str(getattr(source, "path", None) or source))
-    if read is not None and _lies_at(read, address):
+    if read is not None and lies_at(read, address):
         raise RunError(
             f"the output is the input {read}, or contains it", remedy="give another output", place=Place(address)
         )
@@ -111,12 +118,60 @@ def put_output(local: Path, address: str, *, overwrite: bool) -> None:
         raise
     except Exception as error:  # see `fetch_file`
         raise _describe_fault(error, address) from error
+    _forget(address)
+
+
+def put_files(local: Path, address: str, *, absent: Iterable[str] = ()) -> None:
+    """Copy all files of a folder below an address; files of the same names are replaced, others stay.
+
+    Args:
+        local: the folder.
+        address: of a folder, or of nothing yet.
+        absent: names that are removed there where the folder lacks them, as left over from an earlier call.
+
+    Raises:
+        RunError: the file system does not take them.
+    """
+    try:
+        system, path = fsspec.core.url_to_fs(address)
+        system.makedirs(path, exist_ok=True)
+        for file in sorted(each for each in local.rglob("*") if each.is_file()):
+            target = f"{path}/{file.relative_to(local).as_posix()}"
+            system.makedirs(target.rpartition("/")[0], exist_ok=True)
+            system.put_file(str(file), target)
+        for name in absent:
+            if not (local / name).exists() and system.exists(f"{path}/{name}"):
+                system.rm_file(f"{path}/{name}")
+    except Exception as error:  # see `fetch_file`
+        raise _describe_fault(error, address) from error
+    _forget(address)
+
+
+def is_there(path: str | Path) -> bool:
+    """Tell whether a file or folder exists, here or at an address.
+
+    Raises:
+        RunError: the file system of the address cannot be asked.
+    """
+    address = find_address(path)
+    if address is None:
+        return Path(path).exists()
+    try:
+        system, place = fsspec.core.url_to_fs(address)
+        # File systems keep listings, and other machines write here.
+        system.invalidate_cache()
+        return bool(system.exists(place))
+    except Exception as error:  # see `fetch_file`
+        raise _describe_fault(error, address) from error
+
+
+def _forget(address: str) -> None:
     # Files inside a replaced folder have changed, too.
-    for fetched in [each for each in _FETCHED if _lies_at(each, address)]:
+    for fetched in [each for each in _FETCHED if lies_at(each, address)]:
         del _FETCHED[fetched]
 
 
-def _lies_at(address: str, place: str) -> bool:
+def lies_at(address: str, place: str) -> bool:
     """Tell whether an address is a place or lies below it."""
     return f"{address.rstrip('/')}/".startswith(f"{place.rstrip('/')}/")
 

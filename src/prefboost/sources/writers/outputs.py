@@ -10,7 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from prefboost.addresses import find_address, format_place
 from prefboost.errors import Place, RunError
+from prefboost.sources.readers.remote import is_there, lies_at
 
 __all__ = ["companions", "guard_file", "paths_in", "refuse_foreign", "refuse_inputs"]
 
@@ -24,7 +26,9 @@ def companions(out: str | Path, *endings: str) -> tuple[Path, ...]:
     return tuple(target.with_name(name) for name in names)
 
 
-def refuse_inputs(outputs: Iterable[str | Path], data: Iterable[Any] = (), others: Iterable[Any] = ()) -> None:
+def refuse_inputs(
+    outputs: Iterable[str | Path], data: Iterable[Any] = (), others: Iterable[Any] = (), *, far: bool = False
+) -> None:
     """Refuse outputs that equal an input, contain one, or lie where the next call would read them as data.
 
     Args:
@@ -34,10 +38,16 @@ def refuse_inputs(outputs: Iterable[str | Path], data: Iterable[Any] = (), other
             read it with the data.
         others: further inputs (models, templates, settings that name files): paths, or settings objects whose paths
             are found by `paths_in`. An output may lie inside such a folder.
+        far: whether outputs may be addresses of fsspec; elsewhere they are refused.
 
     Raises:
         RunError: names the output and the input.
     """
+    outputs, data, others = list(outputs), list(data), list(others)
+    addresses = {output: address for output in outputs if (address := find_address(output)) is not None}
+    if addresses:
+        refuse_addresses(list(addresses.values()), [*data, *others], far=far)
+        outputs = [output for output in outputs if output not in addresses]
     # Only what is read whole endangers an output inside of it; a model's folder may hold one.
     paths = [each if isinstance(each, str | Path) else getattr(each, "path", None) for each in data]
     read_whole = [str(path) for path in paths if path]
@@ -71,6 +81,28 @@ def refuse_inputs(outputs: Iterable[str | Path], data: Iterable[Any] = (), other
                 )
 
 
+def refuse_addresses(outputs: Sequence[str], inputs: Iterable[Any], *, far: bool) -> None:
+    """Refuse addresses that are inputs or contain one; without ``far`` all of them.
+
+    Raises:
+        RunError: names the output and the input.
+    """
+    if not far:
+        raise RunError(
+            "this command writes to a folder of this machine, not to an address",
+            remedy="name a folder with -o, and copy it there",
+            place=Place(outputs[0]),
+        )
+    for each in inputs:
+        paths = [str(each)] if isinstance(each, str | Path) else [getattr(each, "path", None), *paths_in(each)]
+        for read in filter(None, (find_address(path) for path in paths if path)):
+            for output in outputs:
+                if lies_at(read, output):
+                    raise RunError(
+                        f"the output is the input {read}, or contains it", remedy=_REMEDY, place=Place(output)
+                    )
+
+
 def refuse_foreign(outputs: Sequence[Path], signs: Iterable[Path], verb: str, remedy: str = "") -> None:
     """Refuse to overwrite files that the verb did not write.
 
@@ -83,14 +115,14 @@ def refuse_foreign(outputs: Sequence[Path], signs: Iterable[Path], verb: str, re
     Raises:
         RunError: an output exists without a sign.
     """
-    if any(sign.exists() for sign in signs):
+    if any(is_there(sign) for sign in signs):
         return
     for output in outputs:
-        if output.exists():
+        if is_there(output):
             raise RunError(
                 f"the file exists, and prefboost {verb} did not write it",
                 remedy=remedy or "give another output with -o, or delete the file first",
-                place=Place(str(output)),
+                place=Place(format_place(output)),
             )
 
 
@@ -114,7 +146,7 @@ def guard_file(
         return
     files = companions(out, f".{verb}.json")
     own_store = files[0].with_name(f"{files[0].name}.store")
-    refuse_inputs([*files, own_store], data, others)
+    refuse_inputs([*files, own_store], data, others, far=True)
     refuse_foreign(files, [files[-1], own_store, *([] if store is None else [Path(store)])], verb)
 
 

@@ -1,0 +1,157 @@
+"""Every verb at addresses: in the memory, in a local file system, and on a server that speaks S3."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import polars as pl
+import pytest
+
+from prefboost.addresses import find_address
+from prefboost.cli.main import main
+from prefboost.engines.store.opening import has_store
+from prefboost.runs.outputs import locate_store
+from prefboost.sources import read
+
+COMPLETIONS = [{"prompt": f"q{n // 2}", "completion": f"answer {n}", "score": float(n % 2 * 5 + 1)} for n in range(8)]
+PAIRS = [{"prompt": f"q{n}", "chosen": f"good {n}", "rejected": f"bad {n}"} for n in range(4)]
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """A bucket of a server of this process."""
+    pytest.importorskip("s3fs", reason="s3fs is not installed")
+    server = pytest.importorskip("moto.server", reason="moto[server] is not installed").ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_S3", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        system = fsspec.filesystem("s3", skip_instance_cache=True)
+        system.mkdir("bucket")
+        yield "s3://bucket"
+    server.stop()
+    fsspec.filesystem("s3").clear_instance_cache()
+
+
+@pytest.fixture(params=["memory", "file", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A folder of its own in a remote file system."""
+    if request.param == "s3":
+        return f"{request.getfixturevalue('s3')}/{uuid.uuid4().hex}"
+    return f"memory://{uuid.uuid4().hex}/x" if request.param == "memory" else f"file://{tmp_path / 'far'}"
+
+
+def put_rows(address: str, rows: list[dict[str, Any]]) -> str:
+    with fsspec.open(address, "w", auto_mkdir=True) as stream:
+        stream.write("".join(json.dumps(row) + "\n" for row in rows))
+    return address
+
+
+def list_names(place: str) -> set[str]:
+    system, path = fsspec.core.url_to_fs(place)
+    system.invalidate_cache()
+    return {name.rpartition(path.strip("/") + "/")[2] for name in system.find(path)}
+
+
+def arguments(verb: str, place: str, out: str) -> list[str]:
+    """Of a verb that reads and writes at addresses; ``replay`` reads what is recorded on this machine."""
+    scored, pairs = f"{place}/scored.jsonl", f"{place}/pairs.jsonl"
+    return {
+        "score": ["score", scored, "kind=length_scorer:LengthScorer", "-o", out],
+        "judge": ["judge", pairs, "kind=scorer", "scorer.kind=length_scorer:LengthScorer", "-o", out],
+        "select": ["select", scored, "kind=best_of_n", "-o", out],
+        "generate": ["generate", "replay:recorded.jsonl", scored, "-o", out],
+        "synthesize": ["synthesize", "rlcd", scored, "generator=replay:recorded.jsonl", "-o", out],
+    }[verb]
+
+
+@pytest.mark.parametrize("verb", ["score", "judge", "select", "generate", "synthesize"])
+def test_a_verb_writes_the_same_bytes_at_an_address(
+    verb: str, place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in (place, str(tmp_path)):
+        put_rows(f"{folder}/scored.jsonl", COMPLETIONS)
+        put_rows(f"{folder}/pairs.jsonl", PAIRS)
+    put_rows(str(tmp_path / "recorded.jsonl"), COMPLETIONS)
+    code = main([*arguments(verb, place, f"{place}/out.jsonl"), "--json"])
+    far = capsys.readouterr()
+    assert main([*arguments(verb, str(tmp_path), "here.jsonl"), "--json"]) == code, far.err
+    if code == 0:
+        assert json.loads(far.out)["out"] == f"{place}/out.jsonl"
+    with fsspec.open(f"{place}/out.jsonl", "rb") as stream:
+        assert stream.read() == (tmp_path / "here.jsonl").read_bytes()
+    beside = {path.name.replace("here", "out") for path in tmp_path.glob("here.jsonl.*") if path.is_file()}
+    assert beside <= list_names(place)
+    assert not list(tmp_path.glob("*:*")), "no folder of this machine is named like an address"
+    if verb != "select":
+        assert has_store(locate_store(f"{place}/out.jsonl")) == (tmp_path / "here.jsonl.store").exists()
+        # Again: all is stored, and the output is replaced by the same.
+        assert main(arguments(verb, place, f"{place}/out.jsonl")) == code
+
+
+def test_inputs_and_files_of_others_stay_at_an_address(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    put_rows(f"{place}/scored.jsonl", COMPLETIONS)
+    put_rows(f"{place}/mine.jsonl", COMPLETIONS)
+    before = {name: fsspec.open(f"{place}/{name}", "rb").open().read() for name in list_names(place)}
+    for out, words in (("scored.jsonl", "the output is the input"), ("mine.jsonl", "did not write it")):
+        assert main(["score", f"{place}/scored.jsonl", "kind=length_scorer:LengthScorer", "-o", f"{place}/{out}"]) == 2
+        error = capsys.readouterr().err
+        assert words in error and find_address(f"{place}/{out}") in error
+    assert {name: fsspec.open(f"{place}/{name}", "rb").open().read() for name in list_names(place)} == before
+
+
+def test_a_verb_that_writes_folders_of_this_machine_refuses_an_address(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    put_rows("scored.jsonl", COMPLETIONS)
+    assert main(["fit-regressor", "scored.jsonl", "-o", "memory://models/x"]) == 2
+    assert "not to an address" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["scored.jsonl"]
+
+
+def test_a_store_of_segments_is_named_by_its_address_and_shared(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    put_rows("scored.jsonl", COMPLETIONS)
+    put_rows("recorded.jsonl", COMPLETIONS)
+    command = ["generate", "replay:recorded.jsonl", "scored.jsonl", "--store", f"{place}/store"]
+    assert main([*command, "-o", "a.jsonl"]) == 0
+    capsys.readouterr()
+    assert main([*command, "-o", "b.jsonl", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["calls"] == 0
+    assert main([*command, "-o", "b.jsonl", "--partial"]) == 0
+    assert Path("a.jsonl").read_bytes() == Path("b.jsonl").read_bytes()
+    assert not list(tmp_path.glob("*.store"))
+    assert not any(name.startswith("store/live/") for name in list_names(place))
+
+
+@pytest.mark.parametrize("segments", ["address", "folder"])
+def test_shards_with_stores_of_segments_are_merged(
+    segments: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    put_rows("scored.jsonl", COMPLETIONS)
+    put_rows("recorded.jsonl", COMPLETIONS)
+    command = ["generate", "replay:recorded.jsonl", "scored.jsonl"]
+    base, option = (place, []) if segments == "address" else (".", ["--store", "segments:"])
+    for shard in ("0/2", "1/2"):
+        assert main([*command, "-o", f"{base}/parts.jsonl", "--shard", shard, *option]) == 0
+    outs = [f"{base}/parts.shard-{number}-of-2.jsonl" for number in (0, 1)]
+    assert main(["merge", outs[0]]) == 2
+    assert "missing: shard 1/2" in capsys.readouterr().err
+    assert main(["merge", f"{base}/parts.shard-*-of-2.jsonl"] if segments == "address" else ["merge", *outs]) == 0
+    assert main([*command, "-o", "whole.jsonl"]) == 0
+    merged = read(f"{base}/parts.jsonl").frame
+    assert merged.equals(read("whole.jsonl").frame) and isinstance(merged, pl.DataFrame)
+    assert has_store(locate_store(f"{base}/parts.jsonl"))
