@@ -8,8 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import uuid
 from collections import Counter
 
+import fsspec
 import pytest
 from faulty_server import FaultyServer
 from waiting import PATIENCE_S, wait_until
@@ -101,6 +103,17 @@ def test_a_finished_evaluation_is_written_again_without_a_question_and_a_new_goa
     plan = {part.name.partition(", ")[2]: part for part in forecast_evaluation(tiny(), tmp_path / "out").parts}
     assert (plan["one@1"].calls, plan["one@1"].stored) == (10, 0)
     assert (plan["one@10"].calls, plan["one@10"].stored) == (0, 10)
+
+
+def test_an_evaluation_at_an_address_has_the_same_verdicts_and_keeps_its_answers_there(tiny, tmp_path):
+    place = f"memory://{uuid.uuid4().hex}/evaluation"
+    for out in (place, tmp_path / "out"):
+        evaluate(tiny(goals=[10]), out, tell=silent)
+    assert forecast_evaluation(tiny(goals=[10]), place).total.calls == 0
+    system, path = fsspec.core.url_to_fs(place)
+    assert system.cat_file(f"{path}/verdicts.jsonl") == (tmp_path / "out" / "verdicts.jsonl").read_bytes()
+    names = {each.name for each in (tmp_path / "out").iterdir() if each.is_file()}
+    assert names <= {each.rpartition("/")[2] for each in system.ls(path, detail=False)}
 
 
 def test_several_benchmarks_have_a_folder_each_and_share_what_models_said(tiny, tmp_path):

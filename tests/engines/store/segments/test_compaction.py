@@ -106,3 +106,13 @@ def test_a_segment_that_grew_after_all_is_not_removed(tmp_path: Path) -> None:
     remove_replaced(reader, 0.0)
     assert set(shelf.list_files("rows")) == {"new-1-1.seg", "v-1.log"}
     assert "k101" in [row.key for row in read(shelf).index.rows(None)]
+
+
+def test_the_segment_of_a_killed_writer_goes_with_the_half_block_at_its_end(tmp_path: Path) -> None:
+    shelf = fill(tmp_path, FAN - 1)
+    shelf.append("rows/v-1.log", encode_block([make_event(100)], 0) + encode_block([make_event(101)], 1)[:-3])
+    reader = read(shelf)
+    assert compact(reader, lambda _: True, lambda level: f"new-1-{level}.seg") == FAN
+    remove_replaced(reader, 0.0)
+    assert set(shelf.list_files("rows")) == {"new-1-1.seg"}
+    assert "k100" in [row.key for row in read(shelf).index.rows(None)]

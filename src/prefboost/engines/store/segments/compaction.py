@@ -55,7 +55,7 @@ def compact(reader: SegmentReader, is_ours: Callable[[str], bool], name_next: Ca
                 reading = read_blocks(data)
                 # What is damaged stays as it is, until a reader finds it and says so.
                 if not reading.broken and reading.suspect is None:
-                    taken[name] = reading.end if name.endswith(".log") else len(data)
+                    taken[name] = len(data)
                     events += reading.events
             if taken:
                 _replace(reader, pick_first(events), taken, name_next(level + 1))

@@ -86,10 +86,16 @@ class SegmentIndex:
         return outcomes
 
     def rows(self, kind: str | None) -> Iterator[StoredRow]:
-        """Yield what counts of every row, oldest first."""
-        for row in self._connection.execute(_ROWS, {"kind": kind}).fetchall():
-            stored: Stored = _parse_failure(row) if row["answer"] is None else json.loads(row["answer"])
-            yield StoredRow(row["key"], row["kind"], json.loads(row["asked"]), stored, row["stamp"] / 1e9)
+        """Return what counts of every row, oldest first; what is added later does not come."""
+        rows = self._connection.execute(_ROWS, {"kind": kind}).fetchall()
+
+        def parse() -> Iterator[StoredRow]:
+            # One at a time: parsed answers take several times the room of their text.
+            for row in rows:
+                stored: Stored = _parse_failure(row) if row["answer"] is None else json.loads(row["answer"])
+                yield StoredRow(row["key"], row["kind"], json.loads(row["asked"]), stored, row["stamp"] / 1e9)
+
+        return parse()
 
     def close(self) -> None:
         """Give the file back."""

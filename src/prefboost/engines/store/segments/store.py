@@ -236,8 +236,8 @@ class SegmentStore:
         """Yield every row that is done or failed, or those of one kind, oldest first; others may go on writing."""
         with self._lock, self._explain():
             self._refresh()
-            stored = list(self._index.rows(kind))
-        yield from stored
+            rows = self._index.rows(kind)
+        yield from rows
 
     @property
     def damaged(self) -> dict[str, int | None]:
