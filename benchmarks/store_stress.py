@@ -27,7 +27,7 @@ from prefboost.engines.store.opening import open_store
 CHUNK = 16
 """Rows that are claimed at once, as verbs do."""
 
-REOPENED_AFTER = 2_000
+REOPENED_AFTER = 5_000
 """Rows after which a process closes its store and opens it again, so that segments are put together meanwhile."""
 
 
@@ -66,31 +66,35 @@ def query(number: int) -> StoreQuery:
 
 def fill(store: str, notes: str, rows: int, seed: int) -> None:
     """Work until every row is done: what one of the processes does."""
-    order = list(range(rows))
-    # Parts of the rows in another order for every process, so that they meet often and yet do not wait for each other.
+    queries = [query(number) for number in range(rows)]
+    numbers = {each.key: number for number, each in enumerate(queries)}
+    # Every process begins elsewhere, so that they meet often and yet do not wait for each other.
     start = random.Random(seed).randrange(rows)
-    missing = order[start:] + order[:start]
+    missing = [*queries[start:], *queries[:start]]
     with Path(notes).open("a", encoding="utf-8") as stream:
         while missing:
             kept = 0
-            held: list[int] = []
+            held: list[StoreQuery] = []
             with open_store(store) as opened:
                 # As verbs begin: what others have done meanwhile is not claimed one by one.
-                done = opened.find_answers(query(number).key for number in missing)
-                missing = [number for number in missing if query(number).key not in done]
+                done = opened.find_answers(each.key for each in missing)
+                missing = [each for each in missing if each.key not in done]
                 while missing and kept < REOPENED_AFTER:
+                    if (parent := multiprocessing.parent_process()) is not None and not parent.is_alive():
+                        # Nobody would end this process any more.
+                        return
                     chunk, missing = missing[:CHUNK], missing[CHUNK:]
-                    numbers = {query(number).key: number for number in chunk}
-                    claim = opened.claim([query(number) for number in chunk])
-                    held += [numbers[key] for key in claim.held]
-                    if claim.granted:
-                        answers = [(query(numbers[key]), {"text": f"{os.getpid()} {key}" * 4}) for key in claim.granted]
+                    claim = opened.claim(chunk)
+                    held += [each for each in chunk if each.key in set(claim.held)]
+                    granted = [each for each in chunk if each.key in set(claim.granted)]
+                    if granted:
+                        answers = [(each, {"text": f"{os.getpid()} {each.key}" * 4}) for each in granted]
                         stored = opened.finish(answers)
                         # Only what the store has acknowledged is noted; a kill in between loses the note alone.
-                        lines = [json.dumps([numbers[key], stored[key]]) for key in claim.granted]
+                        lines = [json.dumps([numbers[each.key], stored[each.key]]) for each in granted]
                         stream.write("".join(f"{line}\n" for line in lines))
                         stream.flush()
-                        kept += len(claim.granted)
+                        kept += len(granted)
             missing += held
             if held and not kept:
                 time.sleep(0.05)
