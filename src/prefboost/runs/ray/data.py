@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from prefboost.addresses import find_address
 from prefboost.atomic import replace_atomically, write_atomically
 from prefboost.errors import Place, RunError
 from prefboost.preferences.stated_goals import StatedGoals
@@ -48,7 +49,6 @@ from prefboost.sources import Collection, Source
 from prefboost.sources.collection import convert_batch
 from prefboost.sources.layouts.unmapped import refuse_unmapped
 from prefboost.sources.read import resolve_source
-from prefboost.sources.readers.remote import find_address
 from prefboost.sources.readers.verdict_files import holds_verdicts
 from prefboost.tables import Table
 
