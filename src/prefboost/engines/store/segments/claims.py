@@ -146,6 +146,7 @@ class Claims:
                     with suppress(FileNotFoundError, ValueError):
                         other.claims[name] = json.loads(self.shelf.read(f"{LIVE}/{name}"))
             for writer in list(self._others):
+                # A claim that is gone was given up, or its rows are finished.
                 other, left = self._others[writer], present.get(writer, set())
                 other.claims = {name: claim for name, claim in other.claims.items() if name in left}
                 # A writer takes its beat along when it ends.

@@ -37,6 +37,7 @@ def compact(reader: SegmentReader, is_ours: Callable[[str], bool], name_next: Ca
     Raises:
         OSError: a segment cannot be read or written.
     """
+    # Large ones stay as they are: writing them again would cost more than fewer files save.
     sizes = reader.shelf.list_files(ROWS)
     names = [
         name

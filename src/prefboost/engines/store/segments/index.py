@@ -64,6 +64,7 @@ class SegmentIndex:
         for event in events:
             last = max(last, event.stamp)
             (failures if event.answer is None else answers).append(event)
+        # In one transaction, since each costs as much as many rows.
         run = self._connection
         run.execute("BEGIN")
         run.executemany(_ANSWER, [event[:6] for event in answers])

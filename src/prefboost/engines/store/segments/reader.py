@@ -71,6 +71,7 @@ class SegmentReader:
         """
         last = 0
         for _ in range(_TRIES):
+            # Anew in every round: what is gone has left something else.
             sizes = self.shelf.list_files(ROWS)
             gone = ""
             # Larger segments first, since what they replace need not be read.

@@ -56,6 +56,7 @@ class SegmentBook:
     def add(self, amount: Spend, budget: Budget) -> bool:
         """Add an amount if the total stays within the budget."""
         with self._lock:
+            # Of this writer alone: what others put down is added where a limit is looked at.
             after = self._spent + amount
             if budget == _UNLIMITED:
                 # Already spent, or not limited: it is written down in any case.
