@@ -83,8 +83,8 @@ def evaluate_command(
 ) -> None:
     """Let models answer benchmarks, at one goal or several, and a judge rate the answers.
 
-    Writes OUT/verdicts.jsonl, results.json, .md, .html and completions/; several benchmarks get a folder each. OUT/store
-    keeps every answer: the same command resumes. Missing completions are counted; they are neither scored 0 nor dropped.
+    Writes OUT/verdicts.jsonl, results.json, .md, .html and completions/; several benchmarks get a folder each.
+    OUT/store keeps every answer: the same command resumes. Missing completions are counted, never scored 0 or dropped.
     """
     from prefboost.cli.canary import print_canary
     from prefboost.cli.evaluate_arguments import read_evaluate
