@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import polars as pl
@@ -54,8 +53,7 @@ def test_the_watch_sees_memory_and_time_of_the_processes_below_one() -> None:
         assert process.stdout is not None
         process.stdout.readline()
         watch = ray_augment.NodeWatch([os.getpid()])
-        begin = time.monotonic()
         watch.look()
         process.communicate("\n")
     assert watch.peaks[0] > 60 << 20
-    assert 0 < sum(watch.seconds.values()) < 60 + time.monotonic() - begin
+    assert sum(watch.seconds.values()) > 0
