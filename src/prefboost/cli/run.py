@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefboost.cli.bars import open_progress
+from prefboost.cli.executors import Address, ExecutorName, Workers, read_executor, share_models
 from prefboost.cli.options import Quiet
 from prefboost.cli.printing import list_rejected, print_report
 
@@ -37,13 +39,17 @@ def run_command(
     until: Annotated[
         str | None, typer.Option(help="The last stage to do, as --dry-run names it; a later call resumes.")
     ] = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
+    tasks: Workers = None,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Run a recipe of any kind: offline, on_policy, implicit_reward, reward.
 
-    The run folder records finished stages. The same command resumes after an interruption; after a change it repeats
-    the stages that depend on the change, with the reason. On several devices:
+    With --executor ray the models of an on_policy recipe complete prompts and score on a cluster, and training stays
+    here. The run folder records finished stages. The same command resumes after an interruption; after a change it
+    repeats the stages that depend on the change, with the reason. On several devices:
     accelerate launch -m prefboost.cli.main run RECIPE
     """
     from prefboost.recipes.load import load_any
@@ -51,23 +57,26 @@ def run_command(
     from prefboost.runs.pipelines.run import plan_run, run
 
     loaded = load_any(recipe, overrides or [])
+    where = read_executor(executor, address, tasks)
     if dry_run:
         stages = plan_run(loaded, runs_dir)
         record = [{"stage": each.stage.name, "done": each.done, "why": each.why, "key": each.key} for each in stages]
         print_report(record, _list_plan(stages), as_json=as_json)
         return
-    executor = choose_executor(os.environ)
-    tells = executor.leads and not as_json
-    with open_progress(hidden=quiet or not executor.leads) as progress:
+    here = choose_executor(os.environ)
+    tells = here.leads and not as_json
+    # Other processes of `accelerate launch` wait for the stages of the first one, and need no pool.
+    models = share_models(where, loaded, one_at_a_time=True) if here.leads else nullcontext()
+    with models, open_progress(hidden=quiet or not here.leads) as progress:
         report = run(
             loaded,
             runs_dir,
             until=until,
-            executor=executor,
+            executor=here,
             progress=progress,
             tell=_print_stage if tells else lambda _: None,
         )
-    if executor.leads:
+    if here.leads:
         print_report(asdict(report), _list_report(report), as_json=as_json)
 
 

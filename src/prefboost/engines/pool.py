@@ -25,6 +25,7 @@ __all__ = [
     "Workers",
     "count_batches_at_once",
     "list_models",
+    "make_room",
     "open_model",
     "open_engine",
     "run_batches",
@@ -63,6 +64,9 @@ class Pool(Protocol):
     def open_model(self, device: str, load: Callable[..., T], arguments: Sequence[Any]) -> T:
         """Load copies of a model by calling ``load`` there; methods of what is returned run on one of them."""
 
+    def release(self) -> None:
+        """Let all models go; one that is called again is loaded again."""
+
 
 _POOL: ContextVar[Pool | None] = ContextVar("pool", default=None)
 
@@ -94,6 +98,13 @@ def open_model(device: str, load: Callable[..., T], *arguments: Any) -> T:
     """
     pool = _POOL.get()
     return load(*arguments) if pool is None else pool.open_model(device, load, arguments)
+
+
+def make_room() -> None:
+    """Let the pool's models go, where there is a pool: what follows needs its GPUs, or has changed the weights."""
+    pool = _POOL.get()
+    if pool is not None:
+        pool.release()
 
 
 def count_batches_at_once(model: Any) -> int:

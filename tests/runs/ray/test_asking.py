@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from faulty_server import FaultyServer
 from hypothesis import given
@@ -24,7 +25,7 @@ from prefboost.runs.evaluate.evaluate import evaluate
 from prefboost.runs.evaluate.settings import Evaluate
 from prefboost.runs.generate.generate import Generate, generate
 from prefboost.runs.generate.prompt_files import read_prompts
-from prefboost.runs.ray.asking import count_gpus, open_pool, plan_copies
+from prefboost.runs.ray.asking import RayPool, count_gpus, open_pool, plan_copies
 from prefboost.runs.score.judge import Judging, judge
 from prefboost.runs.score.score import Score, score
 from prefboost.runs.synthesize.synthesize import Synthesize, synthesize
@@ -93,6 +94,39 @@ def test_models_on_the_nodes_compute_the_bytes_that_this_machine_computes(
         for place in ("local", "pool")
     )
     assert local == pool and len(local) >= 3
+
+
+@pytest.mark.slow
+def test_on_policy_rounds_complete_on_the_nodes_and_train_here(
+    connected: Any,
+    on_policy_text: str,
+    finished_rounds: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    contents: Callable[[Path], dict[str, bytes]],
+) -> None:
+    asked: list[str] = []
+    release = RayPool.release
+    loads = RayPool.open_engine
+    monkeypatch.setattr(
+        RayPool, "open_engine", lambda pool, settings: asked.append(settings.model) or loads(pool, settings)
+    )
+    monkeypatch.setattr(RayPool, "release", lambda pool: asked.append("room") or release(pool))
+    (tmp_path / "tiny.yaml").write_text(on_policy_text)
+    main(["run", str(tmp_path / "tiny.yaml"), "--runs-dir", str(tmp_path / "runs"), "--executor", "ray", "--quiet"])
+    folders = [runs / "tiny" for runs in (finished_rounds, tmp_path / "runs")]
+    names = [f"{part}/held_out.parquet" for part in ("start", "round-1", "round-2")]
+    names += [f"round-{number}/{name}" for number in (1, 2) for name in ("scored.parquet", "pairs.parquet")]
+    for name in names:
+        # The name of a policy is its folder, which is the runs'.
+        local, pooled = (pl.read_parquet(folder / name).drop("model", strict=False) for folder in folders)
+        assert local.equals(pooled), name
+    weights = [(folder / "round-2" / "model" / "model.safetensors").read_bytes() for folder in folders]
+    assert weights[0] == weights[1]
+    # The room is free before each training, and each policy completes from the folder that its training wrote.
+    trained = [name for name in asked if name == "room" or name.endswith("model")]
+    assert trained.count("room") == 2
+    assert {Path(name).parent.name for name in asked if name.endswith("/model")} == {"round-1", "round-2"}
 
 
 def test_every_verb_that_asks_a_server_writes_the_same_through_the_pool(

@@ -14,6 +14,7 @@ from prefboost.chat import SayGoal, goal_text, place_goal
 from prefboost.engines.engine import Engine
 from prefboost.engines.kinds import EngineSettings
 from prefboost.engines.local.engine import Local
+from prefboost.engines.pool import open_engine
 from prefboost.errors import DataError, Place
 from prefboost.preferences import DeclaredRange, FittedScale, Plain, resolve_place
 from prefboost.preferences.condition import fit_wording_to_scales, reject_without_user_turn
@@ -232,7 +233,7 @@ def complete_prompts(
         Completions with the prompts that were given, without the goal.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    engine = settings.engine.open()
+    engine = open_engine(settings.engine)
     conditioned = prompts if wording is None else _say_goal(prompts, wording, engine)
     completions = generate(conditioned, settings, out, engine=engine, progress=tell_bar(progress))
     if wording is None:

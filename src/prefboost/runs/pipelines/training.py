@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prefboost.engines.pool import make_room
 from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.recipes.kinds import PolicyRecipe
 from prefboost.runs.folder.manifest import Run
@@ -92,6 +93,7 @@ def train_on_stage(
     import pyarrow.parquet as pq
 
     pairs, evaluation = split_rows(pq.read_table(run.path / folder / PAIRS))
+    make_room()
     goals = read_stated_goals(recipe, run.notes(stage))
     return train(pairs, settings, run.path / folder, eval_pairs=evaluation, goals=goals, progress=progress)
 

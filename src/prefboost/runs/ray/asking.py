@@ -77,6 +77,11 @@ class RayPool:
         gpus = count_gpus(getattr(settings, "tensor_parallel", None), getattr(settings, "device", "cpu"), nodes)
         return plan_copies(gpus, nodes, self._workers, self._models)
 
+    def release(self) -> None:
+        """See `prefboost.engines.pool.Pool`."""
+        for crew in self._crews.values():
+            crew.release()
+
     def close(self) -> None:
         """End all workers."""
         for crew in self._crews.values():
@@ -183,7 +188,7 @@ def open_pool(executor: OnRay, settings: Any, *, one_at_a_time: bool = False) ->
 
     Args:
         executor: which cluster, and how many copies of a model.
-        settings: of the verb, with its budget and models.
+        settings: of the verb or recipe, with its budget and models.
         one_at_a_time: the verb opens one model after the other, so that each may take all GPUs.
 
     Raises:
@@ -193,7 +198,8 @@ def open_pool(executor: OnRay, settings: Any, *, one_at_a_time: bool = False) ->
         # Servers share no room of the cluster, and a scorer with a reference has two models.
         loaded = [each for each in list_models(settings) if not hasattr(each, "base_url")]
         models = sum(2 if hasattr(each, "reference") else 1 for each in loaded)
-        pool = RayPool(settings.budget, executor.tasks, 1 if one_at_a_time or len(loaded) < 2 else models)
+        budget = getattr(settings, "budget", Budget())  # recipes that train on files have none
+        pool = RayPool(budget, executor.tasks, 1 if one_at_a_time or len(loaded) < 2 else models)
         try:
             with work_with(pool):
                 yield pool
