@@ -60,6 +60,17 @@ def test_nodes_with_another_version_are_named(cluster: Any, monkeypatch: pytest.
     assert not ray.is_initialized()
 
 
+def test_a_node_that_has_left_and_is_still_listed_is_passed_over(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def list_nodes(list_real: Any = ray.nodes) -> list[Any]:
+        nodes = list_real()
+        return [*nodes, {**nodes[0], "NodeID": "0" * len(nodes[0]["NodeID"])}]
+
+    monkeypatch.setattr(ray, "nodes", list_nodes)
+    with open_cluster(OnRay(address=cluster.address)) as opened:
+        assert opened.cores == 2
+    assert not ray.is_initialized()
+
+
 def test_the_error_of_a_task_arrives_as_it_was_raised(cluster: Any) -> None:
     @ray.remote
     def fail() -> None:

@@ -111,7 +111,7 @@ if sys.argv.pop(1) == "die":
     def show_work(**options):
         yield lambda work: os._exit(9) if work.label == "augmenting" and work.done else None
     bars.show_work = show_work
-main()
+sys.exit(main())
 """
 
 

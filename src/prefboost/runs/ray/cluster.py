@@ -210,6 +210,8 @@ def _check_versions(ray: Any, nodes: list[dict[str, Any]]) -> None:
     for name, answer in answers.items():
         try:
             there = ray.get(answer, timeout=_PROBE_S)
+        except ray.exceptions.TaskUnschedulableError:
+            continue  # a node that has left is listed as alive for some seconds
         except (ray.exceptions.RayError, TimeoutError) as error:
             differing[f"does not run a task ({str(error).splitlines()[0]})"].append(name)
             continue
