@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +27,7 @@ def start_head(node: dict[str, Any]) -> Any:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def cluster() -> Iterator[Any]:
     """Head and one more node, a core each; a test that removes a node adds its own first."""
     source = str(Path(__file__).parents[3] / "src")
     with pytest.MonkeyPatch.context() as patch:
@@ -34,7 +36,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         # Ray gives workers the least share of a busy machine, on which they would hardly run.
         patch.setenv("RAY_worker_niceness", "0")
-        patch.setenv("RAY_TMPDIR", str(tmp_path_factory.mktemp("r")))
+        # Short, since paths of sockets may have 107 characters, and those of pytest take half of them.
+        folder = tempfile.mkdtemp(prefix="r-")
+        patch.setenv("RAY_TMPDIR", folder)
         node = {"num_cpus": 1, "object_store_memory": 80 << 20}
         cluster = start_head({**node, "include_dashboard": False})
         try:
@@ -43,6 +47,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         finally:
             ray.shutdown()
             cluster.shutdown()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
