@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from prefboost.errors import SettingsError
 from prefboost.recipes.kinds import OFFLINE, RECIPES
 from prefboost.recipes.load import load
-from prefboost.recipes.other_names import OTHER_NAMES, suggest_own_name
+from prefboost.recipes.other_names import OTHER_NAMES, UNOFFERED_NAMES, suggest_own_name
 from prefboost.recipes.tree import settings_of
 from prefboost.training import Train
+from prefboost.training.optimisation import _REFUSED
 
 
 @pytest.mark.parametrize("name", OTHER_NAMES)
@@ -36,6 +39,11 @@ def test_every_suggestion_is_a_setting_of_a_training_and_no_name_is_one_itself(n
         ("train.target_modules=all-linear", r"write train\.lora\.targets="),
         ("train.loss_type=ipo", r"write train\.loss="),
         ("train.beta=0.1", r"write train\.loss\.beta="),
+        ("train.load_in_4bit=true", r"write train\.lora\.quantize="),
+        ("train.simpo_gamma=0.5", r"write train\.loss\.gamma_beta_ratio="),
+        ("train.truncation_mode=keep_end", r"write train\.max_prompt_length="),
+        ("train.adam_beta2=0.95", "no counterpart here: leave it out"),
+        ("train.lora.use_dora=true", "no counterpart here: leave it out"),
         ("train.deepspeed=zero3.json", "accelerate launch --use_deepspeed"),
         ("output_dir=out", "name=NAME and --runs-dir RUNS"),
     ],
@@ -43,6 +51,19 @@ def test_every_suggestion_is_a_setting_of_a_training_and_no_name_is_one_itself(n
 def test_an_override_with_a_name_from_elsewhere_is_told_what_to_write(override: str, write: str) -> None:
     with pytest.raises(SettingsError, match=write):
         load("qwen2-7b-ra", [override])
+
+
+def test_no_setting_here_is_called_unoffered() -> None:
+    lora = next(setting for setting in settings_of(Train) if setting.name == "lora")
+    ours = set(Train.model_fields).union(*(each.model_fields for each in lora.classes))
+    assert not UNOFFERED_NAMES & (ours | set(OTHER_NAMES))
+
+
+@pytest.mark.parametrize(("library", "configuration"), [("trl", "DPOConfig"), ("peft", "LoraConfig")])
+def test_every_setting_of_trl_transformers_and_peft_is_ours_or_answered(library: str, configuration: str) -> None:
+    elsewhere = dataclasses.fields(getattr(pytest.importorskip(library), configuration))
+    answered = set(OTHER_NAMES) | UNOFFERED_NAMES | set(_REFUSED) | set(Train.model_fields)
+    assert [each.name for each in elsewhere if each.name not in answered] == []
 
 
 def test_other_names_get_the_nearest_one_as_before() -> None:
