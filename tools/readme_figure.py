@@ -3,7 +3,8 @@
     python tools/readme_figure.py            # writes docs/images/control.svg
     python tools/readme_figure.py --check    # 1 where the drawn figure has other numbers than the pages
 
-Left: docs/explanation/when-goals-help.md, the world with known truth. Right: docs/log.md, the demo's seeds.
+Left: docs/explanation/when-goals-help.md, the world with known truth. Right: docs/log.md, the
+registered comparison on a gold score.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ ROOT = Path(__file__).resolve().parents[1]
 WORLD = ROOT / "docs" / "explanation" / "when-goals-help.md"
 LOG = ROOT / "docs" / "log.md"
 FIGURE = ROOT / "docs" / "images" / "control.svg"
-INTERVAL = r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]"
+INTERVAL = r"([+-]?[\d.]+) \[([+-]?[\d.]+), ([+-]?[\d.]+)\]"
 POLICIES = {"reward-augmented (RA)": ("reward-augmented", "#0b7285"), "conditional SFT": ("conditional SFT", "#868e96")}
-SEEDS = {"plain DPO, beta 0.2": ("plain DPO", "#d9480f"), "reward-augmented, beta 0.2": ("reward-augmented", "#0b7285")}
+KEPT = {"good rejected completions, change of log-prob, nats": "rejected", "good chosen completions, the same": "chosen"}
+ARMS = {"plain DPO": "#d9480f", "reward-augmented": "#0b7285"}
 
 
 def read_figures() -> dict[str, Any]:
@@ -29,7 +31,7 @@ def read_figures() -> dict[str, Any]:
 
     Returns:
         ``control``: policy -> [goal, score, low, high] per goal; ``plain``: best score of plain DPO;
-        ``kept``: policy -> [change of log-prob in nats, low, high] per seed.
+        ``kept``: ``rejected`` and ``chosen`` -> policy -> [change of log-prob of good completions in nats, low, high].
 
     Raises:
         ValueError: if a page no longer has them in the expected form.
@@ -42,15 +44,12 @@ def read_figures() -> dict[str, Any]:
             raise ValueError(f"{WORLD.name} no longer lists the scores of {policy} by requested score")
         control[policy] = [[float(n) for n in row] for row in re.findall(rf"(\d+): {INTERVAL}", listed[1])]
     plain = re.search(r"^\| DPO \| [\d.]+ \|  \| ([\d.]+) \|", world, re.MULTILINE)
-    # The log-prob is the last cell of a row; the rows of the log are in the order of the seeds.
-    kept = {
-        policy: [
-            [float(n) for n in row] for row in re.findall(rf"^\| {policy} \|.*\| {INTERVAL} \|$", log, re.MULTILINE)
-        ]
-        for policy in SEEDS
-    }
-    counts = {len(rows) for rows in kept.values()}
-    if plain is None or len(counts) != 1 or 0 in counts:
+    kept = {}
+    for measure, name in KEPT.items():
+        row = re.search(rf"^\| {measure} \| *\| {INTERVAL} \| {INTERVAL} \| [+-]", log, re.MULTILINE)
+        numbers = [float(n) for n in row.groups()] if row else []
+        kept[name] = dict(zip(ARMS, (numbers[:3], numbers[3:]), strict=True))
+    if plain is None or not all(kept["rejected"].values()) or not all(kept["chosen"].values()):
         raise ValueError(f"{WORLD.name} or {LOG.name} no longer has the tables that the figure is drawn from")
     return {"control": control, "plain": float(plain[1]), "kept": kept}
 
@@ -86,16 +85,16 @@ def draw(figures: dict[str, Any]) -> str:
     left.set(title="The requested score steers the answer", xlabel="requested score", xticks=[1, 4, 7, 10])
     left.set(ylabel="true score, unseen topics", ylim=(1, 10.3))
     left.legend(frameon=False, loc="lower right", fontsize=9)
-    seeds = len(next(iter(figures["kept"].values())))
-    for place, (policy, (name, colour)) in enumerate(SEEDS.items()):
-        for seed, (value, low, high) in enumerate(figures["kept"][policy]):
-            at = seed + 0.36 * (place - 0.5)
-            right.bar(at, value, 0.32, color=colour, label=None if seed else name)
-            right.errorbar(at, value, [[value - low], [high - value]], color="#212529", capsize=3)
-            right.text(at, low - 0.7, f"{value}", ha="center", va="top", fontsize=9)
+    for at, changes in enumerate(figures["kept"].values()):
+        for place, (name, colour) in enumerate(ARMS.items()):
+            value, low, high = changes[name]
+            x = at + 0.36 * (place - 0.5)
+            right.bar(x, value, 0.32, color=colour, label=None if at else name)
+            right.errorbar(x, value, [[value - low], [high - value]], color="#212529", capsize=3)
+            right.text(x, low - 0.7, f"{value}", ha="center", va="top", fontsize=9)
     right.axhline(0, color="#212529", linewidth=0.8)
-    right.set(title="Good rejected answers lose less likelihood", ylabel="change of log-prob, nats",
-              xticks=range(seeds), xticklabels=[f"seed {n + 1}" for n in range(seeds)], ylim=(-33, 2))  # fmt: skip
+    right.set(title="Good answers lose less likelihood", ylabel="change of log-prob, nats", ylim=(-28, 3),
+              xticks=range(2), xticklabels=[f"good {name} answers" for name in figures["kept"]])  # fmt: skip
     right.legend(frameon=False, loc="lower right", fontsize=9, ncols=2)
     target = io.StringIO()
     canvas.savefig(target, format="svg", metadata={"Date": None, "Description": json.dumps(figures)})
