@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import fsspec
-
 __all__ = ["SEGMENTS", "find_address", "format_place"]
 
 SEGMENTS = "segments:"
@@ -21,6 +19,8 @@ def find_address(path: str | Path) -> str | None:
     match = _ADDRESS.fullmatch(str(path))
     if match is None or Path(path).exists():
         return None
+    import fsspec  # with asyncio and all compressions behind it: a sixth of a second, for addresses only
+
     scheme, rest = match[1].lower(), match[2]
     if scheme not in fsspec.available_protocols():
         return None

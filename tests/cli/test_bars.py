@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from prefboost.cli.bars import describe_rates, open_progress, show_wait, show_work
+from prefboost.cli.rich_bars import RichProgress
 from prefboost.engines.budget import Spend
-from prefboost.progress import RichProgress, WorkProgress
+from prefboost.progress import WorkProgress
 
 
 def test_a_bar_tells_its_name_how_much_is_done_and_its_rate(

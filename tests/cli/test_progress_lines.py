@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.training.conftest import build_folder
 
-from prefboost import progress
+from prefboost.cli import rich_bars
 from prefboost.cli.evaluate import show_benchmarks
 from prefboost.cli.main import main
 from prefboost.devices import announce
@@ -28,8 +28,8 @@ LINE = re.compile(r"^[^:]+: .*\d+ (s|min|h) so far")
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines appear at once instead of after seconds."""
-    monkeypatch.setattr(progress, "FIRST_LINE_S", 0.0)
-    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.01)
+    monkeypatch.setattr(rich_bars, "FIRST_LINE_S", 0.0)
+    monkeypatch.setattr(rich_bars, "LINE_EVERY_S", 0.01)
 
 
 @pytest.fixture(scope="module")

@@ -64,11 +64,10 @@ def augment_command(
     The same command resumes after an interruption. Settings are those of a recipe (`prefboost explain pair`, `relabel`,
     `condition`, `scale`, `select`), and those of the source under `data`.
     """
-    from prefboost.cli.shards import augment_own_part
-    from prefboost.runs.augment.augment import preview
-
     data, settings = read_augment(source, overrides, format_, tokenizer)
     if dry_run:
+        from prefboost.runs.augment.augment import preview
+
         sample = preview(data, settings)
         print_report({**sample.report.as_json(), "rows": list(sample.rows)}, _list_preview(sample), as_json=as_json)
         return
@@ -78,6 +77,8 @@ def augment_command(
         raise SettingsError("a shard cannot be pushed", remedy="merge all shards, and push that")
     work = read_executor(executor, address, tasks, {"--shard": shard, "--push": push, "-o -": str(out) == "-" or None})
     if shard is not None:
+        from prefboost.cli.shards import augment_own_part
+
         arguments = {"source": source, "overrides": overrides, "format_": format_, "tokenizer": tokenizer}
         augment_own_part(shard, (data, settings), out, arguments, quiet=quiet, as_json=as_json)
         return

@@ -1,4 +1,7 @@
-"""Progress of the command line: one bar for each piece of work, with its rate, cost and time left, on stderr."""
+"""Progress of the command line: one bar for each piece of work, with its rate, cost and time left, on stderr.
+
+Rich is imported where a bar is shown, which spares hidden ones a twentieth of a second.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from prefboost.progress import RichProgress, Tell, WorkProgress
+    from prefboost.cli.rich_bars import RichProgress
+    from prefboost.progress import Tell, WorkProgress
 
 __all__ = ["describe_rates", "open_progress", "show_wait", "show_work"]
 
@@ -40,9 +44,12 @@ def show_work(*, hidden: bool, begin: str = "") -> Iterator[Tell]:
     Yields:
         a function that takes the state of the work.
     """
-    from prefboost.progress import Bars
+    if hidden:
+        yield lambda work: None
+        return
+    from prefboost.cli.rich_bars import Bars
 
-    with Bars(hidden=hidden) as bars:
+    with Bars() as bars:
         tasks = {begin: bars.add_task(begin, total=None, detail="loading")} if begin else {}
 
         def tell(work: WorkProgress) -> None:
@@ -68,9 +75,12 @@ def show_wait(title: str, *, hidden: bool) -> Iterator[None]:
         title: of the work.
         hidden: show nothing.
     """
-    from prefboost.progress import Bars
+    if hidden:
+        yield
+        return
+    from prefboost.cli.rich_bars import Bars
 
-    with Bars(hidden=hidden, transient=True) as bars:
+    with Bars(transient=True) as bars:
         bars.add_task(title, total=None, detail="")
         yield
 
@@ -81,7 +91,7 @@ def open_progress(*, hidden: bool) -> Iterator[RichProgress | None]:
     if hidden:
         yield None
         return
-    from prefboost.progress import RichProgress
+    from prefboost.cli.rich_bars import RichProgress
 
     with RichProgress() as progress:
         yield progress

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import functools
 import importlib
-import logging
 import os
 import re
 import sys
@@ -22,8 +21,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from prefboost import __version__
-from prefboost.cli.terminal import STREAMING, escape_unprintable, expand_paths
-from prefboost.devices import set_thread_environment
+from prefboost.cli.terminal import STREAMING, escape_unprintable, expand_paths, print_error
 from prefboost.errors import MissingExtra, Place, PrefboostError, RunError, UnreachableGoal, UnreadData
 
 __all__ = ["VERBS", "Verb", "main"]
@@ -139,14 +137,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
     words = line.split()[1:] if "_PREFBOOST_COMPLETE" in os.environ else arguments
     called = next((word for word in words if not word.startswith("-")), None)
-    set_thread_environment(os.environ)  # OpenMP reads it when torch is loaded, which no verb has done yet
-    logger = logging.getLogger("prefboost")
-    # One handler, also where several commands run in one process.
-    logger.handlers = [handler for handler in logger.handlers if not isinstance(handler, _StderrLog)]
-    logger.addHandler(_StderrLog(logging.WARNING if "--quiet" in arguments else logging.INFO))
-    logger.setLevel(logging.INFO)
-    # Where bitsandbytes is installed, peft imports it, and it then warns of a CPU kernel that no verb uses.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    if called is not None:
+        # Not for the list of verbs alone, which then appears a tenth sooner.
+        from prefboost.cli.printing import log_to_stderr
+        from prefboost.devices import set_thread_environment
+
+        set_thread_environment(os.environ)  # OpenMP reads it when torch is loaded, which no verb has done yet
+        log_to_stderr(quiet="--quiet" in arguments)
     try:
         with _show_errors(debug), _show_warnings():
             _build_application(called, debug)(arguments, prog_name="prefboost")
@@ -202,11 +199,11 @@ def _show_errors(debug: bool) -> Iterator[None]:
         yield
     except PrefboostError as error:
         for note in getattr(error, "__notes__", ()):
-            _print_error(note)
-        _print_error(f"error: {error}")
+            print_error(note)
+        print_error(f"error: {error}")
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
-        _print_error("\nstopped: finished work is kept; run the same command again to resume")
+        print_error("\nstopped: finished work is kept; run the same command again to resume")
         raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:
         # The reader has gone (`| head`): point stdout elsewhere so that the interpreter's last flush is quiet too.
@@ -216,29 +213,21 @@ def _show_errors(debug: bool) -> Iterator[None]:
         if hasattr(error, "exit_code"):
             raise
         if (fault := _describe_disk_fault(error)) is not None and not debug:
-            _print_error(f"error: {fault}")
+            print_error(f"error: {fault}")
             raise SystemExit(fault.exit_code) from None
         library = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
         if library in EXTRAS:
             missing = MissingExtra(library, EXTRAS[library])
-            _print_error(f"error: {missing}")
+            print_error(f"error: {missing}")
             raise SystemExit(missing.exit_code) from None
         if debug:
-            _print_error(traceback.format_exc())
+            print_error(traceback.format_exc())
         else:
-            _print_error(
+            print_error(
                 f"unexpected error: {type(error).__name__}: {error}\n"
                 "  -> this is a fault of prefboost: please report it with the output of the same command and --debug"
             )
         raise SystemExit(1) from None
-
-
-class _StderrLog(logging.Handler):
-    """Writes log records to stderr, looked up at each record: bars put a stream of their own there."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one line, without secrets."""
-        _print_error(record.getMessage())
 
 
 def _describe_disk_fault(error: Exception) -> PrefboostError | None:
@@ -272,16 +261,10 @@ def _show_warnings() -> Iterator[None]:
                 show(message, category, *place, **options)
             elif str(message) not in printed:
                 printed.add(str(message))
-                _print_error(f"warning: {message}")
+                print_error(f"warning: {message}")
 
         warnings.showwarning = show_once
         yield
-
-
-def _print_error(message: str) -> None:
-    from prefboost.settings.secrets import without_secrets
-
-    print(without_secrets(message, os.environ), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from prefboost.cli.terminal import print_error
 
 if TYPE_CHECKING:
     from prefboost.forecast import Forecast
@@ -15,6 +18,7 @@ __all__ = [
     "list_changes",
     "list_estimate",
     "list_rejected",
+    "log_to_stderr",
     "print_forecast",
     "print_json",
     "print_report",
@@ -107,3 +111,26 @@ def format_columns(columns: object) -> str:
         same = all(aspect == column for aspect, column in columns.items())
         return ", ".join(columns if same else (f"{aspect}={column}" for aspect, column in columns.items()))
     return ", ".join(map(str, columns)) if isinstance(columns, list | tuple) else str(columns)
+
+
+def log_to_stderr(*, quiet: bool) -> None:
+    """Print the log of prefboost on stderr.
+
+    Args:
+        quiet: warnings alone.
+    """
+    logger = logging.getLogger("prefboost")
+    # One handler, also where several commands run in one process.
+    logger.handlers = [handler for handler in logger.handlers if not isinstance(handler, _StderrLog)]
+    logger.addHandler(_StderrLog(logging.WARNING if quiet else logging.INFO))
+    logger.setLevel(logging.INFO)
+    # Where bitsandbytes is installed, peft imports it, and it then warns of a CPU kernel that no verb uses.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+
+class _StderrLog(logging.Handler):
+    """Writes log records to stderr, looked up at each record: bars put a stream of their own there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line, without secrets."""
+        print_error(record.getMessage())

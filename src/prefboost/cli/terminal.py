@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 from prefboost.errors import SettingsError
 
-__all__ = ["STREAMING", "escape_unprintable", "expand_paths", "open_output"]
+__all__ = ["STREAMING", "escape_unprintable", "expand_paths", "open_output", "print_error"]
 
 STREAMING = ("augment_command", "select_command")
 """Verbs that write one table, which may go to standard output as JSON lines: ``-o -``."""
@@ -73,6 +73,8 @@ def open_output(out: Path) -> Iterator[Path]:
     if str(out) != "-":
         yield out
         return
+    import tempfile  # draws random names: start-up without it is faster by some milliseconds
+
     with tempfile.TemporaryDirectory(prefix="prefboost-") as folder:
         waiting = Path(folder) / "rows.jsonl"
         with redirect_stdout(sys.stderr):
@@ -82,3 +84,10 @@ def open_output(out: Path) -> Iterator[Path]:
         with waiting.open("rb") as rows:
             shutil.copyfileobj(rows, sys.stdout.buffer)
         sys.stdout.buffer.flush()
+
+
+def print_error(message: str) -> None:
+    """Print a message on stderr, without secrets."""
+    from prefboost.settings.secrets import without_secrets
+
+    print(without_secrets(message, os.environ), file=sys.stderr)

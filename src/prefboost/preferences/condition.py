@@ -212,6 +212,8 @@ def _settle_two_winners(
     if not frame["flipped"].any():
         return frame, numbers, nothing
     rows = frame.select(pair=pl.col("pair_id").hash(0), view="view", flipped="flipped").with_columns(text=numbers)
+    if rows.select((pl.col("pair") ^ pl.col("text").hash(1)).n_unique() == pl.len()).item():
+        return frame, numbers, nothing  # no two rows of a pair have the same text, as is usual
     # Rows are compared by the number of their text, which is cheaper than by the text.
     both = pl.col("flipped").n_unique().over("pair", "text") > 1
     alike = rows.select(alike=both & pl.lit(texts.is_not_null().gather(numbers))).to_series()

@@ -290,16 +290,17 @@ def hash_prompts(prompts: pl.Series) -> pl.Series:
     parts = [element.field("role"), element.field("content"), element.field("extra").fill_null("")]
     whole = pl.col("m").list.eval(pl.concat_str(parts, separator="\x1e")).list.join("\x1f")
     texts = drop_notes(prompts).to_frame("m").select(whole).to_series()
-    # Slices of Arrow's buffer are hashed, without a Python string for each prompt.
+    # Slices of Arrow's bytes are hashed, without a Python string for each prompt. Slices of a view would spare one copy
+    # of all texts, and take half as long again.
     arrow = texts.fill_null("").rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
     _, bounds, content = arrow.buffers()
     offsets = memoryview(bounds).cast("q")[arrow.offset : arrow.offset + len(arrow) + 1].tolist()
-    view = memoryview(content or b"")
+    whole_text = b"" if content is None else content.to_pybytes()
     # A copy of an empty hash takes three quarters of the time of a new one, whose options are parsed again.
     empty, digests = blake2b(digest_size=8), []
     for begin, end in pairwise(offsets):
         hasher = empty.copy()
-        hasher.update(view[begin:end])
+        hasher.update(whole_text[begin:end])
         digests.append(hasher.digest())
     hexadecimal = pl.Series("prompt_id", digests, dtype=pl.Binary).bin.encode("hex")
     return hexadecimal.zip_with(texts.is_not_null(), pl.Series([None], dtype=pl.String))

@@ -10,8 +10,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
 from prefboost.addresses import find_address
 from prefboost.errors import Place, RunError, UnreadableFile
 
@@ -35,7 +33,7 @@ def fetch_file(address: str) -> Path:
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         local = folder / address.rpartition("/")[2]
         try:
-            system, path = fsspec.core.url_to_fs(address)
+            system, path = _open_system(address)
             if system.isdir(path):
                 raise IsADirectoryError("this is a folder: name one file of it")
             system.get_file(path, str(local))
@@ -59,7 +57,7 @@ def find_files(place: str | Path) -> list[str]:
     if address is None or "*" not in address:
         return [str(place)]
     try:
-        system, path = fsspec.core.url_to_fs(address)
+        system, path = _open_system(address)
         system.invalidate_cache()
         files = [each for each in sorted(system.glob(path)) if not system.isdir(each)]
     except Exception as error:  # see `fetch_file`
@@ -87,7 +85,7 @@ def guard_address(address: str, source: object, *, overwrite: bool) -> None:
             f"the output is the input {read}, or contains it", remedy="give another output", place=Place(address)
         )
     try:
-        system, path = fsspec.core.url_to_fs(address)
+        system, path = _open_system(address)
         _refuse_existing(system, path, address, overwrite)
     except RunError:
         raise
@@ -102,7 +100,7 @@ def put_output(local: Path, address: str, *, overwrite: bool) -> None:
         RunError: something is there that may not be replaced, or the file system does not take it.
     """
     try:
-        system, path = fsspec.core.url_to_fs(address)
+        system, path = _open_system(address)
         _refuse_existing(system, path, address, overwrite)
         if system.isdir(path):
             # Files of others in the folder stay.
@@ -133,7 +131,7 @@ def put_files(local: Path, address: str, *, absent: Iterable[str] = ()) -> None:
         RunError: the file system does not take them.
     """
     try:
-        system, path = fsspec.core.url_to_fs(address)
+        system, path = _open_system(address)
         system.makedirs(path, exist_ok=True)
         for file in sorted(each for each in local.rglob("*") if each.is_file()):
             target = f"{path}/{file.relative_to(local).as_posix()}"
@@ -157,7 +155,7 @@ def is_there(path: str | Path) -> bool:
     if address is None:
         return Path(path).exists()
     try:
-        system, place = fsspec.core.url_to_fs(address)
+        system, place = _open_system(address)
         # File systems keep listings, and other machines write here.
         system.invalidate_cache()
         return bool(system.exists(place))
@@ -197,3 +195,11 @@ def _describe_fault(error: Exception, address: str) -> RunError:
         remedy="check address and login; s3:// needs s3fs, gs:// gcsfs, hf:// huggingface-hub",
         place=Place(address),
     )
+
+
+def _open_system(address: str) -> tuple[Any, str]:
+    """Open the file system of an address; return it, and the path there."""
+    import fsspec  # for addresses only: see `prefboost.addresses.find_address`
+
+    system, path = fsspec.core.url_to_fs(address)
+    return system, path
