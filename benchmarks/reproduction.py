@@ -7,9 +7,9 @@
     ... --dry-run                                                     # the time it takes
     ... train.model=FOLDER seeds=[1] steps=2                          # further overrides of `prefboost reproduce`
 
-`written` and `written_small_beta` train on the demo's shipped completions under their proxy score, and judge new answers
-by the gold score, which no arm sees. `judged` and `rmboost` take SCORED, prompts with several scored completions of other models each.
-The same command resumes.
+`written` and `written_small_beta` train on the demo's shipped completions under their proxy score, and judge new
+answers by the gold score, which no arm sees. `judged` and `rmboost` take SCORED, prompts with several scored
+completions of other models each. The same command resumes.
 """
 
 from __future__ import annotations
