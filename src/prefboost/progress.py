@@ -1,4 +1,4 @@
-"""How far a piece of work is: what it reports, and how that is put into words."""
+"""States of a piece of work: what it reports, and to whom."""
 
 from __future__ import annotations
 

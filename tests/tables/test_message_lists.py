@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.tables import MESSAGES
-from prefboost.tables.message_lists import compare_messages, insert_first, replace_contents, take_rows
+from prefboost.tables.message_lists import compare_messages, count_distinct, insert_first, replace_contents, take_rows
 
 MESSAGE = st.fixed_dictionaries(
     {
@@ -41,6 +41,20 @@ def test_messages_are_the_same_where_every_key_is(pairs: list[tuple[Any, Any]]) 
     frame = pl.DataFrame({"a": series([one for one, _ in both]), "b": series([other for _, other in both])})
     expected = [None if None in pair else pair[0] == pair[1] for pair in both]
     assert frame.select(compare_messages("a", "b")).to_series().to_list() == expected
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.booleans(), st.lists(MESSAGE, max_size=2)), max_size=8), st.booleans()
+)
+def test_distinct_values_are_counted_among_equal_messages_of_a_group(rows: list[Any], doubled: bool) -> None:
+    # Reversed messages have the same sum of hashes, and are others.
+    rows = [*rows, *[(group, not value, messages[::-1]) for group, value, messages in rows if doubled]]
+    frame = pl.DataFrame(
+        {"g": [row[0] for row in rows], "v": [row[1] for row in rows], "m": series([row[2] for row in rows])},
+        schema_overrides={"g": pl.String, "v": pl.Boolean},
+    )
+    expected = [len({v for g, v, m in rows if (g, m) == (group, messages)}) for group, _, messages in rows]
+    assert frame.select(count_distinct("v", "g", "m")).to_series().to_list() == expected
 
 
 @given(LISTS, st.data())

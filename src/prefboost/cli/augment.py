@@ -84,8 +84,7 @@ def augment_command(
         return
     with open_output(out) as target:
         report = augment_by(work, (data, settings), target, overwrite=overwrite, push_to=push, quiet=quiet)
-        if target != out:
-            report = replace(report, out="standard output", rejects_path=None)
+        report = report if target == out else replace(report, out="standard output", rejects_path=None)
         print_report(report.as_json(), _list_report(report), as_json=as_json)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefboost.addresses import format_place
-from prefboost.cli.bars import show_wait, show_work
-from prefboost.cli.executors import Address, ExecutorName, Workers, read_executor, share_models
-from prefboost.cli.options import AskAgain, AskNothing, OneShard, OnMachines, Partial, Quiet, StoreFolder, add_retry
-from prefboost.cli.printing import list_changes, list_rejected, print_forecast, print_report
+from prefboost.cli.bars import show_work
+from prefboost.cli.options import Partial
+from prefboost.cli.printing import list_changes, list_rejected, print_report
+from prefboost.cli.row_options import RowOptions, with_row_options
 
 if TYPE_CHECKING:
     from prefboost.runs.generate.generate import Generate
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["generate_command", "read_generate"]
 
 
+@with_row_options
 def generate_command(
     model: Annotated[
         str, typer.Argument(help="A folder, a hub id, package:NAME, openai:NAME (on a server), or replay:FILE.jsonl.")
@@ -33,16 +35,8 @@ def generate_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write.")] = Path(
         "completions.parquet"
     ),
-    store: StoreFolder = None,
-    retry: AskAgain = None,
-    dry_run: AskNothing = False,
-    on: OnMachines = None,
     partial: Partial = False,
-    shard: OneShard = None,
-    executor: ExecutorName = "local",
-    address: Address = None,
-    tasks: Workers = None,
-    quiet: Quiet = False,
+    options: RowOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Complete prompts, for several goals.
@@ -50,31 +44,23 @@ def generate_command(
     OUT.store keeps every completion as it finishes: the same command resumes after an interruption, asks only for what
     changed after a change, and shares the work with a second process.
     """
-    from prefboost.cli.shards import OwnPart
     from prefboost.runs.generate.generate import forecast_generation, generate, write_finished_completions
     from prefboost.runs.generate.prompt_files import read_prompts
-    from prefboost.sources.writers.file_types import find_file_type
 
-    settings = read_generate(model, add_retry(overrides, retry))
-    find_file_type(out)
-    with show_wait(f"reading {prompts}", hidden=quiet):
-        table = read_prompts(prompts)
-    part = OwnPart(shard, table, out, store)
-    with share_models(read_executor(executor, address, tasks), settings) as add_workers:
-        if dry_run:
-            print_forecast(
-                add_workers(forecast_generation(part.table, settings, part.out, store=store)), as_json=as_json, on=on
-            )
-            return
-        if not part.is_empty:
+    settings, store = read_generate(model, options.list_overrides(overrides)), options.store
+    part = options.read_part(out, prompts, lambda: read_prompts(prompts))
+    work = part.table, settings, part.out
+    forecast = functools.partial(forecast_generation, *work, store=store)
+    with options.open_models(settings, forecast, as_json=as_json) as asks:
+        if asks and not part.is_empty:
             if partial:
-                completions = write_finished_completions(part.table, settings, part.out, store=store)
+                completions = write_finished_completions(*work, store=store)
             else:
-                with show_work(hidden=quiet, begin="generate") as tell:
-                    completions = generate(part.table, settings, part.out, store=store, progress=tell)
+                with show_work(hidden=options.quiet, begin="generate") as tell:
+                    completions = generate(*work, store=store, progress=tell)
             counts = _count(completions, part.out)
             print_report(counts, _list_counts(counts), as_json=as_json)
-        if not partial:
+        if asks and not partial:
             part.finish(
                 "generate", {"model": model, "prompts": prompts, "overrides": overrides}, settings, as_json=as_json
             )

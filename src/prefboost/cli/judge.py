@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,14 +10,15 @@ from typing import Annotated, Any
 import typer
 
 from prefboost.addresses import format_place
-from prefboost.cli.bars import show_wait, show_work
-from prefboost.cli.executors import Address, ExecutorName, Workers, read_executor, share_models
-from prefboost.cli.options import AskAgain, AskNothing, OneShard, OnMachines, Partial, Quiet, StoreFolder, add_retry
-from prefboost.cli.printing import list_changes, list_rejected, print_forecast, print_report
+from prefboost.cli.bars import show_work
+from prefboost.cli.options import Partial
+from prefboost.cli.printing import list_changes, list_rejected, print_report
+from prefboost.cli.row_options import RowOptions, with_row_options
 
 __all__ = ["judge_command"]
 
 
+@with_row_options
 def judge_command(
     source: Annotated[str, typer.Argument(metavar="IN", help="Preference pairs: a file, folder or hub id.")],
     overrides: Annotated[
@@ -27,16 +29,8 @@ def judge_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write.")] = Path(
         "verdicts.parquet"
     ),
-    store: StoreFolder = None,
-    retry: AskAgain = None,
-    dry_run: AskNothing = False,
-    on: OnMachines = None,
     partial: Partial = False,
-    shard: OneShard = None,
-    executor: ExecutorName = "local",
-    address: Address = None,
-    tasks: Workers = None,
-    quiet: Quiet = False,
+    options: RowOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Compare both sides of pairs, shown in both orders: kind=llm or scorer.
@@ -46,36 +40,28 @@ def judge_command(
     OUT.rejects.parquet lists pairs that could not be judged; OUT.judge.json holds history and figures.
     """
     from prefboost.cli.overrides import read_kind
-    from prefboost.cli.shards import OwnPart
     from prefboost.runs.generate.generate import MODEL_CHANGES
     from prefboost.runs.score.judge import Judging, judge, write_finished_verdicts
     from prefboost.runs.score.questions import forecast_questions
     from prefboost.scoring.judges.judge import JUDGES
     from prefboost.sources import read
-    from prefboost.sources.writers.file_types import find_file_type
 
-    settings = read_kind(add_retry(overrides, retry), Judging, "judge", JUDGES)
-    find_file_type(out)
-    with show_wait(f"reading {source}", hidden=quiet):
-        table = read(source, columns=settings.columns)
-    part = OwnPart(shard, table, out, store)
-    with share_models(read_executor(executor, address, tasks), settings) as add_workers:
-        if dry_run:
-            forecast = forecast_questions(part.table, settings.judge, settings, part.out, store)
-            print_forecast(add_workers(forecast), as_json=as_json, on=on)
-            return
-        if not part.is_empty:
-            work = part.table, settings.judge, part.out
+    settings, store = read_kind(options.list_overrides(overrides), Judging, "judge", JUDGES), options.store
+    part = options.read_part(out, source, lambda: read(source, columns=settings.columns))
+    work = part.table, settings.judge, part.out
+    forecast = functools.partial(forecast_questions, part.table, settings.judge, settings, part.out, store)
+    with options.open_models(settings, forecast, as_json=as_json) as asks:
+        if asks and not part.is_empty:
             if partial:
                 verdicts, figures = write_finished_verdicts(*work, store=store)
             else:
-                with show_work(hidden=quiet) as tell:
+                with show_work(hidden=options.quiet) as tell:
                     verdicts, figures = judge(*work, spending=settings, store=store, progress=tell)
             rejected = dict(verdicts.rejects["reason"].value_counts(sort=True).iter_rows())
             record = {"out": format_place(part.out), **figures.record(), "rejected": rejected}
             record |= {MODEL_CHANGES: changes} if (changes := verdicts.steps[-1].notes.get(MODEL_CHANGES)) else {}
             print_report(record, _list_report(record, figures.lines()), as_json=as_json)
-        if not partial:
+        if asks and not partial:
             part.finish("judge", {"source": source, "overrides": overrides}, settings, as_json=as_json)
 
 

@@ -67,7 +67,7 @@ class Bars(RichBars):
     def start(self) -> None:
         """Start to show progress."""
         super().start()
-        if self._lines is not None:
+        if self._lines is not None and self._lines.ident is None:
             self._lines.start()
 
     def stop(self) -> None:
@@ -77,38 +77,35 @@ class Bars(RichBars):
         super().stop()
 
 
-class _Lines:
+class _Lines(threading.Thread):
     """A thread that prints where the newest task stands."""
 
     def __init__(self, bars: Bars, first_s: float, every_s: float) -> None:
+        super().__init__(name="progress lines", daemon=True)
         self.bars = bars
         self.first_s = first_s
         self.every_s = every_s
-        self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._began = time.monotonic()
+        self._stopping = threading.Event()
+        self._began = 0.0
         self._printed = ""
 
-    def start(self) -> None:
-        if self._thread is None:
-            self._began = time.monotonic()
-            self._thread = threading.Thread(target=self._print_until_stopped, name="progress lines", daemon=True)
-            self._thread.start()
-
-    def stop(self) -> None:
-        if self._thread is None or self._stopped.is_set():
-            return
-        self._stopped.set()
-        self._thread.join()
-        if self.bars.tasks and self.bars.tasks[-1].total:
-            self._print(self.bars.tasks[-1])
-
-    def _print_until_stopped(self) -> None:
+    def run(self) -> None:
+        """Print lines until `stop` is called."""
+        self._began = time.monotonic()
         wait_s = self.first_s
-        while not self._stopped.wait(wait_s):
+        while not self._stopping.wait(wait_s):
             # Finished tasks stay listed, so the one at work is the newest unfinished one; none: uncounted work.
             self._print(next((task for task in reversed(self.bars.tasks) if not task.finished), None))
             wait_s = self.every_s
+
+    def stop(self) -> None:
+        """Stop; print where the newest task ended, if it is counted."""
+        if self.ident is None or self._stopping.is_set():
+            return
+        self._stopping.set()
+        self.join()
+        if self.bars.tasks and self.bars.tasks[-1].total:
+            self._print(self.bars.tasks[-1])
 
     def _print(self, task: Task | None) -> None:
         line = line_of(task, time.monotonic() - self._began)
@@ -118,7 +115,7 @@ class _Lines:
         try:
             print(line, file=sys.stderr, flush=True)
         except (OSError, ValueError):  # nobody reads any more: the work itself goes on
-            self._stopped.set()
+            self._stopping.set()
 
 
 def line_of(task: Task | None, waited_s: float) -> str:

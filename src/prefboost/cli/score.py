@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefboost.addresses import format_place
-from prefboost.cli.bars import show_wait, show_work
-from prefboost.cli.executors import Address, ExecutorName, Workers, read_executor, share_models
-from prefboost.cli.options import AskAgain, AskNothing, OneShard, OnMachines, Partial, Quiet, StoreFolder, add_retry
-from prefboost.cli.printing import list_rejected, print_forecast, print_report
+from prefboost.cli.bars import show_work
+from prefboost.cli.options import Partial
+from prefboost.cli.printing import list_rejected, print_report
+from prefboost.cli.row_options import RowOptions, with_row_options
 
 if TYPE_CHECKING:
     from prefboost.runs.score.score import Score
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["read_score", "score_command"]
 
 
+@with_row_options
 def score_command(
     source: Annotated[str, typer.Argument(metavar="IN", help="Completions or pairs: a file, folder or hub id.")],
     overrides: Annotated[
@@ -30,16 +32,8 @@ def score_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write.")] = Path(
         "scored.parquet"
     ),
-    store: StoreFolder = None,
-    retry: AskAgain = None,
-    dry_run: AskNothing = False,
-    on: OnMachines = None,
     partial: Partial = False,
-    shard: OneShard = None,
-    executor: ExecutorName = "local",
-    address: Address = None,
-    tasks: Workers = None,
-    quiet: Quiet = False,
+    options: RowOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Score completions, or both sides of pairs: kind=implicit, reward_model, rater or rules.
@@ -47,31 +41,24 @@ def score_command(
     OUT.store keeps every score: the same command resumes after an interruption, and shares the work with a second
     process. OUT.rejects.parquet lists rows that cannot be scored; OUT.score.json holds history and fitted scale.
     """
-    from prefboost.cli.shards import OwnPart
     from prefboost.runs.score.questions import forecast_questions
     from prefboost.runs.score.score import count_scores, score, write_finished_scores
     from prefboost.sources import read
-    from prefboost.sources.writers.file_types import find_file_type
 
-    settings = read_score(add_retry(overrides, retry))
-    find_file_type(out)
-    with show_wait(f"reading {source}", hidden=quiet):
-        table = read(source, columns=settings.columns)
-    part = OwnPart(shard, table, out, store)
-    with share_models(read_executor(executor, address, tasks), settings) as add_workers:
-        if dry_run:
-            forecast = forecast_questions(part.table, settings.scorer, settings, part.out, store)
-            print_forecast(add_workers(forecast), as_json=as_json, on=on)
-            return
-        if not part.is_empty:
+    settings, store = read_score(options.list_overrides(overrides)), options.store
+    part = options.read_part(out, source, lambda: read(source, columns=settings.columns))
+    work = part.table, settings.scorer, part.out
+    forecast = functools.partial(forecast_questions, part.table, settings.scorer, settings, part.out, store)
+    with options.open_models(settings, forecast, as_json=as_json) as asks:
+        if asks and not part.is_empty:
             if partial:
-                scored = write_finished_scores(part.table, settings.scorer, part.out, store=store)
+                scored = write_finished_scores(*work, store=store)
             else:
-                with show_work(hidden=quiet) as tell:
-                    scored = score(part.table, settings.scorer, part.out, spending=settings, store=store, progress=tell)
+                with show_work(hidden=options.quiet) as tell:
+                    scored = score(*work, spending=settings, store=store, progress=tell)
             counts = {**count_scores(scored), "out": format_place(part.out)}
             print_report(counts, _list_counts(counts), as_json=as_json)
-        if not partial:
+        if asks and not partial:
             part.finish("score", {"source": source, "overrides": overrides}, settings, as_json=as_json)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefboost.addresses import format_place
-from prefboost.cli.bars import show_wait, show_work
-from prefboost.cli.executors import Address, ExecutorName, Workers, read_executor, share_models
-from prefboost.cli.options import AskAgain, OneShard, OnMachines, Quiet, StoreFolder, add_retry
-from prefboost.cli.printing import list_rejected, print_forecast, print_report
+from prefboost.cli.bars import show_work
+from prefboost.cli.printing import list_rejected, print_report
+from prefboost.cli.row_options import RowOptions, with_row_options
 
 if TYPE_CHECKING:
     from prefboost.runs.synthesize.synthesize import Synthesize
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["read_synthesize", "synthesize_command"]
 
 
+@with_row_options
 def synthesize_command(
     method: Annotated[str, typer.Argument(help="rmboost, rlaif, rlcd, west_of_n, clair or ultrafeedback.")],
     prompts: Annotated[str, typer.Argument(help="A table with prompts, or a .txt file with one prompt per line.")],
@@ -36,15 +37,7 @@ def synthesize_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write.")] = Path(
         "synthetic.parquet"
     ),
-    store: StoreFolder = None,
-    retry: AskAgain = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show calls, tokens and cost, ask for nothing.")] = False,
-    on: OnMachines = None,
-    shard: OneShard = None,
-    executor: ExecutorName = "local",
-    address: Address = None,
-    tasks: Workers = None,
-    quiet: Quiet = False,
+    options: RowOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Make preference pairs of prompts.
@@ -54,31 +47,26 @@ def synthesize_command(
     after an interruption. OUT.rejects.parquet lists rejected pairs with the reason; OUT.synthesize.json holds the
     history.
     """
-    from prefboost.cli.shards import OwnPart
     from prefboost.runs.generate.prompt_files import read_prompts
     from prefboost.runs.synthesize.synthesize import forecast_synthesis, synthesize
     from prefboost.sources import read
-    from prefboost.sources.writers.file_types import find_file_type
 
-    settings = read_synthesize(method, add_retry(overrides, retry))
-    find_file_type(out)
+    settings = read_synthesize(method, options.list_overrides(overrides))
     named = settings.columns != type(settings.columns)()
-    with show_wait(f"reading {prompts}", hidden=quiet):
-        table = read(prompts, columns=settings.columns) if named else read_prompts(prompts)
-    part = OwnPart(shard, table, out, store)
-    with share_models(read_executor(executor, address, tasks), settings) as add_workers:
-        if dry_run:
-            forecast = forecast_synthesis(part.table, settings, part.out, store=store)
-            print_forecast(add_workers(forecast), as_json=as_json, on=on)
-            return
-        if not part.is_empty:
-            with show_work(hidden=quiet, begin="prompts") as tell:
-                pairs = synthesize(part.table, settings, part.out, store=store, progress=tell)
+    part = options.read_part(
+        out, prompts, lambda: read(prompts, columns=settings.columns) if named else read_prompts(prompts)
+    )
+    work = part.table, settings, part.out
+    forecast = functools.partial(forecast_synthesis, *work, store=options.store)
+    with options.open_models(settings, forecast, as_json=as_json) as asks:
+        if asks and not part.is_empty:
+            with show_work(hidden=options.quiet, begin="prompts") as tell:
+                pairs = synthesize(*work, store=options.store, progress=tell)
             counts = _count(pairs, part.out)
             print_report(counts, _list_counts(pairs, counts), as_json=as_json)
-        part.finish(
-            "synthesize", {"method": method, "prompts": prompts, "overrides": overrides}, settings, as_json=as_json
-        )
+        if asks:
+            arguments = {"method": method, "prompts": prompts, "overrides": overrides}
+            part.finish("synthesize", arguments, settings, as_json=as_json)
 
 
 def read_synthesize(method: str, overrides: list[str]) -> Synthesize:

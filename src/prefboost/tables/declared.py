@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import polars as pl
 
-from prefboost.tables.message_lists import compare_messages
+from prefboost.tables.message_lists import compare_messages, count_distinct
 from prefboost.tables.table import MESSAGES, Column, Fact, TableSpec, aspects_of
 
 __all__ = [
@@ -178,21 +178,9 @@ GOAL_PAIRS = TableSpec(
 )
 
 
-def _has_one_winner(columns: Sequence[pl.Series]) -> pl.Series:
-    """Test for each row that all rows of its pair with its prompt have one winner; ``columns`` are named as there."""
-    rows = pl.DataFrame(columns)
-    pair, prompt = pl.col("pair_id").hash(0), pl.col("prompt")
-    # Equal prompts have equal sums, and the sums take a tenth of the time of a hash of whole lists. So if no two rows
-    # of a pair have the same sum, none have the same prompt.
-    contents = prompt.list.eval(pl.element().struct.field("content").hash(0)).list.sum()
-    if rows.select((pair ^ contents).n_unique() == pl.len()).item():
-        return pl.repeat(True, rows.height, eager=True)
-    return rows.select(pl.col("flipped").n_unique().over(pair, prompt.hash(0)) == 1).to_series()
-
-
 ONE_WINNER = Fact(
     "under one prompt, as it reads, one completion of a pair wins",
-    lambda _: pl.map_batches(["pair_id", "prompt", "flipped"], _has_one_winner, return_dtype=pl.Boolean),
+    lambda _: count_distinct("flipped", "pair_id", "prompt") == 1,
 )
 """A fact of goal pairs once their goals stand in the prompts (`condition`): goals are printed rounded, so that two
 different ones can read alike. Before, the views of a pair share one prompt and differ in the goal alone.

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from prefboost.tables.table import MESSAGES
 
-__all__ = ["insert_first", "replace_contents", "compare_messages", "take_rows"]
+__all__ = ["compare_messages", "count_distinct", "insert_first", "replace_contents", "take_rows"]
 
 Numbers = np.ndarray[tuple[int], np.dtype[np.int64]]
 
@@ -43,6 +43,22 @@ def compare_messages(column: str, other: str) -> pl.Expr:
         return present.scatter(alike.arg_true(), among)
 
     return pl.map_batches([column, other], compare, return_dtype=pl.Boolean)
+
+
+def count_distinct(column: str, group: str, messages: str) -> pl.Expr:
+    """Count the distinct values of a column among the rows with equal group and equal messages, for each row."""
+
+    def count(columns: Sequence[pl.Series]) -> pl.Series:
+        rows = pl.DataFrame(columns)
+        place, lists = pl.col(group).hash(0), pl.col(messages)
+        # Equal lists have equal sums of hashes, which take a tenth of the time of a hash of each list. So where no two
+        # rows of a group have the same sum, none have the same messages.
+        sums = lists.list.eval(pl.element().struct.field("content").hash(0)).list.sum()
+        if rows.select((place ^ sums).n_unique() == pl.len()).item():
+            return pl.repeat(1, rows.height, dtype=pl.UInt32, eager=True)
+        return rows.select(pl.col(column).n_unique().over(place, lists.hash(0))).to_series()
+
+    return pl.map_batches([column, group, messages], count, return_dtype=pl.UInt32)
 
 
 def replace_contents(column: pl.Series, mask: pl.Series, at: pl.Series, contents: pl.Series) -> pl.Series:
