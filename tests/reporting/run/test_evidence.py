@@ -102,7 +102,8 @@ def test_arms_are_joined_over_kl_and_compared_at_equal_kl() -> None:
     assert any(row[5].startswith("+1.00") for row in leads.rows[1:])
     assert points.rows[0][:2] == ("dpo", "100")
     assert "One training per setting" in section.notes[0]
-    assert "One training per setting" not in build_frontier_section("a", frontier(seeds=2)).notes[0]
+    (note,) = build_frontier_section("a", frontier(seeds=2)).notes
+    assert "One training per setting" not in note and note.endswith("over 2 seeds and prompts.")
     assert next(state_diagnoses({"f": frontier()})).startswith("f: ra less dpo at equal KL: +")
 
 

@@ -162,8 +162,9 @@ def build_frontier_section(name: str, record: Record, number: int = 1) -> Sectio
         points.insert(0, IntervalPoint("start model", 0.0, start))
     axes = Axes("KL to the start model, nats per completion", "score")
     plot = plot_intervals(f"frontier-{number}", "Score against KL", points, axes, joined=True)
-    seeds = "" if record["seeds"] > 1 else " One training per setting: another seed may change more than they say."
-    note = f"Points of an arm are its checkpoints, betas or learning rates. Intervals: 95 %, over prompts.{seeds}"
+    single = "prompts. One training per setting: another seed may change more than they say."
+    over = f"{record['seeds']} seeds and prompts." if record["seeds"] > 1 else single
+    note = f"Points of an arm are its checkpoints, betas or learning rates. Intervals: 95 %, over {over}"
     rows = tuple((point["arm"], point["setting"], _read(point["kl"]).format(), _read(point["score"]).format())
                  for point in record["points"])  # fmt: skip
     columns = (ReportColumn("arm"), ReportColumn("setting"), *number_columns("KL, nats", "score"))
