@@ -15,6 +15,7 @@ import pytest
 from prefboost.addresses import find_address
 from prefboost.cli.main import main
 from prefboost.engines.store.opening import has_store
+from prefboost.runs.folder.far_staging import FarStaging
 from prefboost.runs.outputs import locate_store
 from prefboost.sources import read
 
@@ -155,3 +156,51 @@ def test_shards_with_stores_of_segments_are_merged(
     merged = read(f"{base}/parts.jsonl").frame
     assert merged.equals(read("whole.jsonl").frame) and isinstance(merged, pl.DataFrame)
     assert has_store(locate_store(f"{base}/parts.jsonl"))
+
+
+def test_shards_of_augment_are_made_resumed_and_merged_at_an_address(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [{"prompt": f"q{n // 2}", "completion": f"a{n}", "score": float(n * 7 % 10)} for n in range(20)]
+    source = put_rows(f"{place}/scored.jsonl", rows)
+    command = ["augment", source, "batch_rows=8", "scale=min_max", "--quiet"]
+    shards = [f"{place}/goals.shard-{index}-of-2" for index in (0, 1)]
+
+    def die(staging: FarStaging) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FarStaging, "seal", die)
+        assert main([*command, "-o", f"{place}/goals", "--shard", "0/2"]) == 130
+    assert main(["merge", shards[0]]) == 2
+    assert "no finished shard" in capsys.readouterr().err
+    parts = []
+    for index in (0, 1):
+        assert main([*command, "-o", f"{place}/goals", "--shard", f"{index}/2", "--json"]) == 0
+        shown = json.loads(capsys.readouterr().out)
+        assert shown["out"] == shards[index]
+        parts.append(shown["parts"])
+    assert main(["merge", shards[1]]) == 2
+    assert "missing: shard 0/2" in capsys.readouterr().err
+    assert main(["merge", f"{place}/goals.shard-*-of-2", "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out)["out"] == f"{place}/goals"
+    put_rows("scored.jsonl", rows)
+    assert main(["augment", "scored.jsonl", *command[2:], "-o", "whole"]) == 0
+    assert main(["merge", *shards, "-o", "merged", "--quiet"]) == 0
+    system, root = fsspec.core.url_to_fs(f"{place}/goals")
+    data = sorted(path.relative_to("whole") for path in Path("whole").rglob("*.parquet"))
+    assert len(data) == sum(parts) + 1
+    for name in data:
+        assert (
+            system.cat_file(f"{root}/{name}") == Path("merged", name).read_bytes() == Path("whole", name).read_bytes()
+        )
+    assert main(["merge", *shards, "--quiet"]) == 2
+    assert "the output exists" in capsys.readouterr().err
+    file = next(name for name in system.find(shards[0]) if name.endswith(".train"))
+    system.pipe_file(file, bytes(len(system.cat_file(file))))
+    assert main(["merge", *shards, "-o", f"{place}/again", "--quiet"]) == 2
+    assert "its checksum differs" in capsys.readouterr().err
+    system.pipe_file(file, b"short")
+    assert main(["merge", *shards, "-o", f"{place}/again", "--quiet"]) == 2
+    assert "goals.shard-0-of-2 is damaged (1 of" in capsys.readouterr().err

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from prefboost.runs.augment.settings import Augment, AugmentReport
     from prefboost.sources import Source
 
-__all__ = ["augment_command", "read_augment"]
+__all__ = ["augment_command", "list_report", "read_augment"]
 
 _FORMATS = "prefboost, trl, llamafactory, axolotl, openrlhf, ms-swift, nemo-rl, tinker or open-instruct"
 
@@ -85,7 +85,7 @@ def augment_command(
     with open_output(out) as target:
         report = augment_by(work, (data, settings), target, overwrite=overwrite, push_to=push, quiet=quiet)
         report = report if target == out else replace(report, out="standard output", rejects_path=None)
-        print_report(report.as_json(), _list_report(report), as_json=as_json)
+        print_report(report.as_json(), list_report(report), as_json=as_json)
 
 
 def read_augment(
@@ -107,7 +107,8 @@ def read_augment(
     return data, read_overrides(Augment, [*flagged, *others], base=Augment().model_dump(mode="json"))
 
 
-def _list_report(report: AugmentReport) -> Iterator[str]:
+def list_report(report: AugmentReport) -> Iterator[str]:
+    """List what is printed of a finished output."""
     yield from report.messages
     if report.skipped:
         yield f"{report.out} exists already, written by the same command: nothing to do"

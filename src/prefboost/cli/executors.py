@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prefboost.errors import SettingsError
+from prefboost.addresses import find_address, format_place
+from prefboost.errors import Place, RunError, SettingsError
 from prefboost.recipes.executors import EXECUTORS, OnRay, OnThisMachine
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def augment_by(
     Args:
         executor: who does the work.
         work: the source and the settings.
-        out: a folder or file; by a cluster, on a disk that all nodes share.
+        out: a folder or file; by a cluster, on a disk that all nodes share, or at an address that all of them reach.
         overwrite, push_to: see `prefboost.runs.augment.augment.augment`; nothing is pushed by a cluster.
         quiet: no progress bar.
     """
@@ -120,6 +121,12 @@ def augment_by(
     if isinstance(executor, OnThisMachine):
         with show_work(hidden=quiet, begin="augmenting") as tell:
             return augment(source, out, settings, overwrite=overwrite, push_to=push_to, progress=tell)
+    if (find_address(out) or "").startswith("memory:"):
+        raise RunError(
+            "memory:// belongs to one process, and the tasks of a cluster are others",
+            remedy="give an address that every node reaches (s3://), or a folder of a disk that all share",
+            place=Place(format_place(out)),
+        )
     from prefboost.runs.ray.cluster import open_cluster
     from prefboost.runs.ray.data import augment_on
     from prefboost.runs.ray.data_spread import SpreadByRay

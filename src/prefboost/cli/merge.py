@@ -28,11 +28,12 @@ def merge_command(
     Refuses shards that are missing, stand twice, or differ in settings, input or version, and names them. The store of
     all shards is OUT.store, and the verb is run over it, so that the output equals that of one run.
     """
-    from prefboost.cli.augment import read_augment
+    from prefboost.cli.augment import list_report, read_augment
+    from prefboost.cli.bars import show_work
     from prefboost.cli.main import VERBS
+    from prefboost.cli.printing import print_report
     from prefboost.engines.store.merge import merge_stores, seal
-    from prefboost.runs.augment.output import Output
-    from prefboost.runs.augment.shards import gather_parts
+    from prefboost.runs.augment.shards import merge_shards
     from prefboost.runs.outputs import locate_store
     from prefboost.runs.shards import check_shards, read_shard_record
     from prefboost.sources.readers.remote import find_files
@@ -46,8 +47,9 @@ def merge_command(
     arguments: dict[str, Any] = {**first.arguments, "out": target, "quiet": quiet, "as_json": as_json}
     if first.verb == "augment":
         data, settings = read_augment(**first.arguments)
-        gather_parts(Output.at(target, settings, data), [record.path for record in records])
-        run(**arguments)
+        with show_work(hidden=quiet, begin="merging") as tell:
+            report = merge_shards(data, target, settings, [record.path for record in records], progress=tell)
+        print_report(report.as_json(), list_report(report), as_json=as_json)
         return
     guard_file(target, first.verb, [], [str(path) for path in shards])
     store = locate_store(target)

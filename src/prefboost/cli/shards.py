@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prefboost.addresses import format_place
 from prefboost.cli.printing import print_report
 from prefboost.errors import SettingsError
 from prefboost.runs.shards import Shard, write_shard_record
@@ -62,7 +63,7 @@ class OwnPart:
 
 def _announce(shard: Shard, out: Path) -> None:
     """Say on stderr that a shard is finished, and what joins all; standard output has the counts alone."""
-    every = str(Shard(0, shard.count).locate(out)).replace(".shard-0-of-", ".shard-*-of-")
+    every = format_place(Shard(0, shard.count).locate(out)).replace(".shard-0-of-", ".shard-*-of-")
     print(f"shard {shard} is finished; when all are: prefboost merge {every}", file=sys.stderr)
 
 
@@ -98,6 +99,6 @@ def augment_own_part(
     with show_work(hidden=quiet, begin="augmenting") as tell:
         parts, goal_pairs = augment_shard(data, out, settings, part, progress=tell)
     write_shard_record(part, out, "augment", arguments, settings, parts)
-    counts = {"shard": str(part), "parts": parts, "goal_pairs": goal_pairs, "out": str(part.locate(out))}
+    counts = {"shard": str(part), "parts": parts, "goal_pairs": goal_pairs, "out": format_place(part.locate(out))}
     print_report(counts, [f"{goal_pairs:,} goal pairs in {parts:,} parts: {counts['out']}"], as_json=as_json)
     _announce(part, out)

@@ -18,12 +18,13 @@ from typing import Any
 import polars as pl
 
 from prefboost import __version__
-from prefboost.engines.store.segments.shelf import open_shelf
+from prefboost.addresses import format_place
 from prefboost.errors import DataError, Place, RunError, SettingsError
+from prefboost.runs.folder.far_staging import read_finished_parts
 from prefboost.runs.folder.manifest import hash_path, hash_values, list_input_files
-from prefboost.runs.folder.staging import read_parts
 from prefboost.runs.outputs import locate_store
 from prefboost.settings import Settings
+from prefboost.shelf import open_shelf
 from prefboost.tables import Table
 
 __all__ = ["Shard", "ShardRecord", "check_shards", "read_shard_record", "write_shard_record"]
@@ -156,7 +157,7 @@ def read_shard_record(path: Path) -> ShardRecord:
         raise RunError(
             f"{target.name} is missing or unreadable, so this is no finished shard",
             remedy="run the same command with its --shard again: it resumes",
-            place=Place(str(path)),
+            place=Place(format_place(path)),
         ) from None
 
 
@@ -181,7 +182,7 @@ def check_shards(records: Sequence[ShardRecord]) -> None:
     by_index: dict[int, list[str]] = {}
     for record in records:
         if record.shard.count == first.shard.count:
-            by_index.setdefault(record.shard.index, []).append(str(record.path))
+            by_index.setdefault(record.shard.index, []).append(format_place(record.path))
         if (damage := _find_damage(record)) is not None:
             faults.append(f"{record.path.name} is damaged ({damage}); delete it and run that shard again")
     doubled = [paths for paths in by_index.values() if len(paths) > 1]
@@ -199,13 +200,13 @@ def check_shards(records: Sequence[ShardRecord]) -> None:
             raise DataError(
                 f"the {name} has changed since the shards were made",
                 remedy="put the old file back, or run all shards again",
-                place=Place(str(first.path)),
+                place=Place(format_place(first.path)),
             )
 
 
 def _find_damage(record: ShardRecord) -> str | None:
     if record.verb == "augment":
-        intact = len(read_parts(record.path)[1])
+        intact = len(read_finished_parts(record.path)[1])
         return None if intact == record.rows else f"{record.rows - intact} of {record.rows} parts"
     from prefboost.engines.store.merge import check_intact  # a data verb's shards have no store
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import polars as pl
 
 from prefboost.runs.augment.settings import Augment
@@ -87,6 +88,10 @@ def build_cases(folder: Path) -> dict[str, tuple[Path, Augment]]:
     }
 
 
-def read_output(folder: Path) -> dict[str, bytes]:
-    """Read every file below a folder."""
+def read_output(folder: Path | str) -> dict[str, bytes]:
+    """Read every file below a folder, or below an address."""
+    if isinstance(folder, str):
+        system, root = fsspec.core.url_to_fs(folder)
+        system.invalidate_cache()
+        return {name.removeprefix(root).lstrip("/"): system.cat_file(name) for name in system.find(root)}
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -115,17 +115,18 @@ sys.exit(main())
 """
 
 
-def test_a_killed_driver_resumes_after_the_finished_parts(
+def test_a_killed_driver_resumes_after_the_finished_parts_at_an_address(
     cluster: Any, spread: SpreadByRay, cases: dict[str, tuple[Path, Augment]], tmp_path: Path
 ) -> None:
     source, settings = cases["scattered"]
     augment(source, tmp_path / "here" / "out", settings)
-    (tmp_path / "many").mkdir()
-    command = ["augment", str(source), "batch_rows=7", "-o", str(tmp_path / "many" / "out"), "--json"]
+    # The address of a file system that the processes of all nodes reach, as they reach an object store.
+    out = f"file://{tmp_path}/many/out"
+    command = ["augment", str(source), "batch_rows=7", "-o", out, "--json"]
     command += ["--executor", "ray", "--address", cluster.address, "--tasks", "1"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])}
     killed = subprocess.run([sys.executable, "-c", DRIVER, "die", *command], env=environment, check=False)
-    assert killed.returncode == 9
-    report = augment_on(spread, source, tmp_path / "many" / "out", settings)
+    assert killed.returncode == 9 and not (tmp_path / "many" / "out").exists()
+    report = augment_on(spread, source, out, settings)
     assert 0 < report.parts_found < report.parts
     assert read_output(tmp_path / "many") == read_output(tmp_path / "here")

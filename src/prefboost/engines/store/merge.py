@@ -13,10 +13,10 @@ from prefboost.devices.numbers import NUMBERS_FILE
 from prefboost.engines.store.faults import segment_fault, store_fault
 from prefboost.engines.store.interface import SEAL
 from prefboost.engines.store.opening import find_segments, has_store, open_store
-from prefboost.engines.store.segments.shelf import Shelf, open_shelf
 from prefboost.engines.store.segments.store import SegmentStore, find_damage
 from prefboost.engines.store.store import Store
 from prefboost.errors import Place, RunError
+from prefboost.shelf import Shelf, open_shelf
 
 __all__ = ["MERGED", "check_intact", "merge_stores", "read_numbers", "seal"]
 

@@ -8,9 +8,9 @@ from prefboost.addresses import SEGMENTS, find_address
 from prefboost.engines.patience import Retry
 from prefboost.engines.store.faults import segment_fault
 from prefboost.engines.store.interface import AnswerStore
-from prefboost.engines.store.segments.shelf import open_shelf
 from prefboost.engines.store.segments.store import MARK, SegmentStore
 from prefboost.engines.store.store import Store
+from prefboost.shelf import open_shelf
 
 __all__ = ["find_segments", "has_store", "open_store"]
 

@@ -11,20 +11,22 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from prefboost.addresses import find_address
+from prefboost.addresses import find_address, format_place
 from prefboost.chat import to_record
 from prefboost.chat.goal_text import print_goal
 from prefboost.errors import DataError, Place, RunError
 from prefboost.preferences.scales.fit import find_declared_range, find_score_columns
 from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.progress import Tell, WorkProgress
+from prefboost.runs.augment.far_output import locate_output
 from prefboost.runs.augment.goals import (
     assume_goals,
     load_goals,
@@ -38,12 +40,12 @@ from prefboost.runs.augment.output import Output, name_source
 from prefboost.runs.augment.report import AugmentFacts, PartCounts, build_report, list_source_settings
 from prefboost.runs.augment.selection import Selection
 from prefboost.runs.augment.settings import Augment, AugmentReport
-from prefboost.runs.folder.staging import Staging, locate_staging, open_staging
+from prefboost.runs.folder.staging import Staging, locate_staging
 from prefboost.runs.preparation import make_goal_pairs
 from prefboost.runs.shards import Shard
 from prefboost.sources import Source
 from prefboost.sources.read import resolve_source
-from prefboost.sources.readers.remote import guard_address, put_output
+from prefboost.sources.readers.remote import put_output
 from prefboost.sources.write import shape
 from prefboost.sources.writers.exports import find_export
 from prefboost.sources.writers.file_types import FILE_TYPES
@@ -58,8 +60,10 @@ __all__ = [
     "augment",
     "finish_output",
     "make_parts",
+    "place_report",
     "preview",
     "report_work",
+    "write_here",
     "write_parts",
 ]
 
@@ -109,26 +113,39 @@ def augment(
         DataError: the source cannot be read, or nothing came out.
     """
     begin = time.monotonic()
-    if (address := find_address(out)) is not None:
-        guard_address(address, source, overwrite=overwrite)
-        with tempfile.TemporaryDirectory(prefix="prefboost-") as folder:
-            local = Path(folder) / address.rstrip("/").rpartition("/")[2]
-            written = augment(source, local, settings, push_to=push_to, progress=progress)
-            for path in [local, *sorted(Path(folder).glob(f"{local.name}.*"))] if local.is_file() else [local]:
-                put_output(path, f"{address.rstrip('/')}{path.name.removeprefix(local.name)}", overwrite=overwrite)
-        return replace(written, out=address, rejects_path=None)
     source = source if isinstance(source, str | Path) else resolve_source(source)
-    output = Output.at(Path(out), settings, source)
-    if push_to is not None:
-        output.refuse_file("a single file cannot be pushed: write a folder")
-        refuse_repository(push_to)
+    with write_here(locate_output(out, settings, source), overwrite=overwrite) as output:
+        if push_to is not None:
+            output.refuse_file("a single file cannot be pushed: write a folder")
+            refuse_repository(push_to)
+        make = partial(make_parts, output, source, progress)
+        report = finish_output(output, source, make, overwrite=overwrite, progress=progress)
+        address = None if push_to is None else upload(output.path, push_to, "dataset")
+    return replace(place_report(report, out), seconds=time.monotonic() - begin, address=address)
 
-    make = partial(make_parts, output, source, progress)
-    report = finish_output(output, source, make, overwrite=overwrite, progress=progress)
-    address = None
-    if push_to is not None:
-        address = upload(output.path, push_to, "dataset")
-    return replace(report, seconds=time.monotonic() - begin, address=address)
+
+@contextmanager
+def write_here(output: Output, *, overwrite: bool) -> Iterator[Output]:
+    """Give the place of an output on this machine; of one at an address, what is put there once the block ends.
+
+    Raises:
+        RunError: something stands at the address that may not be replaced, or the file system refuses.
+    """
+    if (address := find_address(output.path)) is None:
+        yield output
+        return
+    output.refuse_existing(overwrite)
+    with tempfile.TemporaryDirectory(prefix="prefboost-") as folder:
+        local = Path(folder) / output.path.name
+        yield Output(**{**{each.name: getattr(output, each.name) for each in fields(output)}, "path": local})
+        for path in [local, *sorted(Path(folder).glob(f"{local.name}.*"))] if local.is_file() else [local]:
+            put_output(path, f"{address.rstrip('/')}{path.name.removeprefix(local.name)}", overwrite=overwrite)
+
+
+def place_report(report: AugmentReport, out: str | Path) -> AugmentReport:
+    """Name the address in the report of an output that was written here and put there."""
+    address = find_address(out)
+    return report if address is None else replace(report, out=address, rejects_path=None)
 
 
 def preview(source: str | Path | Source, settings: Augment = _DEFAULT, *, rows: int = 3) -> Preview:
@@ -219,12 +236,12 @@ def _run_parts(
     settings = output.about.settings
     output.refuse_existing(overwrite)
     try:
-        with open_staging(output.path, output.parts_key) as staging:
+        with output.open_staging() as staging:
             goals, notes = make(staging)
             parts = [PartCounts(**staging.entries[number]["made"]) for number in sorted(staging.entries)]
             try:
                 report = build_report(
-                    parts, output.about, goals, out=str(output.path), rejects_path=output.rejects_path
+                    parts, output.about, goals, out=format_place(output.path), rejects_path=output.rejects_path
                 )
             except DataError as error:
                 raise suggest_range(error, source, settings) from None
@@ -307,17 +324,17 @@ def _write_part(number: int, table: Table, output: Output, staging: Staging) -> 
 
 def _explain_error(error: Exception, output: Output) -> Exception:
     full = (isinstance(error, OSError) and error.errno in _FULL) or "No space left" in str(error)
-    waiting = locate_staging(output.path)
+    waiting = format_place(locate_staging(output.path))
     if full:
         return RunError(
             "the disk is full",
             remedy=f"free some space and run the same command again: it resumes after the finished parts in {waiting}",
-            place=Place(str(output.path)),
+            place=Place(format_place(output.path)),
         )
     if isinstance(error, OSError):
         return RunError(
             f"cannot write: {error.strerror or error}",
             remedy=f"correct that and run the same command again: it resumes after the finished parts in {waiting}",
-            place=Place(str(output.path)),
+            place=Place(format_place(output.path)),
         )
     return error

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from prefboost import __version__
+from prefboost.addresses import find_address, format_place
 from prefboost.errors import Place, RunError, SettingsError
 from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.runs.augment.report import ALL, AugmentFacts, PartCounts, list_source_settings, sum_steps, write_card
@@ -24,6 +26,7 @@ from prefboost.runs.folder.staging import (
     clear_staging,
     link,
     locate_staging,
+    open_staging,
     remove,
     replace_folder,
 )
@@ -87,9 +90,8 @@ class Output:
         name = name_source(source)
         files = list_input_files(name)
         beside = [path.with_name(f"{path.name}.{name}") for name in _BESIDE] if single else []
-        refuse_inputs(
-            [path, *beside, locate_staging(path)], [source], [source, settings.tokenizer, *settings.decontaminate]
-        )
+        inputs = [source, settings.tokenizer, *settings.decontaminate]
+        refuse_inputs([path, *beside, locate_staging(path)], [source], inputs, far=find_address(path) is not None)
         contents = [source.hash_content()] if isinstance(source, InMemory) else [hash_path(file) for file in files]
         print_of_input = hash_values(name, contents)
         versions = (__version__, metadata.version("polars"))
@@ -103,12 +105,8 @@ class Output:
 
     def read_finished(self) -> AugmentReport | None:
         """Return the report of the same output where it is already there, else None."""
-        manifest = self._read_manifest()
-        if manifest.get("key") != self.key:
-            return None
-        base = self.path.parent if self.single else self.path
-        sizes = manifest["files"].items()
-        if not all((base / name).is_file() and (base / name).stat().st_size == size for name, size in sizes):
+        manifest = self.read_manifest()
+        if manifest.get("key") != self.key or self.measure(manifest["files"]) != manifest["files"]:
             return None
         report = manifest["report"]
         rejects, left_out = (tuple(Reject(**each) for each in report.pop(name)) for name in ("rejects", "left_out"))
@@ -125,24 +123,20 @@ class Output:
         Raises:
             RunError: names what differs, or the files that prefboost did not write.
         """
-        written = [path for path in (self.path, *map(self._aside, _BESIDE if self.single else ())) if path.exists()]
-        if not written or (self.path.is_dir() and not self.single and not any(self.path.iterdir())):
+        existing = self.list_existing()
+        if not existing:
             return
-        manifest = self._read_manifest()
+        manifest = self.read_manifest()
         if overwrite and manifest:
             # Files that would be overwritten, or read as data of the new output, must be in the manifest.
-            if self.single:
-                known_files = {*manifest["files"], self._aside(MANIFEST).name}
-                beside = [name for name in (self.path.name, *map(self._beside, _BESIDE)) if name not in known_files]
-                strange = [name for name in beside if self.path.with_name(name).exists()]
-            else:
-                taken = ("data/", "README.md", "rejects.parquet", "dataset_info.json")
-                strange = [name for name in _list_foreign(self.path, manifest) if name.startswith(taken)]
+            ours = {*manifest["files"], self.beside(MANIFEST)}
+            taken = "" if self.single else ("data/", "README.md", "rejects.parquet", "dataset_info.json")
+            strange = [name for name in existing if name not in ours and name.startswith(taken)]
             if strange:
                 raise RunError(
                     f"{strange[0]} was not written by prefboost augment, but would be replaced or read as new data",
                     remedy="move it away, or give another -o",
-                    place=Place(str(self.path)),
+                    place=Place(format_place(self.path)),
                 )
             return
         old, new = manifest.get("settings", {}), self.about.settings.model_dump(mode="json")
@@ -155,8 +149,22 @@ class Output:
             remedy="give another -o, or --overwrite to replace it"
             if manifest
             else "give another -o, or move it away: --overwrite replaces only what prefboost augment wrote",
-            place=Place(str(self.path)),
+            place=Place(format_place(self.path)),
         )
+
+    def list_existing(self) -> list[str]:
+        """List what stands at the output's place: names of files in its folder, or beside a single file."""
+        if self.single or self.path.is_file():
+            names = (self.path.name, *map(self.beside, _BESIDE if self.single else ()))
+            return [name for name in names if self.path.with_name(name).exists()]
+        if not self.path.is_dir():
+            return []
+        return _list_files(self.path) or [path.name for path in self.path.iterdir()]
+
+    def measure(self, names: Iterable[str]) -> dict[str, int]:
+        """Measure the bytes of files of the output; those that are missing are left out."""
+        base = self.path.parent if self.single else self.path
+        return {name: (base / name).stat().st_size for name in names if (base / name).is_file()}
 
     def refuse_file(self, fault: str) -> None:
         """Raise where the output is a single file."""
@@ -203,35 +211,58 @@ class Output:
         counts = PartCounts.of_table(replace(table, rejects=aside), sum(splits.values()), splits, trimmed)
         return files, counts
 
+    @contextmanager
+    def open_staging(self) -> Iterator[Staging]:
+        """Open the folder where finished parts wait; see `prefboost.runs.folder.staging.open_staging`."""
+        with open_staging(self.path, self.parts_key) as staging:
+            yield staging
+
     def publish(self, staging: Staging, report: AugmentReport, parts: Sequence[PartCounts], goals: StatedGoals) -> None:
         """Put the parts, the card, the manifest and the rejects in their place; a kill leaves all or nothing."""
         final = staging.path / "final"
         remove(final)
         final.mkdir()
-        if self.single:
-            self.kind.join(staging.files(f"data {ALL}"), final / self.path.name)
-            patterns = {ALL: self.path.name}
-        else:
-            patterns = self._link_folder(staging, final)
-        rejects = staging.files("rejects")
-        if rejects:
-            frame = pl.scan_parquet(rejects, glob=False)
-            frame.sink_parquet(final / self._beside("rejects.parquet"), maintain_order=True)
-        elif not self.single:
-            pl.DataFrame(schema=REJECTS).write_parquet(final / "rejects.parquet")
-        card = write_card(self.about, report, parts, goals.say, patterns)
-        (final / self._beside("card.md" if self.single else "README.md")).write_text(card, encoding="utf-8")
-        manifest = self._manifest(final, report, parts, goals)
-        (final / self._beside(MANIFEST)).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        for name, part in self.write_final(final, staging, report, parts, goals).items():
+            link(part, final / name)
         if not self.single:
             if self.path.is_dir():
-                carry_over(_list_foreign(self.path, self._read_manifest()), self.path, final)
+                written = {*self.read_manifest().get("files", ()), MANIFEST}
+                carry_over([name for name in _list_files(self.path) if name not in written], self.path, final)
             replace_folder(final, self.path)
             return
         remove(self._aside("rejects.parquet"))
         remove(self._aside(MANIFEST))
         for path in sorted(final.iterdir(), key=lambda each: each.name.endswith(MANIFEST)):
             path.replace(self.path.with_name(path.name))
+
+    def write_final(
+        self, final: Path, staging: Staging, report: AugmentReport, parts: Sequence[PartCounts], goals: StatedGoals
+    ) -> dict[str, Path]:
+        """Write every file of the output but the data of a folder, whose parts are not read again.
+
+        Returns:
+            the name of each data file -> the part whose bytes it has.
+        """
+        moved: dict[str, Path] = {}
+        if self.single:
+            self.kind.join(staging.fetch(f"data {ALL}"), final / self.path.name)
+            patterns = {ALL: self.path.name}
+        else:
+            patterns, moved = self._name_parts(staging, final)
+        rejects = staging.fetch("rejects")
+        if rejects:
+            frame = pl.scan_parquet(rejects, glob=False)
+            frame.sink_parquet(final / self.beside("rejects.parquet"), maintain_order=True)
+        elif not self.single:
+            pl.DataFrame(schema=REJECTS).write_parquet(final / "rejects.parquet")
+        card = write_card(self.about, report, parts, goals.say, patterns)
+        (final / self.beside("card.md" if self.single else "README.md")).write_text(card, encoding="utf-8")
+        sizes = {described["name"]: described["bytes"] for described in staging.list_described()}
+        files = {name: sizes[part.name] for name, part in moved.items()}
+        files |= {str(path.relative_to(final)): path.stat().st_size for path in final.rglob("*") if path.is_file()}
+        manifest = self._manifest(dict(sorted(files.items())), report, parts, goals)
+        (final / self.beside(MANIFEST)).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        return moved
 
     def clear(self) -> None:
         """Delete the staging folder."""
@@ -240,40 +271,51 @@ class Output:
     @property
     def rejects_path(self) -> str:
         """Where the rows stand that were set aside."""
-        return str(self._aside("rejects.parquet"))
+        return format_place(self._aside("rejects.parquet"))
 
-    def _link_folder(self, staging: Staging, final: Path) -> dict[str, str]:
+    def _name_parts(self, staging: Staging, final: Path) -> tuple[dict[str, str], dict[str, Path]]:
+        """Name the data files of a folder, and write what a trainer wants beside them.
+
+        Returns:
+            split -> pattern of its files; name of a file -> its part.
+        """
         kinds = sorted({what for entry in staging.entries.values() for what in entry["files"] if what != "rejects"})
         export, patterns = find_export(self.about.settings.format), {}
         own_folders = export.folder_per_split and len(kinds) > 1
+        moved: dict[str, Path] = {}
         for what in kinds:
             split, parts = what.removeprefix("data "), staging.files(what)
             folder = f"data/{split}" if own_folders else "data"
             for number, part in enumerate(parts):
-                link(part, final / folder / f"{split}-{number:05d}-of-{len(parts):05d}.{self.kind.ending}")
+                moved[f"{folder}/{split}-{number:05d}-of-{len(parts):05d}.{self.kind.ending}"] = part
             patterns[split] = f"{folder}/{split}-*"
         folders = {split: pattern.rpartition("/")[0] for split, pattern in patterns.items()}
         for name, text in export.companions(folders if own_folders else "data").items():
             (final / name).write_text(text, encoding="utf-8")
-        return patterns
+        return patterns, moved
 
-    def _beside(self, name: str) -> str:
+    def beside(self, name: str) -> str:
+        """Return the name of a file of the output that is no data: in its folder, or beside a single file."""
         return f"{self.path.name}.{name}" if self.single else name
 
     def _aside(self, name: str) -> Path:
-        return self.path.with_name(self._beside(name)) if self.single else self.path / name
+        return self.path.with_name(self.beside(name)) if self.single else self.path / name
 
-    def _read_manifest(self) -> dict[str, Any]:
+    def read_manifest(self) -> dict[str, Any]:
+        """Read the manifest of what stands at the output's place; empty where `augment` did not write it."""
         try:
-            manifest = json.loads(self._aside(MANIFEST).read_text(encoding="utf-8"))
+            manifest = json.loads(self.read_file(MANIFEST))
         except (OSError, ValueError):
             return {}
         return manifest if isinstance(manifest, dict) and "report" in manifest else {}
 
+    def read_file(self, name: str) -> bytes:
+        """Read a file of the output that is no data."""
+        return self._aside(name).read_bytes()
+
     def _manifest(
-        self, final: Path, report: AugmentReport, parts: Sequence[PartCounts], goals: StatedGoals
+        self, files: Mapping[str, int], report: AugmentReport, parts: Sequence[PartCounts], goals: StatedGoals
     ) -> dict[str, Any]:
-        files = sorted(path for path in final.rglob("*") if path.is_file())
         scales = goals.record()["scales"]
         # Parts may have been made with a scale that gave no reason yet, since only the whole input tells it.
         steps = [
@@ -294,7 +336,7 @@ class Output:
             "guess": report.guess,
             "steps": steps,
             "versions": {name: metadata.version(name) for name in ("polars", "pyarrow")},
-            "files": {str(path.relative_to(final)): path.stat().st_size for path in files},
+            "files": dict(files),
             "report": {
                 **{name: value for name, value in report.as_json().items() if name not in runtime},
                 "out": self.path.name,
@@ -323,12 +365,11 @@ def _count_records(path: Path) -> int | None:
     return None
 
 
-def _list_foreign(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
-    """List files and links below a folder that are not in its manifest, by their relative paths."""
-    written = {*manifest.get("files", ()), MANIFEST}
+def _list_files(folder: Path) -> list[str]:
+    """List files and links below a folder by their relative paths."""
     entries = [
         (Path(at) / name).relative_to(folder).as_posix()
         for at, folders, files in os.walk(folder)
         for name in (*files, *(each for each in folders if (Path(at) / each).is_symlink()))
     ]
-    return sorted(name for name in entries if name not in written)
+    return sorted(entries)

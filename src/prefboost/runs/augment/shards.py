@@ -6,20 +6,29 @@ that are selected by what was seen before are selected among all, so that the pa
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from prefboost.addresses import find_address, format_place
 from prefboost.errors import Place, RunError
 from prefboost.progress import Tell
-from prefboost.runs.augment.augment import write_parts
+from prefboost.runs.augment.augment import finish_output, make_parts, place_report, write_here, write_parts
+from prefboost.runs.augment.far_output import locate_output
 from prefboost.runs.augment.goals import load_goals, read_inputs
 from prefboost.runs.augment.output import Output
-from prefboost.runs.augment.settings import Augment
-from prefboost.runs.folder.staging import link, locate_staging, open_staging, read_parts, remove
+from prefboost.runs.augment.settings import Augment, AugmentReport
+from prefboost.runs.folder.far_staging import FarStaging, fetch_part, open_far_staging, read_finished_parts
+from prefboost.runs.folder.staging import JOURNAL, link, locate_staging, open_staging, remove
 from prefboost.runs.shards import Shard
+from prefboost.shelf import open_shelf
 from prefboost.sources import Source
+from prefboost.sources.readers.remote import is_there
 
-__all__ = ["augment_shard", "gather_parts"]
+__all__ = ["augment_shard", "gather_parts", "merge_shards"]
 
 
 def augment_shard(
@@ -38,19 +47,49 @@ def augment_shard(
         RunError: something else stands at the folder's place, or the disk is full.
         DataError: the source cannot be read.
     """
-    output = Output.at(Path(out), settings, source)
+    output = locate_output(out, settings, source)
     folder = shard.locate(output.path)
-    if not folder.exists():
-        with open_staging(folder, output.key) as staging:
+    is_far = find_address(folder) is not None
+    # At an address nothing can be renamed: there a journal tells that all parts have come.
+    if not is_there(folder / JOURNAL):
+        if not is_far and folder.exists():
+            raise _refuse_other(folder)
+        with open_far_staging(folder, output.key) if is_far else open_staging(folder, output.key) as staging:
             goals = load_goals(source, settings, staging)
             write_parts(read_inputs(source, settings), goals, output, staging, progress, shard)
-        locate_staging(folder).rename(folder)
-    key, entries = read_parts(folder)
+            if isinstance(staging, FarStaging):
+                staging.seal()
+        if not is_far:
+            locate_staging(folder).rename(folder)
+    key, entries = read_finished_parts(folder)
     if key != output.key:
-        raise RunError(
-            "a shard of other settings or another input stands here", remedy="move it away", place=Place(str(folder))
-        )
+        raise _refuse_other(folder)
     return len(entries), sum(entry["made"]["goal_pairs"] for entry in entries.values())
+
+
+def merge_shards(
+    source: str | Path | Source,
+    out: str | Path,
+    settings: Augment,
+    shards: Sequence[Path],
+    *,
+    progress: Tell | None = None,
+) -> AugmentReport:
+    """Put the parts of all shards together: the output is that of `augment`, and nothing is computed.
+
+    Args:
+        source, out, settings, progress: see `prefboost.runs.augment.augment.augment`.
+        shards: paths or addresses of all of them.
+
+    Raises:
+        RunError: the output exists, a part is damaged, or the shards are of other settings or another input.
+    """
+    begin = time.monotonic()
+    with write_here(locate_output(out, settings, source), overwrite=False) as output:
+        gather_parts(output, shards)
+        make = partial(make_parts, output, source, progress)
+        report = finish_output(output, source, make, overwrite=False, progress=progress)
+    return replace(place_report(report, out), seconds=time.monotonic() - begin)
 
 
 def gather_parts(output: Output, folders: Sequence[Path]) -> None:
@@ -61,18 +100,29 @@ def gather_parts(output: Output, folders: Sequence[Path]) -> None:
     """
     with open_staging(output.path, output.key) as staging:
         for folder in folders:
-            key, entries = read_parts(folder)
+            key, entries = read_finished_parts(folder)
             if key != output.key:
                 raise RunError(
                     "this shard was made with other settings, versions or input",
                     remedy="merge where the shards were made, or run the shard again",
-                    place=Place(str(folder)),
+                    place=Place(format_place(folder)),
                 )
             for number, entry in entries.items():
                 files = {what: staging.path / described["name"] for what, described in entry["files"].items()}
-                for path in files.values():
+                for what, path in files.items():
                     remove(path)
-                    link(folder / path.name, path)
+                    if find_address(folder) is None:
+                        link(folder / path.name, path)
+                    else:
+                        fetch_part(open_shelf(folder), entry["files"][what], staging.path, folder)
                 staging.add(number, files, {"made": entry["made"]})
-            if (note := folder / "said.json").exists() and staging.read_note("said") is None:
-                link(note, staging.path / note.name)
+            if staging.read_note("said") is None and is_there(folder / "said.json"):
+                staging.note("said", json.loads(open_shelf(folder).read("said.json")))
+
+
+def _refuse_other(folder: Path) -> RunError:
+    return RunError(
+        "a shard of other settings or another input stands here",
+        remedy="move it away",
+        place=Place(format_place(folder)),
+    )

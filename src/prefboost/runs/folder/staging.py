@@ -54,6 +54,11 @@ class Staging:
         self.scraps = scraps
         self.found = len(entries)
 
+    @property
+    def place(self) -> Path:
+        """Where other processes find the parts: a path, or an address as a path."""
+        return self.path.absolute()
+
     def add(self, number: int, files: Mapping[str, Path], notes: Mapping[str, Any]) -> None:
         """Note a part as finished: its files are written and have their final names within the folder."""
         self.add_described(number, {what: describe_file(path) for what, path in files.items()}, notes)
@@ -86,6 +91,15 @@ class Staging:
         """List files of one kind, in order of the parts."""
         ordered = (self.entries[number]["files"] for number in sorted(self.entries))
         return [self.path / files[what]["name"] for files in ordered if what in files]
+
+    def list_described(self) -> Iterator[Mapping[str, Any]]:
+        """List names, sizes and checksums of the files of all parts."""
+        for entry in self.entries.values():
+            yield from entry["files"].values()
+
+    def fetch(self, what: str) -> list[Path]:
+        """List the same files where this process can open them."""
+        return self.files(what)
 
 
 def locate_staging(out: Path) -> Path:

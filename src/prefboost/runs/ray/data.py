@@ -21,15 +21,16 @@ import numpy as np
 import polars as pl
 
 from prefboost.addresses import find_address
-from prefboost.atomic import replace_atomically, write_atomically
-from prefboost.errors import Place, RunError
+from prefboost.errors import RunError
 from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.progress import Tell
 from prefboost.runs.augment.augment import Made, finish_output, report_work
+from prefboost.runs.augment.far_output import locate_output
 from prefboost.runs.augment.output import Output
 from prefboost.runs.augment.selection import Selection, find_owners, hash_rows
 from prefboost.runs.augment.settings import Augment, AugmentReport
-from prefboost.runs.folder.staging import Staging, describe_file, list_damaged, remove
+from prefboost.runs.folder.far_staging import list_damaged_parts
+from prefboost.runs.folder.staging import Staging, describe_file
 from prefboost.runs.preparation import make_goal_pairs
 from prefboost.runs.ray.data_plan import (
     Item,
@@ -41,14 +42,15 @@ from prefboost.runs.ray.data_plan import (
     read_facts,
     read_groups,
     scatter,
-    write_frame,
 )
 from prefboost.runs.ray.data_scales import settle_scales
 from prefboost.settings import kind_of
+from prefboost.shelf import open_shelf
 from prefboost.sources import Collection, Source
 from prefboost.sources.collection import convert_batch
 from prefboost.sources.layouts.unmapped import refuse_unmapped
 from prefboost.sources.read import resolve_source
+from prefboost.sources.readers.frames import list_frames, read_frame, write_frame
 from prefboost.sources.readers.verdict_files import holds_verdicts
 from prefboost.tables import Table
 
@@ -56,6 +58,8 @@ __all__ = ["Job", "augment_on", "find_later", "note_rows", "write_item"]
 
 _BETWEEN = "between"
 """Folder within the staging folder: what one pass leaves for the next."""
+
+_PLAN = "plan.pickle"
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Job:
     Args:
         plan: of the source.
         output: what is written where.
-        parts: the staging folder.
+        parts: the staging folder, a path or an address.
         goals: how goals are said, and their scales (`StatedGoals.record`).
     """
 
@@ -94,19 +98,13 @@ def augment_on(
     Args:
         spread: runs the tasks.
         source: of files; not a stream.
-        out: a folder or file on a disk that all tasks see.
+        out: a folder or file on a disk that all tasks see, or an address that all of them reach.
         settings, overwrite, progress: see there.
 
     Raises:
-        RunError: the source is no files, or the output is an address.
+        RunError: the source is no files.
         DataError: the source cannot be read, or nothing came out.
     """
-    if find_address(out) is not None:
-        raise RunError(
-            "parts are made on a disk that all nodes share, and an address is none",
-            remedy="give a folder of such a disk with -o, and copy it when it is finished",
-            place=Place(str(out)),
-        )
     files = resolve_source(source)
     is_verdicts = kind_of(files) == "file" and holds_verdicts(str(getattr(files, "path", "")))
     if not isinstance(files, Collection) or kind_of(files) == "in_memory" or is_verdicts:
@@ -115,14 +113,14 @@ def augment_on(
             remedy="leave --executor ray out",
         )
     files = files.model_copy(update={"whole_prompts": settings.pair.cap is not None})
-    output = replace(Output.at(Path(out), settings, source), executor="ray")
+    output = replace(locate_output(out, settings, source), executor="ray")
 
     def make(staging: Staging) -> Made:
         try:
             job = open_job(spread, files, output, staging, progress)
         except BaseException:
             if not staging.entries:
-                remove(staging.path / _BETWEEN)
+                open_shelf(staging.place / _BETWEEN).clear()
             raise
         make_items(spread, job, list_items(job.plan, spread.tasks), staging, progress)
         stored = job.plan.stored
@@ -136,10 +134,10 @@ def augment_on(
 
 def open_job(spread: Spread, source: Collection, output: Output, staging: Staging, progress: Tell | None) -> Job:
     """Run the passes before the parts, or take up what an earlier call has found out."""
-    folder = staging.path.absolute() / _BETWEEN
-    record, parts = folder / "plan.pickle", staging.path.absolute()
-    if record.exists():
-        plan, goals = pickle.loads(record.read_bytes())
+    parts, folder = staging.place, staging.place / _BETWEEN
+    shelf = open_shelf(folder)
+    if shelf.exists(_PLAN):
+        plan, goals = pickle.loads(shelf.read(_PLAN))
         return Job(plan, output, parts, goals)
     if progress is not None:
         progress(report_work(0, output.records_total(), 0, "finding the parts"))
@@ -148,8 +146,7 @@ def open_job(spread: Spread, source: Collection, output: Output, staging: Stagin
     goals = settle_scales(spread, plan, source, settings)
     job = Job(plan, output, parts, goals)
     compare_rows(spread, job)
-    with replace_atomically(record) as waiting:
-        waiting.write_bytes(pickle.dumps((plan, goals)))
+    shelf.write(_PLAN, pickle.dumps((plan, goals)))
     return job
 
 
@@ -221,25 +218,33 @@ def write_item(job: Job, item: Item) -> Mapping[str, Any]:
     for number, table in _read_tables(job, item):
         record = job.plan.folder / f"part-{number:06d}.json"
         entry = _read_entries(record)
-        if entry is None or list_damaged(job.parts, entry["files"]):
+        if entry is None or list_damaged_parts(job.parts, entry["files"]):
             selected = _open_selection(job, number).apply(table)
             pairs = make_goal_pairs(selected, job.settings, goals.scales, goals.say)
-            # Written aside and renamed, since another node may be writing the same part.
-            with tempfile.TemporaryDirectory(dir=job.plan.folder, prefix="part-") as folder:
+            is_far = find_address(job.parts) is not None
+            # Written aside and moved whole, since another node may be writing the same part.
+            with tempfile.TemporaryDirectory(dir=None if is_far else job.plan.folder, prefix="part-") as folder:
                 files, counts = job.output.write_part(number, pairs, Path(folder))
                 described = {what: describe_file(path) for what, path in files.items()}
                 for path in files.values():
-                    path.replace(job.parts / path.name)
+                    if is_far:
+                        open_shelf(job.parts).put(path, path.name)
+                    else:
+                        path.replace(job.parts / path.name)
             entry = {"files": described, "made": asdict(counts)}
-            write_atomically(record, json.dumps(entry))
+            _write_entries(record, entry)
         entries[str(number)] = entry
-    write_atomically(job.plan.folder / f"{item.name}.json", json.dumps(entries))
+    _write_entries(job.plan.folder / f"{item.name}.json", entries)
     return entries
+
+
+def _write_entries(place: Path, entries: Mapping[str, Any]) -> None:
+    open_shelf(place.parent).write(place.name, json.dumps(entries).encode())
 
 
 def _read_entries(path: Path) -> dict[str, Any] | None:
     try:
-        entries: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        entries: dict[str, Any] = json.loads(open_shelf(path.parent).read(path.name))
         return entries
     except (OSError, ValueError):
         return None
@@ -257,9 +262,9 @@ def _open_selection(job: Job, number: int) -> Selection:
     """Open a selection that remembers what the parts before this one would have left in it."""
     selection = copy.copy(load_selection(job.settings.model_dump_json(), job.plan.run))
     for name in ("owners", "seen"):
-        paths = sorted(job.plan.folder.glob(f"later-{name}.*.arrow"))
+        paths = list_frames(job.plan.folder, f"later-{name}.*.arrow")
         if paths:
-            later = pl.scan_ipc(paths).filter(pl.col("part") == number).collect()
+            later = pl.concat([read_frame(path).filter(pl.col("part") == number) for path in paths])
             if name == "owners":
                 selection.owners = later.select(_prompt="key", _owner="id")
             else:

@@ -15,9 +15,11 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from prefboost.addresses import find_address
 from prefboost.errors import RunError
 from prefboost.sources import Collection, Columns
 from prefboost.sources.collection import OpenedSource, SourceFacts
+from prefboost.sources.readers.frames import list_frames, read_frame, write_frame
 from prefboost.sources.readers.pieces import (
     Member,
     Piece,
@@ -59,7 +61,6 @@ __all__ = [
     "settle_bucket",
     "survey_piece",
     "take_apart",
-    "write_frame",
 ]
 
 
@@ -150,9 +151,10 @@ def plan_source(spread: Spread, source: Collection, columns: Columns, rows: int 
         source: of files.
         columns: named by the user.
         rows: records per batch, about.
-        folder: for files between the passes.
+        folder: for files between the passes; a path or an address that all nodes see.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if find_address(folder) is None:
+        folder.mkdir(parents=True, exist_ok=True)
     ((opened, members),) = spread(partial(open_members, columns), [source])
     planned = dict(spread(partial(plan_member, rows, folder), list(enumerate(members))))
     pieces = number_pieces([planned[number][0] for number in range(len(members))])
@@ -189,9 +191,9 @@ def read_groups(plan: ReadPlan, item: Item) -> Iterator[tuple[int, RawBatch]]:
     """Yield the number and the records of each group of an item: the batches that the source streams."""
     count = len(plan.pieces)
     if item.partition is not None:
-        paths = sorted(plan.folder.glob(f"apart.{item.partition}.*.arrow"))
+        paths = list_frames(plan.folder, f"apart.{item.partition}.*.arrow")
         if paths:
-            yield count + 1 + item.partition, join_batches(RawBatch((pl.read_ipc(path),)) for path in paths)
+            yield count + 1 + item.partition, join_batches(RawBatch((read_frame(path),)) for path in paths)
     elif plan.groups:
         scattered = _read_scattered(plan.folder, plan.run)
         yield from group_span(plan.read, range(item.start, item.stop), count, plan.opened.layout, scattered)
@@ -209,13 +211,6 @@ def read_facts(folder: Path, run: str) -> SourceFacts:
     return SourceFacts(repeated=series["repeated"], disputed=disputed)
 
 
-def write_frame(frame: pl.DataFrame, path: Path) -> None:
-    """Write a frame whole or not at all: a task may die, or run twice at once."""
-    waiting = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    frame.write_ipc(waiting, compression="lz4")
-    waiting.replace(path)
-
-
 def scatter(plan: ReadPlan, frame: pl.DataFrame, by: str, name: str, number: int) -> None:
     """Write a frame to one file per bucket, by a column of hashes."""
     for bucket in range(plan.buckets):
@@ -226,8 +221,8 @@ def scatter(plan: ReadPlan, frame: pl.DataFrame, by: str, name: str, number: int
 
 def gather_files(folder: Path, name: str) -> pl.DataFrame:
     """Put the files together that ``scatter`` wrote under a name (and a bucket: ``name.bucket``), in order."""
-    paths = sorted(folder.glob(f"{name}.*.arrow"))
-    return pl.concat([pl.read_ipc(path) for path in paths]) if paths else pl.DataFrame()
+    paths = list_frames(folder, f"{name}.*.arrow")
+    return pl.concat([read_frame(path) for path in paths]) if paths else pl.DataFrame()
 
 
 def open_members(columns: Columns, source: Collection) -> tuple[OpenedSource, list[Member]]:

@@ -15,8 +15,9 @@ from prefboost.preferences.scales.kinds import DeclaredRange
 from prefboost.runs.augment.goals import settle_goals
 from prefboost.runs.augment.settings import Augment
 from prefboost.runs.preparation import list_goal_aspects
-from prefboost.runs.ray.data_plan import ReadPlan, Spread, write_frame
+from prefboost.runs.ray.data_plan import ReadPlan, Spread
 from prefboost.sources import Collection
+from prefboost.sources.readers.frames import read_frame, write_frame
 from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Table
 
 __all__ = ["count_score_values", "expand_scores", "merge_counts", "settle_scales"]
@@ -98,13 +99,13 @@ def count_piece(plan: ReadPlan, number: int) -> Path:
 def merge_files(files: tuple[Path, Sequence[Path]]) -> Path:
     """Add files of counts up to another one, which is returned."""
     target, parts = files
-    write_frame(merge_counts([pl.read_ipc(path) for path in parts]), target)
+    write_frame(merge_counts([read_frame(path) for path in parts]), target)
     return target
 
 
 def settle_counts(plan: ReadPlan, source: Collection, settings: Augment, paths: Sequence[Path]) -> Mapping[str, Any]:
     """Fit the scales to all counts; return how goals are said, as `settle_scales` does."""
-    counts = merge_counts([pl.read_ipc(path) for path in paths])
+    counts = merge_counts([read_frame(path) for path in paths])
     tables = list(expand_scores(counts, source.path))
     declared = source.score_range
     if isinstance(settings.scale, DeclaredRange | None):

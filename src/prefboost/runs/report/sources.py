@@ -18,7 +18,6 @@ from prefboost.engines.budget import Spend
 from prefboost.engines.store.book import StoreBook
 from prefboost.engines.store.faults import connect_read_only, store_fault
 from prefboost.engines.store.opening import find_segments
-from prefboost.engines.store.segments.shelf import open_shelf
 from prefboost.engines.store.segments.spend import SegmentBook
 from prefboost.errors import DataError, Place, RunError
 from prefboost.evaluation.results import Results
@@ -31,6 +30,7 @@ from prefboost.runs.pipelines.on_policy import ANSWERS, SCORED
 from prefboost.runs.reproduce.cells import Cell
 from prefboost.runs.reproduce.held_out import TEST
 from prefboost.runs.reproduce.reproduce import CELLS
+from prefboost.shelf import open_shelf
 from prefboost.training.claim import LOCK, LOG, MANIFEST, REPORT, TRAINING_LOCK, read_log
 
 __all__ = [

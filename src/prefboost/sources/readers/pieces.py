@@ -13,10 +13,12 @@ from pathlib import Path
 
 import polars as pl
 
+from prefboost.addresses import find_address
 from prefboost.errors import Place, UnreadableFile
 from prefboost.sources.readers.binary_files import ParquetReader
 from prefboost.sources.readers.encodings import detect_encoding
 from prefboost.sources.readers.files import JsonReader, Readers
+from prefboost.sources.readers.frames import read_frame, write_frame
 from prefboost.sources.readers.raw import ROW, RawBatch, Reader, WrappedReader
 from prefboost.sources.readers.split_files import list_split_values
 from prefboost.sources.readers.text_files import GZIP_MAGIC, ZSTD_MAGIC
@@ -57,8 +59,8 @@ class Piece:
         elif isinstance(self.reader, JsonReader):
             batch = self.reader.read_bytes(self.begin, self.length, self.line)
         else:
-            frames = [pl.read_ipc(_locate_frame(self.reader, self.begin, at)) for at in range(self.length)]
-            batch = RawBatch(tuple(frames), pl.read_ipc(_locate_frame(self.reader, self.begin, "rejects")))
+            frames = [read_frame(_locate_frame(self.reader, self.begin, at)) for at in range(self.length)]
+            batch = RawBatch(tuple(frames), read_frame(_locate_frame(self.reader, self.begin, "rejects")))
         # Records that name their split themselves keep it.
         named = [] if self.split is None else [pl.lit(self.split).alias("split")]
         frames = [
@@ -169,14 +171,15 @@ def replace_innermost(reader: Reader, inner: Reader) -> Reader:
 
 
 def _store_batches(reader: Reader, rows: int | None, store: Path) -> list[Piece]:
-    store.mkdir(parents=True, exist_ok=True)
+    if find_address(store) is None:
+        store.mkdir(parents=True, exist_ok=True)
     pieces, first = [], 0
     for number, batch in enumerate(reader.batches(None, rows)):
         # Numbered from 0 within the batch: `Piece.read` counts on.
         for at, frame in enumerate(batch.frames):
-            frame.with_columns(pl.col(ROW) - first).write_ipc(_locate_frame(str(store), number, at))
+            write_frame(frame.with_columns(pl.col(ROW) - first), _locate_frame(str(store), number, at))
         rejects = batch.rejects.with_columns(pl.col("row") - first)
-        rejects.write_ipc(_locate_frame(str(store), number, "rejects"))
+        write_frame(rejects, _locate_frame(str(store), number, "rejects"))
         pieces.append(Piece(str(store), number, len(batch.frames), batch.records))
         first += batch.records
     return pieces

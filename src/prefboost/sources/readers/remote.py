@@ -6,14 +6,15 @@ import atexit
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from prefboost.addresses import find_address
-from prefboost.errors import Place, RunError, UnreadableFile
+from prefboost.addresses import find_address, format_place
+from prefboost.errors import Place, PrefboostError, RunError, UnreadableFile
 
-__all__ = ["fetch_file", "find_files", "guard_address", "is_there", "lies_at", "put_files", "put_output"]
+__all__ = ["explain_far", "fetch_file", "find_files", "guard_address", "is_there", "lies_at", "put_files", "put_output"]
 
 _MANIFEST = "prefboost.json"
 """File by which a folder that `augment` wrote is known; it lists the others."""
@@ -48,7 +49,7 @@ def fetch_file(address: str) -> Path:
 
 
 def find_files(place: str | Path) -> list[str]:
-    """List the files that an address with ``*`` stands for, which no shell does; anything else stands for itself.
+    """List what an address with ``*`` stands for, which no shell tells; anything else stands for itself.
 
     Raises:
         UnreadableFile: the file system cannot be asked.
@@ -59,7 +60,7 @@ def find_files(place: str | Path) -> list[str]:
     try:
         system, path = _open_system(address)
         system.invalidate_cache()
-        files = [each for each in sorted(system.glob(path)) if not system.isdir(each)]
+        files = sorted(system.glob(path))
     except Exception as error:  # see `fetch_file`
         raise UnreadableFile(
             f"the files cannot be listed: {str(error)[:300]}", remedy="check address and login", place=Place(address)
@@ -79,18 +80,17 @@ def guard_address(address: str, source: object, *, overwrite: bool) -> None:
         RunError: it is the input or contains it; something is there that may not be replaced; or the file system cannot
             be asked.
     """
-    read = find_address(str(getattr(source, "path", None) or source))
+    path = str(getattr(source, "path", None) or source)
+    read = find_address(path)
+    if read is None and address.startswith("file://") and Path(path).exists():
+        read = f"file://{Path(path).resolve()}"
     if read is not None and lies_at(read, address):
         raise RunError(
             f"the output is the input {read}, or contains it", remedy="give another output", place=Place(address)
         )
-    try:
+    with explain_far(address):
         system, path = _open_system(address)
         _refuse_existing(system, path, address, overwrite)
-    except RunError:
-        raise
-    except Exception as error:  # see `fetch_file`
-        raise _describe_fault(error, address) from error
 
 
 def put_output(local: Path, address: str, *, overwrite: bool) -> None:
@@ -99,7 +99,7 @@ def put_output(local: Path, address: str, *, overwrite: bool) -> None:
     Raises:
         RunError: something is there that may not be replaced, or the file system does not take it.
     """
-    try:
+    with explain_far(address):
         system, path = _open_system(address)
         _refuse_existing(system, path, address, overwrite)
         if system.isdir(path):
@@ -112,10 +112,6 @@ def put_output(local: Path, address: str, *, overwrite: bool) -> None:
             target = path if file == local else f"{path}/{file.relative_to(local).as_posix()}"
             system.makedirs(target.rpartition("/")[0], exist_ok=True)
             system.put_file(str(file), target)
-    except RunError:
-        raise
-    except Exception as error:  # see `fetch_file`
-        raise _describe_fault(error, address) from error
     _forget(address)
 
 
@@ -130,7 +126,7 @@ def put_files(local: Path, address: str, *, absent: Iterable[str] = ()) -> None:
     Raises:
         RunError: the file system does not take them.
     """
-    try:
+    with explain_far(address):
         system, path = _open_system(address)
         system.makedirs(path, exist_ok=True)
         for file in sorted(each for each in local.rglob("*") if each.is_file()):
@@ -140,8 +136,6 @@ def put_files(local: Path, address: str, *, absent: Iterable[str] = ()) -> None:
         for name in absent:
             if not (local / name).exists() and system.exists(f"{path}/{name}"):
                 system.rm_file(f"{path}/{name}")
-    except Exception as error:  # see `fetch_file`
-        raise _describe_fault(error, address) from error
     _forget(address)
 
 
@@ -154,13 +148,11 @@ def is_there(path: str | Path) -> bool:
     address = find_address(path)
     if address is None:
         return Path(path).exists()
-    try:
+    with explain_far(address):
         system, place = _open_system(address)
         # File systems keep listings, and other machines write here.
         system.invalidate_cache()
         return bool(system.exists(place))
-    except Exception as error:  # see `fetch_file`
-        raise _describe_fault(error, address) from error
 
 
 def _forget(address: str) -> None:
@@ -187,6 +179,21 @@ def _refuse_existing(system: Any, path: str, address: str, overwrite: bool) -> N
         raise RunError(
             "the output is a folder that prefboost did not write", remedy="give another output", place=Place(address)
         )
+
+
+@contextmanager
+def explain_far(place: str | Path) -> Iterator[None]:
+    """Explain what the file system of an address raises within the block; every one has kinds of its own.
+
+    Raises:
+        RunError: names the place.
+    """
+    try:
+        yield
+    except PrefboostError:
+        raise
+    except Exception as error:
+        raise _describe_fault(error, format_place(place)) from error
 
 
 def _describe_fault(error: Exception, address: str) -> RunError:

@@ -47,7 +47,9 @@ def refuse_inputs(
     addresses = {output: address for output in outputs if (address := find_address(output)) is not None}
     if addresses:
         refuse_addresses(list(addresses.values()), [*data, *others], far=far)
-        outputs = [output for output in outputs if output not in addresses]
+        # `file://` names a path of this machine, which is held against the others.
+        local = [address.removeprefix("file://") for address in addresses.values() if address.startswith("file://")]
+        outputs = [*(output for output in outputs if output not in addresses), *local]
     # Only what is read whole endangers an output inside of it; a model's folder may hold one.
     paths = [each if isinstance(each, str | Path) else getattr(each, "path", None) for each in data]
     read_whole = [str(path) for path in paths if path]

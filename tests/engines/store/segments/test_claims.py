@@ -13,7 +13,7 @@ import pytest
 
 from prefboost.engines.store.segments import claims as module
 from prefboost.engines.store.segments.claims import Claims, identify_host, is_process_alive
-from prefboost.engines.store.segments.shelf import open_shelf
+from prefboost.shelf import open_shelf
 
 
 class Clock:
@@ -97,7 +97,7 @@ def test_a_process_of_this_host_that_was_killed_is_dead_at_once(tmp_path: Path) 
         pytest.skip("only Linux tells when a process began")
     code = (
         "import os, sys; from prefboost.engines.store.segments.claims import Claims;"
-        "from prefboost.engines.store.segments.shelf import open_shelf;"
+        "from prefboost.shelf import open_shelf;"
         "claims = Claims(open_shelf(sys.argv[1]), 'dead', 600.0, 3600.0); claims.start(); claims.claim(['x'], 1);"
         "os.kill(os.getpid(), 9)"
     )

@@ -10,7 +10,7 @@ from prefboost.engines.store.segments.blocks import Event, encode_block, encode_
 from prefboost.engines.store.segments.compaction import FAN, compact, remove_replaced
 from prefboost.engines.store.segments.index import SegmentIndex
 from prefboost.engines.store.segments.reader import SegmentReader
-from prefboost.engines.store.segments.shelf import Shelf, open_shelf
+from prefboost.shelf import Shelf, open_shelf
 
 
 class Killed(BaseException):

@@ -11,7 +11,7 @@ from prefboost.engines.store.segments import reader as module
 from prefboost.engines.store.segments.blocks import Event, encode_block, encode_end, encode_segment
 from prefboost.engines.store.segments.index import SegmentIndex
 from prefboost.engines.store.segments.reader import SegmentReader, level_of, writer_of
-from prefboost.engines.store.segments.shelf import Shelf, open_shelf
+from prefboost.shelf import Shelf, open_shelf
 
 
 def make_events(*numbers: int) -> list[Event]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from prefboost.engines.budget import Budget, Ledger, Spend
-from prefboost.engines.store.segments.shelf import open_shelf
 from prefboost.engines.store.segments.spend import SegmentBook
+from prefboost.shelf import open_shelf
 
 CALL = Spend(1, 10, 10, 0.5)
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prefboost.engines.store.segments.shelf import Shelf
+from prefboost.shelf import Shelf
 
 __all__ = ["Claims", "identify_host", "is_process_alive"]
 

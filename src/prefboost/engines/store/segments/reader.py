@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from prefboost.engines.store.segments.blocks import Reading, encode_segment, read_blocks
 from prefboost.engines.store.segments.index import SegmentIndex
-from prefboost.engines.store.segments.shelf import Shelf
+from prefboost.shelf import Shelf
 
 __all__ = ["ROWS", "Replaced", "SegmentReader", "level_of", "writer_of"]
 

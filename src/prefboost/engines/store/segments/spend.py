@@ -15,7 +15,7 @@ import time
 from dataclasses import asdict
 
 from prefboost.engines.budget import Budget, Spend
-from prefboost.engines.store.segments.shelf import Shelf
+from prefboost.shelf import Shelf
 
 __all__ = ["SegmentBook"]
 

@@ -30,9 +30,9 @@ from prefboost.engines.store.segments.claims import Claims
 from prefboost.engines.store.segments.compaction import compact, remove_replaced
 from prefboost.engines.store.segments.index import SegmentIndex, build_event
 from prefboost.engines.store.segments.reader import ROWS, SegmentReader, level_of, writer_of
-from prefboost.engines.store.segments.shelf import open_shelf
 from prefboost.engines.store.segments.spend import SegmentBook
 from prefboost.errors import Place, PrefboostError, RunError
+from prefboost.shelf import open_shelf
 
 __all__ = ["MARK", "SegmentStore", "find_damage"]
 

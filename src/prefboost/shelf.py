@@ -1,14 +1,16 @@
-"""Shelves: where segments lie. A folder of this machine or of NFS, or an address of an object store."""
+"""Shelves: files that many processes share. A folder of this machine or of NFS, or an address of an object store."""
 
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from prefboost.addresses import find_address
-from prefboost.atomic import write_atomically
+from prefboost.atomic import replace_atomically, write_atomically
 
 __all__ = ["Shelf", "open_shelf"]
 
@@ -26,6 +28,9 @@ class Shelf(Protocol):
     def list_files(self, folder: str) -> dict[str, int]:
         """List the files of a folder, with their bytes; none where it is missing."""
 
+    def find_files(self, folder: str) -> dict[str, int]:
+        """List the files of a folder and of all folders in it by their relative names, with their bytes."""
+
     def read(self, name: str, start: int = 0) -> bytes:
         """Read a file from a place on.
 
@@ -36,6 +41,12 @@ class Shelf(Protocol):
     def write(self, name: str, data: bytes, *, durable: bool = True) -> None:
         """Write a whole file; it stands there when this returns, if it is durable also after a power cut."""
 
+    def put(self, path: Path, name: str) -> None:
+        """Write a whole file with the content of one of this machine, which may be larger than the memory."""
+
+    def copy(self, name: str, target: str) -> None:
+        """Give the bytes of a file a second name; an object store copies them by itself."""
+
     def append(self, name: str, data: bytes) -> None:
         """Add to a file of this process; all of it stands there when this returns, or none."""
 
@@ -45,8 +56,11 @@ class Shelf(Protocol):
     def remove(self, name: str) -> None:
         """Remove a file; one that is gone already is no error."""
 
+    def clear(self) -> None:
+        """Remove all files, those of folders within too."""
+
     def exists(self, name: str) -> bool:
-        """Tell whether a file is there."""
+        """Tell whether a file or folder is there."""
 
     def close(self) -> None:
         """Close what is open."""
@@ -75,6 +89,11 @@ class _Folder:
                         sizes[entry.name] = os.stat(entry.path).st_size  # noqa: PTH116 - scandir gives texts
         return sizes
 
+    def find_files(self, folder: str) -> dict[str, int]:
+        top = self.path / folder
+        files = (Path(at) / name for at, _, names in os.walk(top) for name in names if not name.startswith("."))
+        return {path.relative_to(top).as_posix(): path.stat().st_size for path in files}
+
     def read(self, name: str, start: int = 0) -> bytes:
         with (self.path / name).open("rb") as stream:
             stream.seek(start)
@@ -92,6 +111,17 @@ class _Folder:
             waiting.replace(target)
         finally:
             waiting.unlink(missing_ok=True)
+
+    def put(self, path: Path, name: str) -> None:
+        with replace_atomically(self.path / name) as waiting:
+            shutil.copyfile(path, waiting)
+
+    def copy(self, name: str, target: str) -> None:
+        with replace_atomically(self.path / target) as waiting:
+            try:
+                os.link(self.path / name, waiting)
+            except OSError:
+                shutil.copyfile(self.path / name, waiting)
 
     def append(self, name: str, data: bytes) -> None:
         if self._open is None or self._open[0] != name:
@@ -119,6 +149,9 @@ class _Folder:
     def remove(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)
 
+    def clear(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
     def exists(self, name: str) -> bool:
         return (self.path / name).exists()
 
@@ -141,7 +174,6 @@ class _Objects:
         self.address = address
         self.system, self.root = fsspec.core.url_to_fs(address)
         self.root = self.root.rstrip("/")
-        self._made: set[str] = set()
 
     def list_files(self, folder: str) -> dict[str, int]:
         place = f"{self.root}/{folder}".rstrip("/")
@@ -154,18 +186,34 @@ class _Objects:
         files = (entry for entry in entries if entry["type"] == "file")
         return {entry["name"].rstrip("/").rpartition("/")[2]: entry["size"] for entry in files}
 
+    def find_files(self, folder: str) -> dict[str, int]:
+        place = f"{self.root}/{folder}".rstrip("/")
+        self.system.invalidate_cache()
+        entries: dict[str, dict[str, Any]] = self.system.find(place, detail=True)
+        # A file is what it finds below itself.
+        return {name.removeprefix(place).lstrip("/"): each["size"] for name, each in entries.items() if name != place}
+
     def read(self, name: str, start: int = 0) -> bytes:
         data: bytes = self.system.cat_file(f"{self.root}/{name}", start=start or None)
         return data
 
     def write(self, name: str, data: bytes, *, durable: bool = True) -> None:
+        self._in_folder(name, lambda place: self.system.pipe_file(place, data))
+
+    def put(self, path: Path, name: str) -> None:
+        self._in_folder(name, lambda place: self.system.put_file(str(path), place))
+
+    def copy(self, name: str, target: str) -> None:
+        self._in_folder(target, lambda place: self.system.cp_file(f"{self.root}/{name}", place))
+
+    def _in_folder(self, name: str, write: Callable[[str], object]) -> None:
         place = f"{self.root}/{name}"
-        folder = place.rpartition("/")[0]
-        if folder not in self._made:
-            # Object stores have no folders; file systems behind fsspec do.
-            self.system.makedirs(folder, exist_ok=True)
-            self._made.add(folder)
-        self.system.pipe_file(place, data)
+        try:
+            write(place)
+        except FileNotFoundError:
+            # Object stores have no folders, and asking each time would cost them a request; some file systems have.
+            self.system.makedirs(place.rpartition("/")[0], exist_ok=True)
+            write(place)
 
     def append(self, name: str, data: bytes) -> None:
         raise NotImplementedError(f"{name}: objects cannot grow")
@@ -176,6 +224,11 @@ class _Objects:
     def remove(self, name: str) -> None:
         with suppress(FileNotFoundError):
             self.system.rm_file(f"{self.root}/{name}")
+
+    def clear(self) -> None:
+        self.system.invalidate_cache(self.root)
+        with suppress(FileNotFoundError):
+            self.system.rm(self.root, recursive=True)
 
     def exists(self, name: str) -> bool:
         self.system.invalidate_cache(f"{self.root}/{name}".rpartition("/")[0])

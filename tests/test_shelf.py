@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from prefboost.engines.store.segments.shelf import Shelf, open_shelf
+from prefboost.shelf import Shelf, open_shelf
 
 
 @pytest.fixture(params=["folder", "memory", "file"])
@@ -32,6 +32,22 @@ def test_files_are_written_listed_read_and_removed(shelf: Shelf) -> None:
     assert shelf.list_files("rows") == {"b": 0}
     with pytest.raises(FileNotFoundError):
         shelf.read("rows/a")
+
+
+def test_files_are_put_copied_and_cleared_with_the_folders_that_they_need(shelf: Shelf, tmp_path: Path) -> None:
+    (tmp_path / "whole").write_bytes(b"12345")
+    shelf.put(tmp_path / "whole", "rows/deep/a")
+    shelf.copy("rows/deep/a", "other/b")
+    shelf.copy("rows/deep/a", "other/b")
+    assert shelf.read("rows/deep/a") == shelf.read("other/b") == b"12345" and shelf.exists("rows")
+    shelf.write("top", b"1")
+    assert shelf.find_files("") == {"rows/deep/a": 5, "other/b": 5, "top": 1}
+    assert shelf.find_files("rows") == {"deep/a": 5} and shelf.find_files("none") == {}
+    shelf.write("other/b", b"new")
+    assert shelf.read("rows/deep/a") == b"12345", "a copy is a file of its own"
+    shelf.clear()
+    shelf.clear()
+    assert shelf.list_files("other") == shelf.list_files("rows/deep") == {} and not shelf.exists("other/b")
 
 
 def test_a_file_grows_and_gets_another_name_where_files_can(shelf: Shelf) -> None:

@@ -1,0 +1,70 @@
+"""Outputs at addresses are told from paths, and replace neither inputs nor files of others."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from prefboost.errors import RunError
+from prefboost.runs.augment.augment import augment
+from prefboost.runs.augment.far_output import FarOutput, locate_output
+from prefboost.runs.augment.output import Output
+from prefboost.runs.augment.settings import Augment
+from prefboost.shelf import open_shelf
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "scored.jsonl"
+    rows = [{"prompt": f"q{n // 2}", "completion": f"a{n}", "score": float(n % 9)} for n in range(12)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def place() -> str:
+    return f"memory://{uuid.uuid4().hex}/x"
+
+
+def test_the_place_decides_and_the_key_does_not_hold_it(source: Path, place: str, tmp_path: Path) -> None:
+    here, far = (locate_output(out, Augment(), source) for out in (tmp_path / "goals", f"{place}/goals"))
+    assert type(here) is Output and isinstance(far, FarOutput) and here.key == far.key
+    assert far.rejects_path == f"{place}/goals/rejects.parquet"
+
+
+@pytest.mark.parametrize("name", ["goals", "goals.jsonl"])
+def test_a_finished_output_is_known_by_its_manifest_and_the_sizes_of_its_files(
+    name: str, source: Path, place: str
+) -> None:
+    output = locate_output(f"{place}/{name}", Augment(), source)
+    assert output.read_finished() is None and output.list_existing() == []
+    report = augment(source, f"{place}/{name}", Augment())
+    finished = output.read_finished()
+    assert finished is not None and finished.skipped and finished.goal_pairs == report.goal_pairs
+    assert output.beside("prefboost.json") in output.list_existing()
+    data = next(name for name in output.read_manifest()["files"] if name.endswith((".parquet", ".jsonl")))
+    shelf = open_shelf(place if output.single else f"{place}/{name}")
+    shelf.write(data, b"shorter")
+    assert output.read_finished() is None
+
+
+@pytest.mark.parametrize("scheme", ["memory", "file"])
+def test_what_others_wrote_and_what_is_read_stays_even_to_be_overwritten(
+    scheme: str, source: Path, place: str, tmp_path: Path
+) -> None:
+    folder = place if scheme == "memory" else f"file://{tmp_path}"
+    with fsspec.open(f"{folder}/mine.jsonl", "wb", auto_mkdir=True) as stream:
+        stream.write(b"mine")
+    outs = {"mine.jsonl": "was not made by prefboost", **({"scored.jsonl": "is the input"} if scheme == "file" else {})}
+    before = source.read_bytes()
+    for out, words in outs.items():
+        with pytest.raises(RunError, match=words):
+            augment(source, f"{folder}/{out}", Augment(), overwrite=True)
+    with pytest.raises(RunError, match=r"is the input .*bench"):
+        augment(source, f"{place}/bench.jsonl", Augment(decontaminate=(f"{place}/bench.jsonl",)), overwrite=True)
+    with fsspec.open(f"{folder}/mine.jsonl", "rb") as stream:
+        assert stream.read() == b"mine" and source.read_bytes() == before
