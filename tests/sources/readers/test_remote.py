@@ -68,7 +68,7 @@ def test_nothing_of_others_and_no_input_is_replaced_at_an_address(
         assert words in capsys.readouterr().err
     put_text(f"{place}/other/thesis.txt", "mine")
     assert main(["augment", f"{place}/in/rows.jsonl", "-o", f"{place}/other", "--overwrite"]) == 2
-    assert "did not write" in capsys.readouterr().err
+    assert "not made by prefboost augment" in capsys.readouterr().err
     assert main(["augment", f"{place}/in/rows.jsonl", "-o", f"{place}/folder"]) == 0
     put_text(f"{place}/folder/thesis.txt", "mine")
     assert main(["augment", f"{place}/in/rows.jsonl", "-o", f"{place}/folder", "--overwrite"]) == 0
