@@ -110,3 +110,28 @@ def test_a_browser_shows_every_figure_of_a_run_and_an_evaluation(
     strips = ("strip-1-1", "strip-3-1", "strip-6-1")
     names = ("evaluation-2-1", "evaluation-5-1", "winners-score", "winners-words", "loss", "margins", *strips)
     assert dict(opened.probe) == dict.fromkeys(names, True)
+
+
+@pytest.mark.slow
+def test_filters_survive_the_reload_of_a_page_that_is_written_again(
+    run_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    report([run_folder()], tmp_path / "page.html", refresh_s=10)
+    opened = open_page(
+        tmp_path / "page.html",
+        """await (async () => {
+          const form = document.querySelector(".samples form"), { text, least } = form.elements;
+          if (sessionStorage.getItem("probe") === null) {
+            sessionStorage.setItem("probe", document.querySelector(".samples .count").textContent);
+            text.value = "no such text"; least.value = "2";
+            form.dispatchEvent(new Event("input"));
+            location.reload();
+            await new Promise(() => {});
+          }
+          const before = sessionStorage.getItem("probe");
+          return [before, text.value, least.value, document.querySelector(".samples .count").textContent];
+        })()""",
+    )
+    before, text, least, count = opened.probe
+    assert opened.console == [] and not before.startswith("0 of")
+    assert (text, least) == ("no such text", "2") and count.startswith("0 of")

@@ -104,12 +104,25 @@
     });
   }
 
+  // A page of a run at work is read again every few seconds: what a reader has set there is kept in the tab.
+  const state = {
+    read: (name) => { try { return JSON.parse(sessionStorage.getItem(name)) || {}; } catch { return {}; } },
+    write: (name, value) => { try { sessionStorage.setItem(name, JSON.stringify(value)); } catch { /* not kept */ } },
+  };
   const PAGE = 20;
-  for (const block of document.querySelectorAll(".samples")) {
+  for (const [number, block] of [...document.querySelectorAll(".samples")].entries()) {
+    const key = `prefboost ${location.pathname} samples ${number}`, earlier = state.read(key);
     const samples = [...block.querySelectorAll(".sample")], form = block.querySelector("form");
     const count = block.querySelector(".count"), more = block.querySelector(".more");
-    let shown = PAGE;
+    let shown = earlier.shown || PAGE;
+    for (const [name, value] of Object.entries(earlier.values || {})) {
+      const field = form.elements.namedItem(name), before = field && field.value;
+      if (field) field.value = value;
+      // A group or goal that is gone from the page since: nothing would be selected.
+      if (field && field.selectedIndex === -1) field.value = before;
+    }
     function filter() {
+      state.write(key, { shown, values: Object.fromEntries(new FormData(form)) });
       const { group, goal, least, most, text } = Object.fromEntries(new FormData(form));
       const low = least === "" ? -Infinity : Number(least), high = most === "" ? Infinity : Number(most);
       let matching = 0;
