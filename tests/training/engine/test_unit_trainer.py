@@ -93,3 +93,18 @@ def test_a_packed_step_tells_the_optimiser_that_training_goes_on(
     trainer.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=0.1)
     trainer.training_step(trainer.model, {"x": torch.tensor([[1.0]])}, 1)
     assert told == ["train", "step", "step"]
+
+
+@pytest.mark.parametrize(("mode", "prefix", "mean"), [("eval", "eval_", 2.0), ("train", "", 1.75)])
+def test_a_unit_that_fills_up_an_evaluation_counts_once_and_what_is_no_number_not_at_all(
+    trainer: Squares, monkeypatch: pytest.MonkeyPatch, mode: str, prefix: str, mean: float
+) -> None:
+    getattr(trainer.model, mode)()
+    trainer.note("margin", ["a", "b", "c"], [1.0, 2.0, float("nan")])
+    trainer.note("nothing", ["a"], [float("nan")])
+    # Another process had one unit less, and took the first again.
+    shares = [dict(trainer.pending_metrics), {"margin": [("d", 3.0), ("a", 1.0)]}]
+    monkeypatch.setattr(trainer, "gather_objects", lambda _: shares)
+    logs = dict[str, float]()
+    trainer.log(logs)
+    assert logs[f"{prefix}margin"] == mean and f"{prefix}nothing" not in logs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from prefboost.training.policy.batches import PaddedCollator, UnitCollator, as_pair_logps, select_views
+from prefboost.training.policy.batches import PaddedCollator, UnitCollator, as_pair_logps, name_views, select_views
 
 UNITS = [
     {
@@ -81,3 +81,7 @@ def test_the_stream_holds_chosen_completions_first_and_shares_prompts() -> None:
     packed = UnitCollator()([unit])["tokens"].pack_pairs()
     assert packed.sequences == 2 and packed.owner.tolist() == [0, 1, 1]
     assert packed.tokens == 21 and packed.unshared_tokens == 41
+
+
+def test_every_view_of_whole_units_has_a_name_of_its_own() -> None:
+    assert name_views({"unit_ids": ["a", "a", "b", "a"]}) == ["a/0", "a/1", "b/0", "a/2"]

@@ -305,14 +305,19 @@ def test_a_run_shorter_than_save_every_is_resumed_too(
 def test_two_processes_train_as_one_does(loss: str, tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
     data = tmp_path / "pairs.parquet"
     pq.write_table(pairs, data)
-    settings = settings_of(tiny, max_steps=3, loss=loss, token_budget=150)
+    settings = settings_of(tiny, max_steps=3, loss=loss, token_budget=150, eval_fraction=0.5)
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0")
     process = command(
         settings, data, tmp_path / "two", (*launcher, "--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0")
     )
     _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors.decode()[-2000:]
-    train(pairs, settings, tmp_path / "one", goals=GOALS)
+    alone = train(pairs, settings, tmp_path / "one", goals=GOALS).metrics
+    # 6 units to evaluate, two for a process at once: one of them takes the first ones again, which count once.
+    both = json.loads((tmp_path / "two" / "train_report.json").read_text())["metrics"]
+    evaluated = [name for name in alone if name.startswith(("eval_rewards/", "eval_logps/", "eval_loss"))]
+    assert len(evaluated) == 7
+    assert [both[name] for name in evaluated] == pytest.approx([alone[name] for name in evaluated], abs=1e-4)
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
     both, alone = (read_log(tmp_path / name / "train_log.jsonl")[0] for name in ("two", "one"))
     assert both["rewards/margins"] == pytest.approx(alone["rewards/margins"], abs=1e-5)

@@ -101,7 +101,7 @@ class _Crew(Generic[T]):
         for make in jobs:
             task = self._loop.create_task(make())
             self._running.add(task)
-            task.add_done_callback(self._note)
+            task.add_done_callback(self.note_end)
 
     def cancel(self) -> None:
         for task in self._running:
@@ -115,7 +115,8 @@ class _Crew(Generic[T]):
             tasks += self.finished.get_nowait()
         return [task.result() for task in tasks if not task.cancelled() and task.exception() is None]
 
-    def _note(self, task: asyncio.Task[T]) -> None:
+    def note_end(self, task: asyncio.Task[T]) -> None:
+        """Note that a task has ended; it is handed over with others of its round."""
         self._running.discard(task)
         if not task.cancelled():
             # Looked at here: of several tasks that fail together one is raised, and asyncio would print the others.

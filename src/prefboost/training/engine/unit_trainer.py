@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -63,7 +64,9 @@ class UnitTrainer(Trainer):
         refuse_unsupported(config)
         self.settings = settings
         self.budget = open_token_budget(settings, config)
-        self._pending: dict[str, dict[str, list[Any]]] = {"train": defaultdict(list), "eval": defaultdict(list)}
+        self._pending: dict[str, dict[str, list[tuple[str, float]]]] = {
+            mode: defaultdict(list) for mode in ("train", "eval")
+        }
         super().__init__(
             **self.prepare_start(start, config),
             args=config,
@@ -100,19 +103,21 @@ class UnitTrainer(Trainer):
         """
         raise NotImplementedError
 
-    def average_metric(self, numbers: list[Any], mode: str) -> float:
-        """Average what was noted for a metric, over all processes (hook).
+    def note(self, metric: str, names: Sequence[str], numbers: Sequence[float]) -> None:
+        """Note numbers [N] to be averaged in the next line of the log, each under the name of its item.
 
         Args:
-            numbers: as they stand in `pending_metrics`, process after process.
-            mode: train or eval.
+            metric: its name in the log.
+            names: of the items, unique over all units.
+            numbers: NaN is no number: an item without one is left out of the mean, not counted as zero.
         """
-        mean: float = sum(numbers) / len(numbers)
-        return mean
+        named = [(name, number) for name, number in zip(names, numbers, strict=True) if not math.isnan(number)]
+        if named:
+            self.pending_metrics[metric] += named
 
     @property
-    def pending_metrics(self) -> dict[str, list[Any]]:
-        """Numbers to be averaged in the next line of the log, by metric; cleared when they are logged."""
+    def pending_metrics(self) -> dict[str, list[tuple[str, float]]]:
+        """Named numbers to be averaged in the next line of the log, by metric; cleared when they are logged."""
         return self._pending["train" if self.model.training else "eval"]
 
     def training_step(
@@ -150,8 +155,11 @@ class UnitTrainer(Trainer):
         for name in dict.fromkeys(name for share in shares for name in share):
             # In training the loss is transformers' own.
             if mode == "eval" or name != "loss":
-                numbers = [number for share in shares for number in share.get(name, [])]
-                logs[f"eval_{name}" if mode == "eval" else name] = self.average_metric(numbers, mode)
+                named = [pair for share in shares for pair in share.get(name, [])]
+                # Processes fill up the last round of an evaluation with units of the first; by their names they count
+                # once. Within a step of training every unit stands once, and the next pass is another observation.
+                numbers = list(dict(named).values()) if mode == "eval" else [number for _, number in named]
+                logs[f"eval_{name}" if mode == "eval" else name] = sum(numbers) / len(numbers)
         self.pending_metrics.clear()
         super().log(logs, start_time)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from prefboost.losses.completion_logps import pad_sequences
 from prefboost.packing import Packed, pack
 from prefboost.training.policy.tokenise import NUMBERS
 
-__all__ = ["PaddedCollator", "UnitCollator", "Views", "as_pair_logps", "select_views"]
+__all__ = ["PaddedCollator", "UnitCollator", "Views", "as_pair_logps", "name_views", "select_views"]
 
 REFERENCE = ("ref_chosen", "ref_rejected")
 """Columns of the reference's log-probs, present once they are computed."""
@@ -105,6 +106,16 @@ def select_views(batch: Mapping[str, Any], rows: Sequence[int]) -> dict[str, Any
         else:
             selected[name] = [column[row] for row in rows]
     return selected
+
+
+def name_views(batch: Mapping[str, Any]) -> list[str]:
+    """Name the V views of a batch that holds whole units: by their unit, and by their place in it."""
+    seen: Counter[str] = Counter()
+    names = []
+    for unit in batch["unit_ids"]:
+        names.append(f"{unit}/{seen[unit]}")
+        seen[unit] += 1
+    return names
 
 
 def as_pair_logps(logps: Tensor, batch: Mapping[str, Any]) -> PairLogps:

@@ -25,7 +25,7 @@ from prefboost.training.engine.memory import TokenBudget
 from prefboost.training.engine.micro_batches import split_by_budget
 from prefboost.training.engine.throughput import Meter, cost_of
 from prefboost.training.engine.unit_trainer import Start, UnitTrainer
-from prefboost.training.policy.batches import PaddedCollator, UnitCollator, as_pair_logps, select_views
+from prefboost.training.policy.batches import PaddedCollator, UnitCollator, as_pair_logps, name_views, select_views
 from prefboost.training.policy.displacement import DisplacementWatch
 from prefboost.training.policy.model import Policy
 from prefboost.training.policy.settings import Train
@@ -143,7 +143,7 @@ class PreferenceTrainer(UnitTrainer):
             return model(**inputs), None
         logps, balance = model(**inputs, balance=True)
         # Repeated per view, since the log averages over views.
-        self.pending_metrics["router_balance"] += [balance.item()] * len(batch["views"])
+        self.note("router_balance", name_views(batch), [balance.item()] * len(batch["views"]))
         return logps, self.balance * balance
 
     def compute_losses(self, model: Any, batch: dict[str, Any]) -> Tensor:
@@ -156,7 +156,10 @@ class PreferenceTrainer(UnitTrainer):
         pairs = as_pair_logps(logps, batch)
         output = self.settings.loss(pairs)
         self._log_observation(_Observation(output, pairs, batch))
-        return output.losses if balance is None else output.losses + balance
+        losses = output.losses if balance is None else output.losses + balance
+        # Of use in evaluation: transformers' own mean counts units twice with which processes fill up the last round.
+        self.note("loss", name_views(batch), losses.tolist())
+        return losses
 
     def add_reference_logps(self, reference: Reference, units: Dataset, name: str) -> Dataset:
         """Add the reference's log-probs to units (ref_chosen, ref_rejected), from the cache as far as it has them.
@@ -333,8 +336,9 @@ class PreferenceTrainer(UnitTrainer):
             ids = {name for name, is_finite in zip(batch["unit_ids"], finite, strict=True) if not is_finite}
             self.refuse_losses(losses, f" for the pair(s) {', '.join(sorted(ids)[:8])}", "pairs")
         metrics = observe(observation.output, observation.pairs, batch, self.settings.score_buckets)
-        for name, numbers in metrics.items():
-            self.pending_metrics[name].extend(numbers)
+        names = name_views(batch)
+        for metric, numbers in metrics.items():
+            self.note(metric, names, numbers)
 
 
 def _index_pairs(rows: Sequence[int], views: int, device: torch.device) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -20,7 +20,7 @@ VIEW_NAMES = {"chosen": "goal_high", "rejected": "goal_low"}
 def observe(
     output: LossOutput, pairs: PairLogps, batch: Mapping[str, Any], score_buckets: Sequence[float]
 ) -> dict[str, list[float]]:
-    """Compute one number per view for each metric, to be averaged over views.
+    """Compute one number per view [V] for each metric, to be averaged over views; NaN where a metric has none of it.
 
     Returns:
         ``rewards/*`` and ``accuracy/*`` (accuracy: the chosen completion has the higher implicit reward), ``logps/*``
@@ -41,10 +41,10 @@ def observe(
             "logps/chosen": pairs.chosen.double().tolist(),
             "logps/rejected": pairs.rejected.double().tolist(),
         }
-        by_view: dict[str, list[float]] = defaultdict(list)
-        for view, hit in zip(batch["views"], right, strict=True):
-            by_view[f"accuracy/{VIEW_NAMES.get(view, view)}"].append(hit)
-        metrics.update(by_view)
+        for name in dict.fromkeys(batch["views"]):
+            metrics[f"accuracy/{VIEW_NAMES.get(name, name)}"] = [
+                hit if view == name else math.nan for view, hit in zip(batch["views"], right, strict=True)
+            ]
         if pairs.ref_chosen is not None and pairs.ref_rejected is not None:
             change_chosen, change_rejected = pairs.ratio_chosen.double(), pairs.ratio_rejected.double()  # [V] each
             per_token_chosen = change_chosen / pairs.length_chosen.clamp(min=1)
@@ -74,10 +74,14 @@ def _group_by_score(
 ) -> dict[str, list[float]]:
     # Half-open buckets, so that every score falls into exactly one; NaN falls into none.
     edges = [-float("inf"), *sorted(buckets), float("inf")]
-    numbers_by_label: dict[str, list[float]] = defaultdict(list)
+    numbers_by_label: dict[str, list[float]] = {}
     for low, high in pairwise(edges):
         label = (
             f"{name}_score{f'>={low:g}' if low > -float('inf') else ''}{f'<{high:g}' if high < float('inf') else ''}"
         )
-        numbers_by_label[label] += [value for value, score in zip(values, scores, strict=True) if low <= score < high]
-    return {label: numbers for label, numbers in numbers_by_label.items() if numbers}
+        inside = [low <= score < high for score in scores]
+        if any(inside):
+            numbers_by_label[label] = [
+                value if within else math.nan for value, within in zip(values, inside, strict=True)
+            ]
+    return numbers_by_label

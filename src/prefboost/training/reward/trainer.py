@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -133,13 +132,13 @@ class RewardTrainer(UnitTrainer):
         with torch.no_grad():
             overall = outputs.double()[:, 0]  # [T], of the first head
             chosen, rejected = overall[rewards.chosen], overall[rewards.rejected]  # [P]
-            self._note("loss", pairs if loss.compares else text_names, losses)
-            self._note("rewards/mean", text_names, overall)
-            self._note("rewards/margins", pairs, chosen - rejected)
-            self._note("rewards/accuracies", pairs, (chosen > rejected).double())
+            self.note("loss", pairs if loss.compares else text_names, losses.tolist())
+            self.note("rewards/mean", text_names, overall.tolist())
+            self.note("rewards/margins", pairs, (chosen - rejected).tolist())
+            self.note("rewards/accuracies", pairs, (chosen > rejected).double().tolist())
             for at, head in enumerate(() if loss.compares else loss.heads):
                 distance = (outputs[:, at].double() - rewards.labels[:, at]).abs()
-                self._note(f"distance/{head}", text_names, distance)
+                self.note(f"distance/{head}", text_names, distance.tolist())
         return losses
 
     def count_items(self, batch: Mapping[str, Any]) -> int:
@@ -192,22 +191,6 @@ class RewardTrainer(UnitTrainer):
             for name, numbers in self.pending_metrics.items():
                 del numbers[lengths.get(name, 0) :]
             raise
-
-    def average_metric(self, numbers: list[tuple[str, float]], mode: str) -> float:
-        """Average named numbers.
-
-        Processes fill up the last round of an evaluation with units of the first; these count once.
-        """
-        # A dict of names drops the second note of a unit that two processes evaluated.
-        values = list(dict(numbers).values()) if mode == "eval" else [number for _, number in numbers]
-        return sum(values) / len(values)
-
-    def _note(self, metric: str, names: Sequence[str], numbers: torch.Tensor) -> None:
-        """Note numbers [N] to be averaged in the next line of the log, each under its name; NaN is no number."""
-        # A text without a score for a head has no distance: it is left out of the mean, not counted as zero.
-        noted = [(name, number) for name, number in zip(names, numbers.tolist(), strict=True) if not math.isnan(number)]
-        if noted:
-            self.pending_metrics[metric] += noted
 
 
 def _as_floats(values: Sequence[float | None]) -> torch.Tensor:
