@@ -125,6 +125,7 @@ class _Counter:
             calls=len(rows.left),
             stored=rows.stored,
             again=rows.again,
+            refused=rows.refused,
             prompt_tokens=read,
             likely_tokens=likely,
             most_tokens=most,
@@ -149,6 +150,9 @@ class _Counter:
                 key = InWords(sampling).describe(speaker.engine, request).key
                 stored, failed = self.store.find_answers([key]).get(key), bool(self.store.failures([key]))
             if isinstance(stored, Failure):
+                # Not asked again, and no stand-in: the judge is not asked about an answer that will not come.
+                rows.stored += 1
+                rows.refused += 1
                 return
             if stored is not None:
                 rows.stored += 1
@@ -178,6 +182,7 @@ class _Rows:
     tokens: list[int] = field(default_factory=list)
     stored: int = 0
     again: int = 0
+    refused: int = 0
 
 
 class _StandIn:

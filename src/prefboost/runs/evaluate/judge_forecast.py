@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prefboost.engines.engine import Engine, Request
+from prefboost.engines.engine import Engine, Failure, Request
 from prefboost.engines.store.interface import AnswerStore
 from prefboost.evaluation.benchmark import JudgeRequest
 from prefboost.forecast import CallForecast
@@ -37,6 +37,7 @@ def forecast_judging(
     earlier.update(fresh)
     stored: set[str] = set()
     failed: set[str] = set()
+    refused: set[str] = set()
     if store is not None:
         in_words = bool(read_fallback(requests, engine, store))
         keys = {
@@ -46,10 +47,13 @@ def forecast_judging(
         replies, failures = store.find_answers(keys.values()), store.failures(keys.values())
         stored = {text for text, key in keys.items() if key in replies}
         failed = {text for text, key in keys.items() if key in failures} - stored
+        refused = {text for text in stored if isinstance(replies[keys[text]], Failure)}
     left = [question for text, question in fresh.items() if text not in stored]
     read = estimate_prompt_tokens(engine, [build_request(question) for question in left])
     most = sum(question.max_tokens for question in left)
-    return CallForecast("judge", len(left), len(stored), len(failed), prompt_tokens=read, most_tokens=most)
+    return CallForecast(
+        "judge", len(left), len(stored), len(failed), len(refused), prompt_tokens=read, most_tokens=most
+    )
 
 
 def estimate_prompt_tokens(engine: Engine, requests: Sequence[Request]) -> int:
