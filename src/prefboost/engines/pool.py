@@ -24,6 +24,7 @@ __all__ = [
     "PooledEngine",
     "Workers",
     "count_batches_at_once",
+    "has_pool",
     "list_models",
     "make_room",
     "open_model",
@@ -80,6 +81,11 @@ def work_with(pool: Pool) -> Iterator[None]:
         yield
     finally:
         _POOL.reset(token)
+
+
+def has_pool() -> bool:
+    """Tell whether models that are opened now run on other machines."""
+    return _POOL.get() is not None
 
 
 def open_engine(settings: EngineSettings) -> Engine:

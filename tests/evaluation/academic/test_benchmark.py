@@ -9,6 +9,7 @@ from prefboost.chat import SayGoal
 from prefboost.engines.engine import Request
 from prefboost.engines.local.engine import Local
 from prefboost.engines.openai.engine import OpenAICompatible
+from prefboost.engines.pool import work_with
 from prefboost.engines.replay import Replay
 from prefboost.errors import DataError, ModelError, SettingsError
 from prefboost.evaluation.academic.benchmark import AcademicSet, configure_contest, find_goal_text
@@ -127,3 +128,14 @@ def test_models_are_reached_as_lm_eval_reaches_them(tmp_path):
 def test_settings_load_from_their_dump():
     settings = AcademicSet(benchmarks=("arc",), limit=3)
     assert AcademicSet(**json.loads(settings.model_dump_json())) == settings
+
+
+def test_a_pool_is_refused_by_name_and_a_server_is_asked_all_the_same(harness, tmp_path):
+    (weights,) = contestants(tmp_path / "m", None)
+    server = OpenAICompatible(model="m", base_url="http://localhost/v1", tokenizer=str(tmp_path / "m"))
+    own = AcademicSet(benchmarks=("arc",), data_dir=files(tmp_path / "data", "arc_challenge"), interval=QUICK)
+    with work_with(NotImplemented):
+        with pytest.raises(SettingsError, match="m would be loaded by lm-evaluation-harness in this process"):
+            own.measure([Contestant("served", server), weights], Assets(), folder=tmp_path / "out")
+        assert not harness.asked  # told before anything was computed
+        assert configure_contest(own, Contestant("served", server))[1].backend == "local-completions"

@@ -10,6 +10,7 @@ from prefboost.chat import goal_text
 from prefboost.devices import choose_numbers
 from prefboost.engines.engine import Engine, Request
 from prefboost.engines.models.packaged import model_folder
+from prefboost.engines.pool import has_pool
 from prefboost.errors import DataError, SettingsError
 from prefboost.evaluation.academic.harness import Academic, academic, find_missing_data, read_samples
 from prefboost.evaluation.academic.scores import AcademicScore
@@ -25,25 +26,21 @@ __all__ = ["AcademicSet", "configure_contest", "find_goal_text"]
 class AcademicSet(Academic):
     """GSM8K, GPQA, MuSR, TruthfulQA, BBH and ARC by lm-evaluation-harness, for every goal."""
 
-    def measure(
-        self,
-        contestants: Sequence[Contestant],
-        assets: Assets,
-        *,
-        folder: Path,
-        limit: int | None = None,
-        tell: Callable[[str], None] = lambda _: None,
-    ) -> Measured:
-        """Measure every contestant in a folder of its own; see `prefboost.evaluation.protocols.MeasuredBenchmark`.
+    def settle(self, assets: Assets, limit: int | None = None) -> AcademicSet:
+        """Return the settings with the places of the data; hours of computing must not end at a task without data.
+
+        Args:
+            assets: where the data are, and whether they may be fetched.
+            limit: questions of each task where these settings name no limit.
 
         Raises:
             DataError: data are neither present nor may be fetched; benchmarks without data are named.
+            MissingExtra: lm-eval is not installed.
         """
         settings = self.model_copy(
             update={"data_dir": self.data_dir or assets.data_dir, "limit": limit if self.limit is None else self.limit}
         )
-        # Hours of computing must not end at a benchmark without data.
-        if settings.data_dir is not None and (missing := find_missing_data(settings)):
+        if missing := find_missing_data(settings):
             present = [name for name in settings.benchmarks if name not in missing]
             raise DataError(
                 f"{settings.data_dir} has no data of {', '.join(missing)}",
@@ -56,11 +53,30 @@ class AcademicSet(Academic):
                 remedy="put them into data_dir as TASK/SPLIT.jsonl, e.g. gsm8k/test.jsonl"
                 + ("" if assets.offline else ", or set assets.download to fetch them"),
             )
+        return settings
+
+    def measure(
+        self,
+        contestants: Sequence[Contestant],
+        assets: Assets,
+        *,
+        folder: Path,
+        limit: int | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> Measured:
+        """Measure every contestant in a folder of its own; see `prefboost.evaluation.protocols.MeasuredBenchmark`.
+
+        Raises:
+            DataError, MissingExtra: see `settle`.
+        """
+        settings = self.settle(assets, limit)
         figures: list[Figure] = []
         verdicts: list[JudgeVerdict] = []
         runs = dict[str, Any]()
-        for contestant in contestants:
-            name, (model, run) = contestant.name, configure_contest(settings, contestant)
+        # All of them first: what the harness cannot run is told before hours of computing.
+        contests = [configure_contest(settings, contestant) for contestant in contestants]
+        for contestant, (model, run) in zip(contestants, contests, strict=True):
+            name = contestant.name
             place = folder / name.replace("/", "_")
             scores = academic(model, run, place, tell=lambda words, name=name: tell(f"{name}, {words}"))  # type: ignore[misc]
             for score in scores:
@@ -92,6 +108,11 @@ def configure_contest(settings: Academic, contestant: Contestant) -> tuple[str, 
         raise SettingsError(
             f"{contestant.name} runs in {kind}, which gives lm-evaluation-harness no log-probs of prompts",
             remedy=f"give the model as {', '.join(_BACKENDS)}",
+        )
+    if has_pool() and kind in _HERE:
+        raise SettingsError(
+            f"{contestant.name} would be loaded by lm-evaluation-harness in this process, not on the pool",
+            remedy="leave academic out of benchmarks or --executor ray away, or name a server: base_url=http://HOST/v1",
         )
     model, backend = _BACKENDS[kind](contestant.engine)
     arguments = settings.model_args if "model_args" in settings.model_fields_set else {}
@@ -177,6 +198,9 @@ _BACKENDS: Mapping[str, Callable[[Any], tuple[str, dict[str, Any]]]] = {
     "openai_compatible": _configure_server,
 }
 """Kind of engine -> function to the model's name in lm-eval and the settings of its backend."""
+
+_HERE = ("local", "vllm")
+"""Kinds whose weights the harness loads itself."""
 
 
 def _build_figures(model: str, score: AcademicScore) -> Iterator[Figure]:
