@@ -5,7 +5,8 @@ from typing import Annotated
 import pytest
 from pydantic import ValidationError
 
-from prefboost.losses import DPO, LOSSES, SFT, Loss, Term, WeightedSum
+from prefboost.losses import DPO, LOSSES, RPO, SFT, Loss, Term, WeightedSum
+from prefboost.losses.weighted_sum import find_betas, replace_betas, replace_preference
 from prefboost.settings import Settings, choice
 
 torch = pytest.importorskip("torch")
@@ -58,3 +59,29 @@ def test_a_sum_of_nothing_of_the_unknown_or_of_sums_is_refused(terms, message):
 def test_anyones_class_can_be_a_loss():
     recipe = Train(loss={"kind": "prefboost.losses:DPO", "beta": 0.5})
     assert recipe.loss == DPO(beta=0.5)
+
+
+class Wrapper(Settings):
+    """Somebody's loss around another one."""
+
+    inner: Annotated[Loss, choice(LOSSES)]
+    beta: float | None = None
+
+
+@pytest.mark.parametrize("kind", [kind for kind in LOSSES if kind != "sum"])
+def test_a_beta_is_found_and_replaced_alone_in_a_sum_and_in_a_wrapper(kind):
+    loss = LOSSES[kind]()
+    for whole in (loss, WeightedSum(terms=({"loss": "sft"}, Term(loss=loss, weight=0.5))), Wrapper(inner=loss)):
+        betas = find_betas(whole)
+        assert len(betas) == hasattr(loss, "beta")
+        assert find_betas(replace_betas(whole, 0.037)) == [0.037] * len(betas)
+        # Nothing but the beta changes, and the loss that was given stays as it is.
+        assert all(replace_betas(replace_betas(whole, 0.037), beta) == whole for beta in betas)
+        assert find_betas(whole) == betas
+
+
+def test_the_preference_term_of_a_sum_is_replaced_and_the_others_stay():
+    whole = WeightedSum(terms=(Term(loss=SFT(), weight=0.2), Term(loss=DPO(beta=0.3), weight=2.0)))
+    swapped = replace_preference(whole, RPO())
+    assert swapped.terms == (whole.terms[0], Term(loss=RPO(), weight=2.0))
+    assert replace_preference(DPO(), RPO()) == RPO() == replace_preference(WeightedSum(terms=({"loss": "sft"},)), RPO())

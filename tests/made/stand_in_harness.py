@@ -48,7 +48,7 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Any:
         manager = options["task_manager"].options
         files = sorted(manager["include_path"] and Path(manager["include_path"]).glob("*")) if manager else []
         asked.append({**options, "yaml": [path.read_text() for path in files]})
-        prompt = module.says if options["system_instruction"] else "<user>?"
+        prompt = module.says if options["system_instruction"] or module.template_says else "<user>?"
         if any("gsm8k" in task for task in options["tasks"]):
             readings = ("strict-match", "flexible-extract")
             own = [record(prompt, reading == "flexible-extract", reading, "exact_match") for reading in readings]
@@ -58,7 +58,8 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Any:
 
     module: Any = types.ModuleType("lm_eval")
     module.__file__, module.__version__, module.simple_evaluate = str(root / "__init__.py"), "0.fake", simple_evaluate
-    module.says = f"<system>{SAYS}<user>?"
+    # A checkpoint whose template says goals by itself needs no system message.
+    module.says, module.template_says = f"<system>{SAYS}<user>?", False
     tasks: Any = types.ModuleType("lm_eval.tasks")
     tasks.TaskManager = TaskManager
     monkeypatch.setitem(sys.modules, "lm_eval", module)

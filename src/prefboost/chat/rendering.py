@@ -19,9 +19,12 @@ from prefboost.chat.faithful import find_lost_part
 from prefboost.chat.messages import carries_extra, to_record, tools_of
 from prefboost.errors import ModelError, TemplateRefusal
 
-__all__ = ["ChatEncoder", "merge_system", "print_day"]
+__all__ = ["ChatEncoder", "GoalRequest", "merge_system", "print_day"]
 
 Messages = Sequence[Mapping[str, Any]]
+
+GoalRequest = float | Mapping[str, float] | None
+"""Request of a goal-conditioned policy: an overall score, a score per aspect, or nothing."""
 
 _CUT = "\ue000prefboost: the completion was cut here\ue001"
 """Stands behind the content of a cut completion while it is rendered; private-use characters are in no text."""
@@ -56,12 +59,12 @@ class ChatEncoder:
         added = getattr(tokenizer, "added_tokens_decoder", {})
         self._special = set(tokenizer.all_special_ids) | {id_ for id_, token in added.items() if token.special}
 
-    def render_prompt(self, prompt: Messages, goal: float | None = None) -> str:
+    def render_prompt(self, prompt: Messages, goal: GoalRequest = None) -> str:
         """Render the prompt; it ends where the assistant begins to speak.
 
         Args:
             prompt: messages.
-            goal: score that the template of a goal-conditioned policy asks for; None: none is asked for.
+            goal: score, or score per aspect, that the template of a goal-conditioned policy asks for; None: none.
 
         Raises:
             TemplateRefusal: the chat template refuses the messages.
@@ -69,7 +72,7 @@ class ChatEncoder:
         return self._render(prompt, goal, add_generation_prompt=True)
 
     def render_conversation(
-        self, prompt: Messages, completion: Messages, *, ended: bool = True, goal: float | None = None
+        self, prompt: Messages, completion: Messages, *, ended: bool = True, goal: GoalRequest = None
     ) -> str:
         """Render prompt and completion together.
 
@@ -155,12 +158,15 @@ class ChatEncoder:
         apply = self.tokenizer.apply_chat_template
         return probe_content_forms(lambda messages: apply(messages, tokenize=False, goal=False))
 
-    def _render(self, messages: Messages, goal: float | None = None, *, add_generation_prompt: bool) -> str:
+    def _render(self, messages: Messages, goal: GoalRequest = None, *, add_generation_prompt: bool) -> str:
         records = fit_contents([to_record(message) for message in messages], self._forms)
         tools = tools_of(messages)
         options: dict[str, Any] = {} if tools is None else {"tools": tools}
         if self.day is not None and "strftime_now" in str(self.tokenizer.chat_template):
             options["chat_template"] = print_day(self.tokenizer.get_chat_template(tools=tools), self.day)
+        if isinstance(goal, Mapping):
+            # Of a vector nothing is said but what it names, no overall score either.
+            options["aspects"], goal = dict(goal), None
         try:
             text: str = self.tokenizer.apply_chat_template(
                 records,

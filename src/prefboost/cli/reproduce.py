@@ -46,13 +46,16 @@ def reproduce_command(
     reward_augmented (arXiv 2410.08067): goals against DPO and other rivals, at equal steps. Every arm's beta and
     learning rate are chosen on validation prompts, besides the published ones; the verdict is taken on test prompts:
     by a scorer on new completions, and without one by log-probs of the file's own. OUT/report.md has a line per claim
-    and a table with intervals over seeds and prompts. The same command resumes.
+    and a table with intervals over seeds and prompts. The same command resumes. Options add arms and measures:
+    on_policy.rounds=1 (the policy's own samples), relabel.aspects=[a,b] (goal vectors), noise.deviation=2 (a judge that
+    errs, for training alone), academic.limit=50 (academic tasks).
 
     rmboost (arXiv 2407.16008): pairs by RMBoost, RLAIF, RLCD and West-of-N from the same prompts and engine, a reward
     model trained on each with equal steps, and how often each agrees with held-out labels. model= writes, judges, and
     is what reward models start from, unless generator=, judge.* or train.model= name others.
     """
-    from prefboost.runs.reproduce.reproduce import list_plan, plan_cells, reproduce
+    from prefboost.runs.reproduce.plan import list_plan, plan_cells
+    from prefboost.runs.reproduce.reproduce import reproduce
     from prefboost.runs.reproduce.rmboost.comparison import forecast_rmboost, reproduce_rmboost
 
     if what not in ("reward_augmented", "rmboost"):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from prefboost.chat.rendering import ChatEncoder
+from prefboost.chat.rendering import ChatEncoder, GoalRequest
 from prefboost.devices import NumberSetting
 from prefboost.scoring.sequence_logps import (
     Encoded,
@@ -82,14 +82,14 @@ class PolicyReader:
         self,
         items: Sequence[ScoredItem],
         faults: Scores,
-        goal_of: Callable[[ScoredItem], float | None] = lambda _: None,
+        goal_of: Callable[[ScoredItem], GoalRequest] = lambda _: None,
     ) -> dict[ItemKey, Encoded]:
         """Encode completions: row and side -> token ids of prompt and completion.
 
         Args:
             items: completions with their prompts.
             faults: gets the reason for every completion that is left out.
-            goal_of: completion -> goal that its prompt asks for; None asks for none.
+            goal_of: completion -> score, or score per aspect, that its prompt asks for; None asks for none.
         """
         return {
             (item.row, item.side): ids for item, ids in encode_items(items, self.encoder, self.limit, faults, goal_of)

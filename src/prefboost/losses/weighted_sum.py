@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -10,7 +10,7 @@ from prefboost.losses.interface import Loss, LossOutput, PairLogps
 from prefboost.losses.kinds import SINGLE_LOSSES
 from prefboost.settings import Settings, choice
 
-__all__ = ["Term", "WeightedSum"]
+__all__ = ["Term", "WeightedSum", "find_betas", "replace_betas", "replace_preference"]
 
 
 class Term(Settings):
@@ -52,3 +52,42 @@ class WeightedSum(Settings):
         for weight, output in others:
             losses = losses + weight * output.losses
         return LossOutput(losses=losses, reward_chosen=first[1].reward_chosen, reward_rejected=first[1].reward_rejected)
+
+
+def find_betas(loss: Any) -> list[float]:
+    """List the betas of a loss and of the losses in it, such as the terms of a sum, in their order.
+
+    >>> find_betas(WeightedSum(terms=({"loss": {"kind": "dpo", "beta": 0.2}}, {"loss": "sft"})))
+    [0.2]
+    """
+    if isinstance(loss, tuple):
+        return [beta for part in loss for beta in find_betas(part)]
+    beta = getattr(loss, "beta", None)
+    inner = dict(loss).values() if isinstance(loss, Settings) else ()
+    return [*([] if beta is None else [beta]), *(value for part in inner for value in find_betas(part))]
+
+
+def replace_betas(loss: Any, beta: float) -> Any:
+    """Return a loss in which every beta that `find_betas` lists is this one; a loss without any stays as it is.
+
+    All terms of a sum get the same: a sum of preference losses has one tie to the reference (TRL's ``beta`` as well).
+    """
+    if isinstance(loss, tuple):
+        return tuple(replace_betas(part, beta) for part in loss)
+    if not find_betas(loss):
+        return loss
+    parts = {name: replace_betas(part, beta) for name, part in loss}
+    return loss.model_copy(update=parts if getattr(loss, "beta", None) is None else {**parts, "beta": beta})
+
+
+def replace_preference(loss: Any, other: Loss) -> Any:
+    """Return a loss with another one in the place of its first term that has a beta; other terms and weights stay.
+
+    A loss that is no sum, or a sum without such a term, is replaced whole.
+    """
+    terms = loss.terms if isinstance(loss, WeightedSum) else ()
+    at = next((at for at, term in enumerate(terms) if find_betas(term.loss)), None)
+    if at is None:
+        return other
+    swapped = terms[at].model_copy(update={"loss": other})
+    return loss.model_copy(update={"terms": (*terms[:at], swapped, *terms[at + 1 :])})

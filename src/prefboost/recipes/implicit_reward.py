@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from prefboost.losses.weighted_sum import find_betas
 from prefboost.preferences import SCALES, Plain, Scale
 from prefboost.preferences.scales.kinds import Percentile
 from prefboost.recipes.preparation import Preparation
@@ -42,7 +43,7 @@ class ImplicitRewards(Preparation, _Begins):
     @model_validator(mode="after")
     def _agrees(self) -> ImplicitRewards:
         first = self.first or self.train
-        if getattr(first.loss, "beta", None) is None:
+        if not find_betas(first.loss):
             raise ValueError(
                 "the first training needs a loss with a beta, whose log-ratio is a reward; e.g. first.loss: dpo"
             )
@@ -59,5 +60,5 @@ class ImplicitRewards(Preparation, _Begins):
 
     @property
     def beta(self) -> float:
-        """That of the first training's loss."""
-        return float(getattr(self.training_first.loss, "beta", 1.0))
+        """That of the first training's loss; of a sum, of its first term that has one."""
+        return find_betas(self.training_first.loss)[0]

@@ -14,7 +14,7 @@ from prefboost.scoring.sides import ScoredItem, Scores
 from prefboost.scoring.stored import fill_numbers, key_of_ids
 
 if TYPE_CHECKING:
-    from prefboost.chat.rendering import ChatEncoder
+    from prefboost.chat.rendering import ChatEncoder, GoalRequest
 
 __all__ = [
     "Encoded",
@@ -69,7 +69,7 @@ def encode_items(
     encoder: ChatEncoder,
     limit: int | None,
     scores: Scores,
-    goal_of: Callable[[ScoredItem], float | None] = lambda _: None,
+    goal_of: Callable[[ScoredItem], GoalRequest] = lambda _: None,
 ) -> list[tuple[ScoredItem, Encoded]]:
     """Encode the items that a model can read.
 
@@ -78,8 +78,8 @@ def encode_items(
         encoder: renders and encodes.
         limit: most tokens of prompt and completion together; None: any number.
         scores: gets a fault for each item that is left out: the template refuses it, it has no tokens, it is too long.
-        goal_of: item -> goal that the prompt asks for, through the template of a goal-conditioned policy; None asks
-            for none.
+        goal_of: item -> score, or score per aspect, that the prompt asks for, through the template of a
+            goal-conditioned policy; None asks for none.
     """
 
     def encode(item: ScoredItem) -> Encoded:

@@ -16,29 +16,37 @@ from prefboost.runs.reproduce.settings import Reproduction
 
 
 def write_scored(path: Path, prompts: int = 24) -> Path:
-    """Three scored completions for each of some prompts; the score is the number of words."""
+    """Three scored completions for each of some prompts; the score is the number of words, and so is an aspect's."""
     rng = random.Random(5)
     lines = []
     for number in range(prompts):
         for length in rng.sample(range(1, 10), 3):
             text = " ".join(rng.choice(WORDS) for _ in range(length))
-            lines.append({"prompt": f"question {number}", "completion": text, "score": float(length)})
+            scores = {"score": float(length), "size": float(length), "calm": float(10 - length)}
+            lines.append({"prompt": f"question {number}", "completion": text, **scores})
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
 
 
-def build_settings(model: Path, data: Path, **changes: Any) -> Reproduction:
+def build_settings(
+    model: Path, data: Path, *, relabel: dict[str, Any] | None = None, loss: Any = "dpo", **changes: Any
+) -> Reproduction:
     recipe = f"""
 name: tiny
-data: {json.dumps(str(data))}
+data: {{kind: file, path: {json.dumps(str(data))}, columns: {{aspects: [size, calm]}}}}
 scale: {{kind: declared, low: 1, high: 10}}
 pair: all_pairs
-condition: {{place: user, wording: "Words{{% if goal is not none %}} {{{{ goal }}}}{{% endif %}}."}}
+condition: {{place: user, wording: "Words{{% if goal is not none %}} {{{{ goal }}}}{{% endif %}}\\
+{{% for name, value in aspects.items() %}} {{{{ name }}}} {{{{ value }}}}{{% endfor %}}."}}
 train: {{model: {json.dumps(str(model))}, batch_size: 8, learning_rate: 1.0e-3, precision: fp32,
         max_length: 200, max_prompt_length: 150}}
 """
     values = {
-        "recipe": parse(recipe).values,
+        "recipe": {
+            **(document := parse(recipe).values),
+            "relabel": {"kind": "reward_augmented", **(relabel or {})},
+            "train": {**document["train"], "loss": loss},
+        },
         "arms": ["dpo", "ra"],
         "seeds": [1, 2],
         "betas": [0.1],

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from prefboost.atomic import write_atomically
 from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.progress import tell_bar
+from prefboost.recipes.kinds import PolicyRecipe
 from prefboost.recipes.recipe import Recipe
 from prefboost.runs.diagnose.policy_completions import (
     CompletionMeasures,
@@ -21,7 +22,9 @@ from prefboost.runs.diagnose.policy_completions import (
 )
 from prefboost.runs.folder.manifest import Run
 from prefboost.runs.pipelines.run import run
-from prefboost.runs.reproduce.arms import ARMS, ArmRecipe, build_arm_recipe
+from prefboost.runs.preparation import list_goal_aspects
+from prefboost.runs.reproduce.ability import measure_ability
+from prefboost.runs.reproduce.arms import ARMS, build_arm_recipe
 from prefboost.runs.reproduce.held_out import (
     SPLITS,
     TEST,
@@ -30,12 +33,25 @@ from prefboost.runs.reproduce.held_out import (
     measure_pairs,
     measure_rank_agreement,
 )
+from prefboost.runs.reproduce.own_samples import ROUND_PROMPTS, build_round_recipe, copy_first_samples
 from prefboost.runs.reproduce.settings import Reproduction
 
 if TYPE_CHECKING:
+    from prefboost.chat.rendering import GoalRequest
     from prefboost.progress import Progress
 
-__all__ = ["CELLS", "START", "Cell", "CellResult", "CellSetup", "measure_cell", "read_cell", "read_cell_file"]
+__all__ = [
+    "CELLS",
+    "START",
+    "Cell",
+    "CellResult",
+    "CellSetup",
+    "find_top",
+    "measure_cell",
+    "read_cell",
+    "read_cell_file",
+    "train_cell",
+]
 
 START = "start"
 """Name of the arm that is not trained."""
@@ -131,24 +147,18 @@ def measure_cell(cell: Cell, setup: CellSetup, progress: Progress | None = None)
     settings, recipe, folder = setup.settings, setup.recipe, setup.folder
     began = time.monotonic()
     place, taken = folder / cell.name, 0
-    arm = None if cell.arm == START else ARMS[cell.arm]
-    model, top = settings.recipe.train.model, None
-    trained: ArmRecipe | None = None
+    model: str = settings.recipe.train.model
+    trained: PolicyRecipe | None = None
     stated: StatedGoals | None = None
-    if arm is not None:
-        taken = max(1, round(setup.steps * arm.pace))
-        training = {"learning_rate": cell.learning_rate, "seed": cell.seed, "max_steps": taken}
-        trained = build_arm_recipe(cell.arm, recipe, training, cell.beta)
-        # The cell's own run folder: a training that was interrupted goes on at its last checkpoint.
-        report = run(trained.model_copy(update={"name": cell.name}), folder, progress=progress)
-        assert report.model is not None
-        model = report.model
-        if arm.asks:
+    if cell.arm != START:
+        taken = max(1, round(setup.steps * ARMS[cell.arm].pace))
+        trained, model = train_cell(cell, setup, taken, progress)
+        if ARMS[cell.arm].asks:
             opened = Run(place)
-            # The second stage is that of implicit rewards, whose first pairs say no goals.
-            notes = next(filter(None, (opened.notes(stage) for stage in ("augmented/pairs", "pairs"))))
-            stated = StatedGoals.from_record(notes)
-            top = stated.say.high
+            # The second stage is that of implicit rewards, whose first pairs say no goals; all rounds say them alike.
+            stages = ("augmented/pairs", "pairs", "round 1/pairs")
+            stated = StatedGoals.from_record(next(filter(None, map(opened.notes, stages))))
+    top = None if stated is None else find_top(stated, trained)
     measures: dict[str, dict[str, dict[str, float]]] = {}
     for split in SPLITS:
         rows = setup.held_out.select(split)
@@ -165,11 +175,40 @@ def measure_cell(cell: Cell, setup: CellSetup, progress: Progress | None = None)
             how, tell = CompletionMeasures(settings.scorer, settings.sampling, settings.samples), tell_bar(progress)
             scored = sample_completions(rows, model, top, how, place / split, tell)
             logps = place / split / "logprobs.store"
-            measures[split] |= measure_scored_completions(scored, model, settings.start_model, logps, tell)
+            measures[split] |= measure_scored_completions(
+                scored, model, settings.start_model, logps, tell, settings.aspects
+            )
+    measures[TEST] |= measure_ability(settings, model, stated, place / "academic", progress)
     result = CellResult(cell, measures, taken, time.monotonic() - began)
     write_atomically(folder / f"{cell.name}.json", json.dumps(asdict(result)) + "\n")
-    if arm is not None and not settings.keep_models:
+    if trained is not None and not settings.keep_models:
         # 540 MB for the smallest model in use: a hundred cells would fill a disk.
         for weights in place.rglob("model"):
             shutil.rmtree(weights)
     return result
+
+
+def train_cell(cell: Cell, setup: CellSetup, steps: int, progress: Progress | None) -> tuple[PolicyRecipe, str]:
+    """Train a cell in a run folder of its own: what was interrupted goes on at its last checkpoint.
+
+    Returns:
+        the recipe, and the folder of the policy.
+    """
+    training = {"learning_rate": cell.learning_rate, "seed": cell.seed, "max_steps": steps}
+    built = build_arm_recipe(cell.arm, setup.recipe, training, cell.beta)
+    recipe: PolicyRecipe = built.model_copy(update={"name": cell.name})
+    if isinstance(recipe, Recipe) and ARMS[cell.arm].needs == "on_policy":
+        recipe = build_round_recipe(recipe, setup.settings, setup.folder.parent / ROUND_PROMPTS)
+        run(recipe, setup.folder, until="prompts", progress=progress)  # claims the folder
+        copy_first_samples(setup.folder, setup.folder / cell.name)
+    report = run(recipe, setup.folder, progress=progress)
+    assert report.model is not None
+    return recipe, report.model
+
+
+def find_top(stated: StatedGoals, recipe: PolicyRecipe | None) -> GoalRequest:
+    """Return the highest goal of a policy: a score, or a score per aspect."""
+    aspects = list_goal_aspects(recipe) if recipe is not None else ()
+    # An aspect without a scale of its own has that of the wording.
+    tops = {name: stated.scales[name].top if name in stated.scales else stated.say.high for name in aspects}
+    return tops or stated.say.high

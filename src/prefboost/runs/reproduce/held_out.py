@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
+from prefboost.chat.rendering import GoalRequest
 from prefboost.diagnosis.agreement import correlate_rewards
 from prefboost.diagnosis.log_ratios import compute_policy_ratios, open_policy_reader
 from prefboost.engines.budget import UNLIMITED
@@ -18,11 +19,11 @@ from prefboost.preferences import Plain, RewardAugmented
 from prefboost.preferences.draw import draw_rank, draw_share
 from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.progress import Tell
-from prefboost.recipes.implicit_reward import ImplicitRewards
+from prefboost.recipes.kinds import PolicyRecipe
 from prefboost.recipes.recipe import Recipe
 from prefboost.runs.diagnose.policy_completions import PromptMeasures, average_within_prompts
 from prefboost.runs.pipelines.goal_pairs import make_recipe_pairs
-from prefboost.runs.reproduce.arms import ArmRecipe
+from prefboost.runs.reproduce.noise import ScoreNoise, add_noise
 from prefboost.runs.reproduce.settings import Reproduction
 from prefboost.runs.score.questions import open_desk
 from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, read_item_scores
@@ -58,6 +59,12 @@ class HeldOutRows:
         """Select the rows of a part."""
         frame = self.table.frame.filter(pl.col("part") == part).drop("part")
         return replace(self.table, frame=frame)
+
+    def add_training_noise(self, noise: ScoreNoise) -> HeldOutRows:
+        """Add the errors of a judge to the scores that are trained on; held-out rows keep the true ones."""
+        trained = pl.col("part") == "train"
+        noisy = add_noise(replace(self.table, frame=self.table.frame.filter(trained)), noise)
+        return HeldOutRows(replace(self.table, frame=pl.concat([noisy.frame, self.table.frame.filter(~trained)])))
 
 
 class HeldOutShares(Protocol):
@@ -111,7 +118,7 @@ def hold_prompts_out(table: Table, settings: HeldOutShares) -> HeldOutRows:
     return HeldOutRows(replace(table, frame=pl.concat(parts)))
 
 
-def make_held_out_pairs(rows: Table, base: Recipe, recipe: ArmRecipe, stated: StatedGoals | None) -> Table:
+def make_held_out_pairs(rows: Table, base: Recipe, recipe: PolicyRecipe, stated: StatedGoals | None) -> Table:
     """Make goal pairs of held-out rows: both goals of every pair for arms that ask, plain pairs for the others.
 
     Args:
@@ -121,11 +128,13 @@ def make_held_out_pairs(rows: Table, base: Recipe, recipe: ArmRecipe, stated: St
         stated: how goals stand in the pairs that the arm was trained on; None: it does not ask.
     """
     assert isinstance(base.relabel, RewardAugmented)
-    both = base.relabel.model_copy(update={"fraction": 1.0, "goals": "own", "grid": ()})
+    relabel = recipe.relabel if isinstance(recipe.relabel, RewardAugmented) else RewardAugmented()
+    whole = {"fraction": 1.0, "goals": "own", "grid": (), "aspects": relabel.aspects, "weights": relabel.weights}
+    both = base.relabel.model_copy(update=whole)
     relabelling = Plain(like=both) if stated is None else both
     say = recipe.condition if stated is None else stated.say
-    # Implicit rewards have a scale of their own, which maps no score of the file.
-    fitted = None if stated is None or isinstance(recipe, ImplicitRewards) else stated.scales
+    # Implicit rewards and scores of own samples have a scale of their own, which maps no score of the file.
+    fitted = None if stated is None or not isinstance(recipe, Recipe) else stated.scales
     measured = recipe.model_copy(update={"condition": say, "relabel": relabelling})
     return make_recipe_pairs(measured, rows, None, fitted or None)
 
@@ -184,14 +193,14 @@ def measure_pairs(pairs: Table, model: str, settings: Reproduction, store: Path,
 
 
 def measure_rank_agreement(
-    rows: Table, model: str, top: float | None, settings: Reproduction, store: Path, tell: Tell
+    rows: Table, model: str, top: GoalRequest, settings: Reproduction, store: Path, tell: Tell
 ) -> PromptMeasures:
     """Correlate a policy's implicit reward with the scores of held-out completions; no judge is needed.
 
     Args:
         rows: of a split, with the scores of the file.
         model: the policy.
-        top: the score that it is asked for; None: nothing is asked for.
+        top: the score, or score per aspect, that it is asked for; None: nothing is asked for.
         settings: start model.
         store: folder that keeps the log-probs.
         tell: is told the progress.

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 from prefboost.atomic import write_atomically
 from prefboost.diagnosis.frontier import CompareFrontiers
-from prefboost.progress import duration
 from prefboost.runs.folder.manifest import open_run
 from prefboost.runs.pipelines.goal_pairs import choose_recipe_rows, list_input_paths, load_renderer, make_recipe_pairs
-from prefboost.runs.pipelines.offline import forecast_recipe
-from prefboost.runs.reproduce.arms import ARMS, searches_beta
-from prefboost.runs.reproduce.cells import CELLS, START, Cell, CellResult, CellSetup, measure_cell
+from prefboost.runs.reproduce.ability import check_academic_data
+from prefboost.runs.reproduce.arms import ARMS, build_arm_recipe
+from prefboost.runs.reproduce.cells import CELLS, START, CellResult, CellSetup, measure_cell
 from prefboost.runs.reproduce.equal_kl import compare_at_equal_kl
 from prefboost.runs.reproduce.frame import REPORT, RESULTS, TRAIN, CellRunner, ReproductionReport
 from prefboost.runs.reproduce.held_out import hold_prompts_out
+from prefboost.runs.reproduce.own_samples import ROUND_PROMPTS, write_round_prompts
+from prefboost.runs.reproduce.plan import check_betas, count_further_cells, plan_cells
 from prefboost.runs.reproduce.settings import Reproduction
 from prefboost.runs.reproduce.verdicts import (
     choose_best,
@@ -36,44 +37,11 @@ from prefboost.training.claim import hold_folder
 if TYPE_CHECKING:
     from prefboost.progress import Progress
 
-__all__ = ["CELLS", "ReproductionReport", "plan_cells", "reproduce"]
+__all__ = ["CELLS", "ReproductionReport", "reproduce"]
 
 logger = logging.getLogger(__name__)
 
 BEST, PUBLISHED = "best", "published"
-
-
-def plan_cells(settings: Reproduction) -> list[Cell]:
-    """List the cells that choose settings: every arm at every beta and learning rate, with the first seed.
-
-    The published beta is among them. What `reproduce` trains besides, once the best settings are known, are the other
-    seeds of the best and of the published settings.
-    """
-    recipe, seed = settings.recipe, settings.seeds[0]
-    rates = settings.learning_rates or (recipe.train.learning_rate,)
-    betas = sorted({*settings.betas, settings.published_beta})
-    return [Cell(START)] + [
-        Cell(arm, beta, rate, seed)
-        for arm in settings.arms
-        for beta in (betas if searches_beta(arm, recipe) else [None])
-        for rate in rates
-    ]
-
-
-def list_plan(settings: Reproduction) -> Iterator[str]:
-    """List the cells, and the time that training them will take; trains nothing."""
-    cells = plan_cells(settings)
-    yield from (cell.name for cell in cells)
-    further = 2 * len(settings.arms) * (len(settings.seeds) - 1)
-    yield f"{len(cells):,} cells to choose settings, at most {further:,} more for the other seeds"
-    train = settings.recipe.train.model_copy(update={"max_steps": settings.steps or settings.recipe.train.max_steps})
-    _, forecast = forecast_recipe(settings.recipe.model_copy(update={"train": train}))
-    training = forecast.seconds.get("training", 0.0)
-    total = training * (len(cells) - 1 + further) + forecast.seconds.get("reference", 0.0)
-    yield (
-        f"about {duration(training)} of training per cell on {forecast.device}, at most {duration(total)} for all, "
-        "and the measurements besides"
-    )
 
 
 def reproduce(
@@ -99,19 +67,29 @@ def reproduce(
         DataError, ModelError, SettingsError: see the stages.
     """
     folder, recipe = Path(out), settings.recipe
+    check_betas(settings)
+    check_academic_data(settings)
     refuse_inputs([folder], list_input_paths(recipe), [settings])
     folder.mkdir(parents=True, exist_ok=True)
     with hold_folder(folder):
         open_run(folder, "reproduce", settings.model_dump(mode="json"), list_input_paths(recipe))
         held_out = hold_prompts_out(choose_recipe_rows(recipe, read(recipe.data)), settings)
+        if settings.training_noise is not None:
+            held_out = held_out.add_training_noise(settings.training_noise)
         # Cells read a file, not the source: their run folders then name its hash, and a hub is asked once.
         rows = folder / TRAIN
         if not rows.exists():
             write(held_out.select("train"), rows)
         ours = recipe.model_copy(update={"data": File(path=str(rows)), "select": None, "decontaminate": ()})
-        pairs = make_recipe_pairs(ours, held_out.select("train"), load_renderer(ours))
+        augmented = build_arm_recipe("ra", ours, {}, None)
+        pairs = make_recipe_pairs(augmented, held_out.select("train"), load_renderer(ours))
         # One pass of the augmented rows; plain arms hold each pair twice, so that this is one pass of theirs too.
         steps = settings.steps or max(1, len(pairs) // recipe.train.batch_size)
+        if settings.on_policy is not None:
+            write_round_prompts(held_out.select("train"), folder / ROUND_PROMPTS)
+            # Every round takes as many steps, and all rounds together as many as the other arms.
+            rounds = settings.on_policy.rounds
+            steps = max(rounds, steps - steps % rounds)
         setup = CellSetup(settings, ours, held_out, steps, folder / CELLS)
         report = _compare(setup, str(folder), progress, tell)
         write_atomically(folder / RESULTS, json.dumps(report.record(), indent=2, ensure_ascii=False) + "\n")
@@ -125,9 +103,8 @@ def _compare(
     """Measure all cells: first those that choose settings, then the other seeds of what was chosen."""
     settings = setup.settings
     first, seed = plan_cells(settings), settings.seeds[0]
-    further = 2 * len(settings.arms) * (len(settings.seeds) - 1)
     work = functools.partial(measure_cell, setup=setup, progress=progress)
-    cells = CellRunner(setup.folder, work, len(first) + further, tell)
+    cells = CellRunner(setup.folder, work, len(first) + count_further_cells(settings), tell)
     tried = [cells.measure(cell) for cell in first]
     # Which measure decides is read off the results: without a scorer there is none of new completions.
     measure = name_measure(tried)
@@ -158,7 +135,11 @@ def _format_report(report: ReproductionReport, settings: Reproduction, steps: in
     yield "# Reward-augmented preference alignment against its rivals"
     yield ""
     yield f"{train.model}, {steps:,} optimiser steps of {train.batch_size} rows, seeds {seeds}; verdict by {judged}."
+    if settings.noise is not None:
+        yield f"Training saw scores with errors of standard deviation {settings.noise.deviation:g}; no verdict did."
     yield "Intervals: 95 %, over seeds and prompts."
+    if settings.on_policy is not None:
+        yield "The first round's own samples were drawn once, for all cells: intervals hold no other draw of them."
     yield ""
     yield from (f"- {claim.line()}" for claim in report.claims)
     yield ""

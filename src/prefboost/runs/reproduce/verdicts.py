@@ -26,6 +26,7 @@ __all__ = [
 
 _UNITS = {
     "score": "points",
+    "aspect_score": "points, mean of the aspects",
     "tokens": "tokens",
     "kl": "nats",
     "goal_accuracy": "of goal pairs",
@@ -36,6 +37,7 @@ _UNITS = {
     "accuracy_if_shorter": "of those whose preferred completion is not the longer one",
     "good_rejected": "nats",
     "good_chosen": "nats",
+    "academic": "% of academic questions",
 }
 """Measure -> unit, in the order of reports."""
 
@@ -184,7 +186,26 @@ def list_claims(get: ResultGetter, measure: str, published_beta: float) -> list[
         ("ra ranks completions of equal length better than dpo", "ra", "dpo", "best", "rank_at_equal_length"),
         ("general ability: ra keeps held-out good completions better than dpo", "ra", "dpo", "best", "good_chosen"),
     ]
-    statements += [(f"{arm} beats {START}", arm, START, "best", measure) for arm in ("ra", "dpo") if get(START, "best")]
+    on_policy, aspects = ("on_policy_ra", "on_policy_dpo"), ("aspects_ra", "ra")
+    statements += [
+        ("general ability: ra keeps academic tasks better than dpo", "ra", "dpo", "best", "academic"),
+        (f"general ability: ra does better than {START} on academic tasks", "ra", START, "best", "academic"),
+        (f"on own samples, {at_published} ra beats dpo with as many steps", *on_policy, "published", measure),
+        ("on own samples, at each arm's best settings ra beats dpo", *on_policy, "best", measure),
+        ("on own samples, ra keeps held-out good completions better than dpo", *on_policy, "best", "good_chosen"),
+        ("own samples teach ra more than the completions of the file", "on_policy_ra", "ra", "best", measure),
+        ("own samples teach dpo more than the completions of the file", "on_policy_dpo", "dpo", "best", measure),
+        ("goals of several aspects beat those of one score", *aspects, "best", measure),
+        (
+            "goals of several aspects beat those of one score in the mean of the aspects",
+            *aspects,
+            "best",
+            "aspect_score",
+        ),
+        ("goals of several aspects beat dpo", "aspects_ra", "dpo", "best", measure),
+    ]
+    against_start = [arm for arm in ("ra", "dpo", *on_policy, "aspects_ra") if get(START, "best")]
+    statements += [(f"{arm} beats {START}", arm, START, "best", measure) for arm in against_start]
     return judge_statements(statements, get)
 
 

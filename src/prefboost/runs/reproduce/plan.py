@@ -1,0 +1,155 @@
+"""The plan of a reproduction: its cells, what each of them does, and the time that all will take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from prefboost.engines.engine import Sampling
+from prefboost.engines.local.engine import Local
+from prefboost.engines.pool import open_engine
+from prefboost.errors import SettingsError
+from prefboost.losses.weighted_sum import find_betas
+from prefboost.progress import duration
+from prefboost.runs.generate.generate import generate
+from prefboost.runs.generate.settings import Generate
+from prefboost.runs.pipelines.goal_pairs import choose_recipe_rows
+from prefboost.runs.pipelines.offline import forecast_recipe
+from prefboost.runs.reproduce.ability import check_academic_data, time_question
+from prefboost.runs.reproduce.arms import ARMS, searches_beta
+from prefboost.runs.reproduce.cells import START, Cell
+from prefboost.runs.reproduce.held_out import SPLITS, hold_prompts_out
+from prefboost.runs.reproduce.rmboost.data import choose_prompts
+from prefboost.runs.reproduce.settings import Reproduction
+from prefboost.settings import kind_of
+from prefboost.sources import read
+from prefboost.tables import Table
+
+__all__ = ["check_betas", "count_further_cells", "list_plan", "list_samples", "plan_cells"]
+
+_TIMED = 8
+"""Prompts that are completed to tell how long a completion takes."""
+
+
+def check_betas(settings: Reproduction) -> None:
+    """Check that betas which are asked for have a loss to go to.
+
+    Raises:
+        SettingsError: an arm that trains with the recipe's loss has no beta to set, or a sum has several betas.
+    """
+    recipe = settings.recipe
+    betas, kind = find_betas(recipe.train.loss), kind_of(recipe.train.loss)
+    if len(set(betas)) > 1:
+        raise SettingsError(
+            f"the terms of train.loss have the betas {', '.join(f'{beta:g}' for beta in betas)}, and a search sets one "
+            "for all terms",
+            remedy="give all terms the same beta",
+        )
+    requests = [
+        f"{name}={getattr(settings, name)}"
+        for name in ("betas", "published_beta")
+        if name in settings.model_fields_set and getattr(settings, name)
+    ]
+    without = [arm for arm in settings.arms if not searches_beta(arm, recipe)]
+    # Fine-tuning never has one, whatever the recipe's loss.
+    if requests and ({*without} - {"conditional_sft"} or without == [*settings.arms]):
+        raise SettingsError(
+            f"{requests[0]} is asked for, but the loss of {', '.join(without)} has no beta (train.loss: {kind})",
+            remedy="take a loss with a beta, e.g. train.loss=dpo, or leave betas and published_beta out",
+        )
+
+
+def plan_cells(settings: Reproduction) -> list[Cell]:
+    """List the cells that choose settings: every arm at every beta and learning rate, with the first seed.
+
+    The published beta is among them. What `reproduce` trains besides, once the best settings are known, are the other
+    seeds of the best and of the published settings.
+
+    Raises:
+        SettingsError: see `check_betas`.
+    """
+    check_betas(settings)
+    recipe, seed = settings.recipe, settings.seeds[0]
+    rates = settings.learning_rates or (recipe.train.learning_rate,)
+    betas = sorted({*settings.betas, settings.published_beta})
+    return [Cell(START)] + [
+        Cell(arm, beta, rate, seed)
+        for arm in settings.arms
+        for beta in (betas if searches_beta(arm, recipe) else [None])
+        for rate in rates
+    ]
+
+
+def count_further_cells(settings: Reproduction) -> int:
+    """Count the most cells of the other seeds: those of each arm's best and published settings."""
+    return 2 * len(settings.arms) * (len(settings.seeds) - 1)
+
+
+def list_plan(settings: Reproduction) -> Iterator[str]:
+    """List the cells, what they sample, score and answer, and the time of it all; trains and writes nothing."""
+    cells = plan_cells(settings)
+    check_academic_data(settings)
+    yield from (cell.name for cell in cells)
+    further = count_further_cells(settings)
+    trained = len(cells) - 1 + further
+    yield f"{len(cells):,} cells to choose settings, at most {further:,} more for the other seeds"
+    if settings.noise is not None:
+        yield f"training sees scores with errors of standard deviation {settings.noise.deviation:g}; no verdict does"
+    train = settings.recipe.train.model_copy(update={"max_steps": settings.steps or settings.recipe.train.max_steps})
+    _, forecast = forecast_recipe(settings.recipe.model_copy(update={"train": train}))
+    training = forecast.seconds.get("training", 0.0)
+    total = training * trained + forecast.seconds.get("reference", 0.0)
+    yield (
+        f"about {duration(training)} of training per cell on {forecast.device}, at most {duration(total)} for all, "
+        "and the measurements besides"
+    )
+    yield from list_samples(settings, cells, further)
+    if settings.academic is not None:
+        tasks, limit = ", ".join(settings.academic.benchmarks), settings.academic.limit
+        seconds = time_question(settings)
+        most = "all questions" if limit is None else f"at most {limit:,} questions"
+        cost = f"{duration(seconds)} for a question of each"
+        if limit is not None:
+            cost = f"{duration(seconds * limit)} per cell, at most {duration(seconds * limit * (trained + 1))} for all"
+        yield f"academic tasks of every cell: {tasks}, {most} of each task; about {cost}"
+
+
+def list_samples(settings: Reproduction, cells: list[Cell], further: int) -> Iterator[str]:
+    """List what is sampled: completions of held-out prompts by every cell, and those that on-policy arms train on."""
+    if settings.scorer is None and settings.on_policy is None:
+        return
+    rows = hold_prompts_out(choose_recipe_rows(settings.recipe, read(settings.recipe.data)), settings)
+    prompts = choose_prompts(rows.select("train"))
+    if settings.scorer is not None:
+        held_out = settings.samples * sum(len(choose_prompts(rows.select(split))) for split in SPLITS)
+        seconds = held_out * _time_completion(settings, prompts, settings.sampling)
+        whole = seconds * (len(cells) + further)
+        yield (
+            f"{held_out:,} held-out completions per cell, scored by {kind_of(settings.scorer)}: about "
+            f"{duration(seconds)} per cell, at most {duration(whole)} for all, and the scorer's time besides"
+        )
+    samples = settings.on_policy
+    if samples is not None:
+        arms = [arm for arm in settings.arms if ARMS[arm].needs == "on_policy"]
+        count = sum(cell.arm in arms for cell in cells) + further * len(arms) // len(settings.arms)
+        drawn = len(prompts) * samples.generate.n
+        seconds = drawn * _time_completion(settings, prompts, samples.generate.sampling)
+        # The first round is the start model's, and is sampled once for all of them.
+        whole = seconds * (1 + count * (samples.rounds - 1))
+        yield (
+            f"{drawn:,} own samples in each of {samples.rounds} rounds of {', '.join(arms)}, scored by "
+            f"{kind_of(samples.scorer or settings.scorer)}; the first round's once for all of at most {count:,} cells: "
+            f"about {duration(seconds)} per round, at most {duration(whole)} for all, and the scorer's time besides"
+        )
+
+
+def _time_completion(settings: Reproduction, prompts: Table, sampling: Sampling) -> float:
+    """Time a completion of the start model, seconds; many at once are faster."""
+    engine = Local(model=settings.recipe.train.model, revision=settings.recipe.train.revision)
+    requests = Generate(engine=engine, sampling=sampling, silent=True)
+    opened = open_engine(engine)
+    for count in (1, _TIMED):  # the first call loads the model
+        few = Table(prompts.spec, prompts.frame.head(count), path=prompts.path)
+        began = time.monotonic()
+        generate(few, requests, engine=opened)
+    return (time.monotonic() - began) / len(few)
