@@ -302,10 +302,11 @@ def test_a_run_shorter_than_save_every_is_resumed_too(
 
 
 @pytest.mark.parametrize("loss", ["dpo", "kto_pair"])
-def test_two_processes_train_as_one_does(loss: str, tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
-    data = tmp_path / "pairs.parquet"
+def test_two_processes_train_as_one_does(loss: str, tiny: Path, tmp_path: Path) -> None:
+    # 14 units of 7 prompts: whole steps of 4 units, and 6 units to evaluate, four at once on two devices.
+    data, pairs = tmp_path / "pairs.parquet", build_pairs(14)
     pq.write_table(pairs, data)
-    settings = settings_of(tiny, max_steps=3, loss=loss, token_budget=150, eval_fraction=0.5)
+    settings = settings_of(tiny, max_steps=3, loss=loss, token_budget=150, eval_fraction=0.43)
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0")
     process = command(
         settings, data, tmp_path / "two", (*launcher, "--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0")
@@ -313,7 +314,7 @@ def test_two_processes_train_as_one_does(loss: str, tiny: Path, pairs: pa.Table,
     _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors.decode()[-2000:]
     alone = train(pairs, settings, tmp_path / "one", goals=GOALS).metrics
-    # 6 units to evaluate, two for a process at once: one of them takes the first ones again, which count once.
+    # One process takes the first units again to fill up the last round; they count once.
     both = json.loads((tmp_path / "two" / "train_report.json").read_text())["metrics"]
     evaluated = [name for name in alone if name.startswith(("eval_rewards/", "eval_logps/", "eval_loss"))]
     assert len(evaluated) == 7
