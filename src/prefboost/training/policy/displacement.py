@@ -15,7 +15,7 @@ from transformers import TrainerCallback
 
 from prefboost.training.policy.settings import Train
 
-__all__ = ["WINDOW", "DisplacementWatch", "describe_displacement"]
+__all__ = ["WINDOW", "DisplacementWatch"]
 
 logger = logging.getLogger(__name__)
 

@@ -89,7 +89,7 @@ def test_a_damaged_segment_is_left_out_and_kept_aside_once_it_is_rescued(tmp_pat
     damaged[50] ^= 1
     shelf.write("rows/w-5-0.seg", bytes(damaged))
     reader = read(shelf)
-    assert set(reader.damaged) == {"w-5-0.seg"}
+    assert set(reader.damage) == {"w-5-0.seg"}
     assert compact(reader, lambda _: True, lambda level: f"new-1-{level}.seg") == FAN
     reader.rescue("w-5-0.seg", "sound-1-0.seg")
     remove_replaced(reader, 0.0)

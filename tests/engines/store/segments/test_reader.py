@@ -41,7 +41,7 @@ def test_only_what_is_new_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     shelf.rename("rows/w-1.log", "rows/w-1-0.seg")
     shelf.write("rows/v-1-0.seg", encode_segment(make_events(9), {}))
     assert reader.refresh(lambda _: True) == 9 and keys(reader) == ["k1", "k2", "k3", "k9"]
-    assert reader.damaged == {}
+    assert reader.damage == {}
 
 
 def test_a_block_that_is_not_through_yet_is_read_later(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_block_that_is_not_through_yet_is_read_later(tmp_path: Path) -> None:
     path.parent.mkdir()
     for some in (block[:10], block[:-1], block[:-1] + b"\0"):
         path.write_bytes(some)
-        assert reader.refresh(lambda _: True) == 0 and keys(reader) == [] and reader.damaged == {}
+        assert reader.refresh(lambda _: True) == 0 and keys(reader) == [] and reader.damage == {}
     path.write_bytes(block)
     assert reader.refresh(lambda _: True) == 2 and keys(reader) == ["k1", "k2"]
 
@@ -63,7 +63,7 @@ def test_the_half_block_of_a_killed_writer_is_no_damage_and_a_wrong_one_is(
     shelf.append("rows/w-1.log", encode_block(make_events(1), 0) + encode_block(make_events(2, 3), 1)[:-1])
     shelf.append("rows/v-1.log", encode_block(make_events(4), 0) + encode_block(make_events(5, 6), 1)[:-1] + b"\0")
     reader.refresh(lambda _: False)
-    assert keys(reader) == ["k1", "k4"] and reader.damaged == {"v-1.log": 2}
+    assert keys(reader) == ["k1", "k4"] and reader.damage == {"v-1.log": 2}
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert f"{tmp_path}/rows/v-1.log is damaged: by its checksums 2 rows cannot be read; 1 rows" in caplog.text
     reader.refresh(lambda _: False)
@@ -79,7 +79,7 @@ def test_a_whole_segment_that_was_cut_off_is_damaged(
     data = encode_block(make_events(1, 2), 0) + encode_block(make_events(3), 2) + encode_end(3, {})
     shelf.write("rows/w-1-0.seg", data[: -end if whole else -end - 5])
     reader.refresh(lambda _: True)
-    assert reader.damaged == {"w-1-0.seg": None} and "an unknown number of rows" in caplog.text
+    assert reader.damage == {"w-1-0.seg": None} and "an unknown number of rows" in caplog.text
     assert keys(reader) == (["k1", "k2", "k3"] if whole else ["k1", "k2"])
 
 
@@ -99,7 +99,7 @@ def test_what_was_replaced_is_not_read_unless_the_larger_one_is_damaged(
     reader = SegmentReader(shelf, SegmentIndex())
     assert reader.refresh(lambda _: True) == 1 and keys(reader) == ["k1"]
     assert "1 rows cannot be read; they stand in the segments that it was made of" in caplog.text
-    assert reader.damaged == {"w-2-1.seg": 0}
+    assert reader.damage == {"w-2-1.seg": 0}
 
 
 def test_a_rescued_segment_is_replaced_by_a_sound_one(tmp_path: Path) -> None:
@@ -108,12 +108,12 @@ def test_a_rescued_segment_is_replaced_by_a_sound_one(tmp_path: Path) -> None:
     data[50] ^= 1
     shelf.write("rows/w-1-0.seg", bytes(data))
     reader.refresh(lambda _: True)
-    assert reader.damaged == {"w-1-0.seg": 1}
+    assert reader.damage == {"w-1-0.seg": 1}
     reader.rescue("w-1-0.seg", "v-1-1.seg")
-    assert reader.damaged == {} and reader.replaced["w-1-0.seg"].damaged
+    assert reader.damage == {} and reader.replaced["w-1-0.seg"].is_damaged
     later = SegmentReader(shelf, SegmentIndex())
     later.refresh(lambda _: True)
-    assert keys(later) == ["k2"] and later.damaged == {} and later.replaced["w-1-0.seg"].damaged
+    assert keys(later) == ["k2"] and later.damage == {} and later.replaced["w-1-0.seg"].is_damaged
 
 
 def test_a_segment_that_goes_while_it_is_read_is_looked_for_again(

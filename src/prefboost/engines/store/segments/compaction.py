@@ -42,7 +42,7 @@ def compact(reader: SegmentReader, is_ours: Callable[[str], bool], name_next: Ca
     names = [
         name
         for name, size in sizes.items()
-        if size < _LARGE and name not in reader.replaced and name not in reader.damaged and is_ours(name)
+        if size < _LARGE and name not in reader.replaced and name not in reader.damage and is_ours(name)
     ]
     count = 0
     for level, group in groupby(sorted(names, key=lambda name: (level_of(name), name)), level_of):
@@ -86,7 +86,7 @@ def remove_replaced(reader: SegmentReader, grace_s: float) -> int:
         # One that has grown since belongs to a process that was taken for dead and was not.
         if reader.clock() < replaced.seen_at + grace_s or sizes.get(name) != replaced.size:
             continue
-        if replaced.damaged:
+        if replaced.is_damaged:
             reader.shelf.write(f"{DAMAGED}/{name}", reader.shelf.read(f"{ROWS}/{name}"))
         reader.shelf.remove(f"{ROWS}/{name}")
         count += 1

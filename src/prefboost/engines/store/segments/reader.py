@@ -29,12 +29,12 @@ class Replaced:
     Args:
         size: bytes that were taken over.
         seen_at: when this process first saw that, in seconds of its clock.
-        damaged: whether it is kept aside, since it could not be read whole.
+        is_damaged: whether it is kept aside, since it could not be read whole.
     """
 
     size: int
     seen_at: float
-    damaged: bool
+    is_damaged: bool
 
 
 @dataclass
@@ -46,14 +46,14 @@ class SegmentReader:
         index: that is filled.
         clock: seconds of a clock that nobody sets.
         replaced: segments that need not be read, since a larger one holds their rows.
-        damaged: segment -> rows of it that cannot be read; None: nobody knows how many.
+        damage: segment -> rows of it that cannot be read; None: nobody knows how many.
     """
 
     shelf: Shelf
     index: SegmentIndex
     clock: Callable[[], float] = time.monotonic
     replaced: dict[str, Replaced] = field(default_factory=dict)
-    damaged: dict[str, int | None] = field(default_factory=dict)
+    damage: dict[str, int | None] = field(default_factory=dict)
     # Segment without its ending -> bytes and rows that were read of it.
     _places: dict[str, tuple[int, int]] = field(default_factory=dict)
     _finished: set[str] = field(default_factory=set)
@@ -94,7 +94,7 @@ class SegmentReader:
         self._places[_find_stem(name)] = size, rows
         if name.endswith(".seg"):
             self._finished.add(name)
-        self._note_replaced(replaces or {}, damaged=False)
+        self._note_replaced(replaces or {}, is_damaged=False)
 
     def read_events(self, name: str) -> Reading:
         """Read a whole segment, whatever was read of it before."""
@@ -108,12 +108,12 @@ class SegmentReader:
         segment = encode_segment(reading.events, {"replaces": replaces, "damaged": True})
         self.shelf.write(f"{ROWS}/{target}", segment)
         self.adopt(target, len(segment), len(reading.events))
-        self._note_replaced(replaces, damaged=True)
+        self._note_replaced(replaces, is_damaged=True)
 
     def _read(self, name: str, sizes: Mapping[str, int], is_alive: Callable[[str], bool]) -> int:
         stem, whole = _find_stem(name), name.endswith(".seg")
         start, rows = self._places.get(stem, (0, 0))
-        if not whole and (sizes[name] <= start or name in self.damaged):
+        if not whole and (sizes[name] <= start or name in self.damage):
             return 0
         reading = read_blocks(self.shelf.read(f"{ROWS}/{name}", start), start=start, rows=rows)
         last = self.index.add(reading.events)
@@ -132,16 +132,16 @@ class SegmentReader:
                 # Cut off: what stood behind the cut is unknown.
                 lost, reading.broken = (None if reading.suspect is None else lost), True
             elif not reading.broken:
-                self._note_replaced(replaces, damaged=bool((reading.facts or {}).get("damaged")))
+                self._note_replaced(replaces, is_damaged=bool((reading.facts or {}).get("damaged")))
             elif replaces and all(each in sizes for each in replaces):
                 logger.warning(
                     "%s/%s/%s is damaged: %s; they stand in the segments that it was made of, too",
                     self.shelf.address, ROWS, name, _count_rows(lost),
                 )  # fmt: skip
-                self.damaged[name] = 0
+                self.damage[name] = 0
                 return last
         if reading.broken:
-            self.damaged[name] = lost
+            self.damage[name] = lost
             logger.warning(
                 "%s/%s/%s is damaged: by its checksums %s; %s rows of it are sound. What no other segment holds "
                 "counts as not asked yet",
@@ -149,11 +149,11 @@ class SegmentReader:
             )  # fmt: skip
         return last
 
-    def _note_replaced(self, replaces: Mapping[str, int], *, damaged: bool) -> None:
+    def _note_replaced(self, replaces: Mapping[str, int], *, is_damaged: bool) -> None:
         now = self.clock()
         for name, size in replaces.items():
-            self.replaced.setdefault(name, Replaced(size, now, damaged))
-            self.damaged.pop(name, None)
+            self.replaced.setdefault(name, Replaced(size, now, is_damaged))
+            self.damage.pop(name, None)
 
 
 def writer_of(name: str) -> str:

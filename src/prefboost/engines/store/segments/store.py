@@ -122,7 +122,7 @@ class SegmentStore:
                 else:
                     self._claims.look()
                 self._refresh()
-                for name in [] if self.read_only else list(self._reader.damaged):
+                for name in [] if self.read_only else list(self._reader.damage):
                     # Of a higher level, so that it is read first and the damaged one no more.
                     self._reader.rescue(name, self._name_segment(f"-{level_of(name) + 1}.seg"))
             except BaseException:
@@ -240,9 +240,9 @@ class SegmentStore:
         yield from rows
 
     @property
-    def damaged(self) -> dict[str, int | None]:
-        """Damaged segments, and rows of each that no other holds; None: nobody knows how many."""
-        return dict(self._reader.damaged)
+    def damage(self) -> dict[str, int | None]:
+        """Damaged segments, and the rows of each that no other holds; None: nobody knows how many."""
+        return dict(self._reader.damage)
 
     def book(self) -> SegmentBook:
         """Return the book of all that was spent in this store, by all processes and calls."""
@@ -385,9 +385,9 @@ def find_damage(place: str | Path) -> str | None:
         RunError: the store cannot be read.
     """
     with SegmentStore(place, retry="none", read_only=True) as store:
-        damaged = store.damaged
+        damage = store.damage
     return (
         None
-        if not damaged
-        else ", ".join(f"{name}: {'unknown' if lost is None else lost} rows lost" for name, lost in damaged.items())
+        if not damage
+        else ", ".join(f"{name}: {'unknown' if lost is None else lost} rows lost" for name, lost in damage.items())
     )
