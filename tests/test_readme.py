@@ -37,7 +37,9 @@ def test_the_drawn_figure_has_the_numbers_of_the_pages_that_report_them() -> Non
 
 
 def test_a_page_without_the_figures_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "log.md").write_text("| good rejected completions, change of log-prob, nats | | -12.7 [-20.1, -3.4] | few |\n")
+    (tmp_path / "log.md").write_text(
+        "| good rejected completions, change of log-prob, nats | | -12.7 [-20.1, -3.4] | few |\n"
+    )
     monkeypatch.setattr(readme_figure, "LOG", tmp_path / "log.md")
     with pytest.raises(ValueError, match=r"log\.md no longer has the tables"):
         readme_figure.read_figures()

@@ -22,7 +22,10 @@ LOG = ROOT / "docs" / "log.md"
 FIGURE = ROOT / "docs" / "images" / "control.svg"
 INTERVAL = r"([+-]?[\d.]+) \[([+-]?[\d.]+), ([+-]?[\d.]+)\]"
 POLICIES = {"reward-augmented (RA)": ("reward-augmented", "#0b7285"), "conditional SFT": ("conditional SFT", "#868e96")}
-KEPT = {"good rejected completions, change of log-prob, nats": "rejected", "good chosen completions, the same": "chosen"}
+KEPT = {
+    "good rejected completions, change of log-prob, nats": "rejected",
+    "good chosen completions, the same": "chosen",
+}
 ARMS = {"plain DPO": "#d9480f", "reward-augmented": "#0b7285"}
 
 
