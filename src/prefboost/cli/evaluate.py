@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from prefboost.progress import Tell, WorkProgress
     from prefboost.runs.evaluate.settings import Evaluate
 
-__all__ = ["compare_command", "evaluate_command", "refuse_selfcheck", "show_benchmarks"]
+__all__ = ["compare_command", "evaluate_command", "print_canary", "refuse_selfcheck", "show_benchmarks"]
 
 Baseline = Annotated[
     Path | None,
@@ -86,7 +86,6 @@ def evaluate_command(
     Writes OUT/verdicts.jsonl, results.json, .md, .html and completions/; several benchmarks get a folder each.
     OUT/store keeps every answer: the same command resumes. Missing completions are counted, never scored 0 or dropped.
     """
-    from prefboost.cli.canary import print_canary
     from prefboost.cli.evaluate_arguments import read_evaluate
 
     refuse_selfcheck(option_given=selfcheck or oracles is not None)
@@ -123,6 +122,27 @@ def compare_command(
     from prefboost.runs.evaluate.compare import compare_folders
 
     print("\n".join(compare_folders(first, second, judged_again=drift)))
+
+
+def print_canary(settings: Evaluate, out: Path, *, as_json: bool = False, quiet: bool = False) -> None:
+    """Ask the judge the fifty fixed questions, and print what changed since it was first asked.
+
+    Args:
+        settings: the judge, budget and prices.
+        out: folder that keeps its verdicts.
+        as_json: print the report as JSON.
+        quiet: no progress bar.
+
+    Raises:
+        SettingsError: no judge is named.
+    """
+    from prefboost.runs.evaluate.canary import canary
+
+    if settings.judge is None:
+        raise SettingsError("the canary needs a judge", remedy="write judge=MODEL, or judge.kind=... judge.model=...")
+    with show_work(hidden=quiet) as tell:
+        report = canary(settings.judge, out, spending=settings, tell=tell)
+    print_report(report.record(), report.lines(), as_json=as_json)
 
 
 def _forecast(settings: Evaluate, out: Path, store: Path | None) -> Forecast:

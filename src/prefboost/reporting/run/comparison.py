@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prefboost.progress import duration
-from prefboost.reporting.intervals import read_interval
 from prefboost.reporting.plots import Axes, IntervalPoint, Plot, plot_interval_rows, plot_intervals
 from prefboost.reporting.run.evidence import build_frontier_section
 from prefboost.reporting.sections import Mark, ReportColumn, ReportTable, Section, Strip
 from prefboost.statistics import Interval
+from prefboost.statistics.json_form import read_interval
 
 __all__ = ["build_comparison_sections", "build_demo_sections", "list_claims_table", "state_comparisons"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from prefboost.reporting.intervals import read_interval
 from prefboost.reporting.plots import Axes, IntervalPoint, Plot, plot_interval_rows, plot_intervals
 from prefboost.reporting.sections import ReportColumn, ReportTable, Section, number_columns
 from prefboost.statistics import Interval
+from prefboost.statistics.json_form import read_interval
 
 __all__ = [
     "build_frontier_section",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from prefboost.progress import duration
-from prefboost.reporting.intervals import read_interval
 from prefboost.reporting.plots import Axes, IntervalPoint, plot_intervals
 from prefboost.reporting.run.record import RunRecord
 from prefboost.reporting.sections import ReportColumn, ReportTable, Section, number_columns
+from prefboost.statistics.json_form import read_interval
 
 __all__ = ["build_cost_by_stage_section", "build_rounds_section", "state_progress", "state_rounds", "state_trainings"]
 
