@@ -103,7 +103,8 @@ def test_every_library_that_is_declared_is_imported_somewhere() -> None:
     # Imported under another name, by a library of the same extra, or run as programs.
     modules = {"pyyaml": "yaml", "scikit-learn": "sklearn", "types-pyyaml": "yaml"}
     indirect = {
-        "liger-kernel": "transformers", "bitsandbytes": "transformers", "sniffio": "httpcore", "flask": "moto", "flask-cors": "moto",
+        "liger-kernel": "transformers", "bitsandbytes": "transformers", "sniffio": "httpcore",
+        "flask": "moto", "flask-cors": "moto",
         "mypy": "make check", "ruff": "make check", "import-linter": "make check", "pre-commit": "git",
         "pytest-xdist": "make test",
     }  # fmt: skip
