@@ -79,12 +79,14 @@ def test_a_training_saves_more_often_where_machines_fail_more_often() -> None:
 
 def test_a_forecast_costs_its_flops() -> None:
     calls = CallForecast(calls=1000, prompt_tokens=10**6, likely_tokens=10**5, most_tokens=10**6)
-    machines = Machines(parameters=1e9, gpus=1, teraflops=100.0, utilisation=0.5, writing=0.1, dollars=2.0)
+    machines = Machines(parameters=1e9, gpus=1, teraflops=100.0, utilisation=0.5, writing=0.1, dollars=2.0, driver_us=0)
     estimate = estimate_forecast(Forecast(total=calls), machines)
     seconds = 2 * 1e9 * (1e6 / 0.5 + 1e5 / 0.1) / 1e14
     assert estimate["gpu_hours"] == pytest.approx(seconds / 3600, rel=1e-6)
     assert estimate["dollars"] == pytest.approx(2 * estimate["gpu_hours"])
     slow = estimate_forecast(Forecast(total=calls), machines.model_copy(update={"calls_per_s": 1.0}))
     assert slow["hours"] == pytest.approx(1000 / 3600)
+    through_one = estimate_forecast(Forecast(total=calls), machines.model_copy(update={"driver_us": 1e6, "nodes": 50}))
+    assert 1000 / 3600 <= through_one["hours"] < 1001 / 3600, "more machines do not help the process that asks"
     training = estimate_forecast(Forecast(tokens={"packed": 10**6}), machines)
     assert training["gpu_hours"] == pytest.approx(6 * 1e9 * 1e6 / 0.5 / 1e14 / 3600)

@@ -18,7 +18,7 @@ from prefboost.settings import Settings, choice
 from prefboost.statistics import Bootstrap
 from prefboost.training import Train
 
-__all__ = ["OnPolicy", "RoundCompletions", "RoundEvaluation"]
+__all__ = ["POLICY", "OnPolicy", "RoundCompletions", "RoundEvaluation"]
 
 Engine = Annotated[EngineSettings, choice(ENGINES)]
 
@@ -161,9 +161,25 @@ class OnPolicy(Preparation, _Prompts):
             raise ValueError("train.reference is set by the rounds; write reference: start or last at the top instead")
         if self.rounds > 1 and self.train.lora is not None and not self.train.lora.merge:
             raise ValueError("an adapter alone cannot begin another round; leave train.lora.merge at true")
+        self._check_hand_over()
         if self.rounds > 1 and self.train.revision is not None and "start" in (self.reference, self.begin):
             raise ValueError(
                 "later rounds compare with the start model by its name alone; download train.revision and name the "
                 "folder as train.model"
             )
         return self
+
+    def _check_hand_over(self) -> None:
+        """See that adapters, where servers are given any, fit the model that the servers have."""
+        engines = (self.generate.engine, None if self.evaluate is None else self.evaluate.engine)
+        if all(getattr(engine, "hand_over", None) != "lora" for engine in engines):
+            return
+        if self.train.lora is None:
+            raise ValueError(
+                "engine.hand_over: lora hands adapters over, and none is trained: set train.lora, or reload"
+            )
+        if self.rounds > 1 and self.begin == "last":
+            raise ValueError(
+                "engine.hand_over: lora with begin: last: a later round's adapter fits the last round's weights, which "
+                "the servers lack; write begin: start, or hand_over: reload"
+            )

@@ -23,6 +23,7 @@ from prefboost.locks import LockHeldError, hold_lock
 from prefboost.settings.secrets import without_secrets
 
 __all__ = [
+    "ADAPTER",
     "BEGUN",
     "LOCK",
     "LOG",
@@ -47,6 +48,9 @@ _FREED_S = 0.5
 
 MODEL, LOG, REPORT, MANIFEST = "model", "train_log.jsonl", "train_report.json", "manifest.json"
 """Names in a run folder: the trained model, one line per step, the report, and the file that describes the run."""
+
+ADAPTER = "adapter"
+"""Folder within that of a merged model: the adapter alone, on the weights that training began with."""
 
 TRAINING = "training"
 """The section of the manifest that claims the folder for one training: its settings, data and first day."""

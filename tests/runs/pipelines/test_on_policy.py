@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from faulty_server import FaultyServer
+from vllm_like import VllmLike
 
-from prefboost.errors import ModelError, RunError
+from prefboost.errors import ModelError, PrefboostError, RunError
 from prefboost.recipes.documents import apply_overrides, parse
 from prefboost.recipes.load import of_kind
 from prefboost.recipes.on_policy import OnPolicy
@@ -266,3 +268,56 @@ def test_the_first_prompts_that_ask_for_a_score_depend_on_the_range_that_the_sco
 
     assert settings((0.0, 1.0)) == {"round 1/generate": (0.0, 1.0), "round 2/generate": None}
     assert settings(None) == {"round 1/generate": None, "round 2/generate": None}
+
+
+@pytest.mark.torch
+def test_rounds_complete_at_servers_that_are_given_each_policy_and_outlive_one_of_them(
+    on_policy_text: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    def answer(prompt: str, seed: int, place: int) -> str:
+        return "A sentence of words. " * (1 + seed % 9)
+
+    def die(body: dict[str, Any], number: int) -> str | None:
+        if sum(what == "reload" for what, _ in dying.log) < 3 or ends:
+            return "hang" if ends else None
+        ends.append(threading.Thread(target=dying.__exit__, args=(None, None, None)))
+        ends[0].start()
+        return "hang"
+
+    ends: list[threading.Thread] = []
+    dying = VllmLike(answer=answer, script=die)
+    dying.__enter__()
+    with VllmLike(answer=answer) as steady:
+        addresses = json.dumps([steady.base_url, dying.base_url])
+        engine = f"{{kind: openai_compatible, model: m, base_urls: {addresses}, hand_over: reload, backoff_s: 0.01}}"
+        recipe = made(on_policy_text, f"generate.engine={engine}", "evaluate=null", "train.max_steps=1")
+        recipe_run.run(recipe, tmp_path, until="round 2/generate")
+    ends[0].join()
+    start, policy = str(tiny_model), str(tmp_path / "tiny" / "round-1" / "model")
+    # Twice a round: completions that ask for nothing, and those that ask for the highest score, have a store each.
+    assert [held for what, held in steady.log if what == "reload"] == [start, start, policy, policy]
+    assert [held for what, held in dying.log if what == "reload"] == [start, start, policy]
+    for number, weights in ((1, start), (2, policy)):
+        completions = pl.read_parquet(tmp_path / "tiny" / f"round-{number}" / "completions.parquet")
+        texts = completions["completion"].list.last().struct.field("content")
+        assert len(texts) == 44 and texts.str.ends_with(f" by {weights}").all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (["rounds=2", "train.lora={rank: 2}"], "write begin: start"),
+        (["rounds=1"], "none is trained"),
+    ],
+)
+def test_adapters_go_to_servers_only_where_they_fit_what_these_have(
+    changes: list[str], words: str, on_policy_text: str, tmp_path: Path
+) -> None:
+    engine = "generate.engine={kind: openai_compatible, hand_over: lora}"
+    with pytest.raises(PrefboostError, match=words):
+        made(on_policy_text, engine, *changes)
+    recipe = made(on_policy_text, engine, "train.lora={rank: 2}", "begin=start")
+    stages = _Stages(recipe, Run(tmp_path / "runs"), None)
+    settings: Any = [stages._policy(number).engine(recipe.generate.engine) for number in (0, 1)]
+    assert settings[0].model == settings[1].model == recipe.train.model and settings[0].weights is None
+    assert settings[1].weights == str(tmp_path / "runs" / "round-1" / "model" / "adapter")

@@ -7,11 +7,12 @@ import json
 import os
 import ssl
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefboost.errors import MissingExtra, SettingsError
+from prefboost.settings.secrets import without_secrets
 
 if TYPE_CHECKING:
     import httpcore
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
 
     from prefboost.engines.openai.pacing import CallLimits
 
-__all__ = ["CONNECT_S", "Clients", "Reply", "client_for", "read_key"]
+__all__ = ["CONNECT_S", "Clients", "Reply", "check_addresses", "client_for", "read_key"]
 
 CONNECT_S = 10.0
 """Seconds in which a connection is made, or the server is not there."""
+
+COMMAND_S = 1800.0
+"""Seconds in which a server loads weights from a shared disk."""
 
 _KEEP_S = 5.0
 """Seconds after which a connection that nobody uses is closed, as httpx does: many servers and proxies close such
@@ -119,6 +123,23 @@ class Clients:
             httpx.HTTPError: there is no reply, or it breaks off.
         """
         response = await self._client.get(self._locate(path))
+        return Reply(response.status_code, response.headers, response.content)
+
+    async def command(self, path: str, body: Any, *, from_root: bool = False) -> Reply:
+        """Post a body that changes the server, which may take minutes.
+
+        Args:
+            path: below the address.
+            body: sent as JSON.
+            from_root: the path begins where the address has ``/v1``.
+
+        Raises:
+            httpx.HTTPError: there is no reply, or it breaks off.
+        """
+        url = self._locate(path)
+        if from_root:
+            url = self._address.copy_with(path=self._address.path.rstrip("/").removesuffix("/v1") + path)
+        response = await self._client.post(url, json=body, timeout=COMMAND_S)
         return Reply(response.status_code, response.headers, response.content)
 
     async def aclose(self) -> None:
@@ -245,6 +266,23 @@ def client_for(
         verify=True if context is None else context,
     )
     return client
+
+
+def check_addresses(addresses: Sequence[str]) -> list[str]:
+    """Return addresses of servers without a slash at their ends.
+
+    Raises:
+        ValueError: one is no address, holds a key, or stands twice.
+    """
+    plain = [address.rstrip("/") for address in addresses]
+    for address in plain:
+        if not address.startswith(("http://", "https://")):
+            raise ValueError("an address begins with http:// or https://")
+        if "@" in address or without_secrets(address) != address:
+            raise ValueError("an address may hold no key or password; name an environment variable in api_key_env")
+    if len(set(plain)) < len(plain):
+        raise ValueError("an address stands twice")
+    return plain
 
 
 def _import_httpx() -> Any:

@@ -16,7 +16,7 @@ from prefboost.engines.engine import Failure, Messages, Outcome, Request, Result
 from prefboost.engines.openai.background import BackgroundLoop
 from prefboost.engines.openai.bodies import Bodies, Numbered, group_samples
 from prefboost.engines.openai.calls import BudgetSpent, Caller, Question, make_redactor
-from prefboost.engines.openai.clients import Clients, read_key
+from prefboost.engines.openai.clients import Clients, check_addresses, read_key
 from prefboost.engines.openai.logprobs import read_choice_logprobs, read_echoed_logprob, read_prompt_logprob
 from prefboost.engines.openai.pacing import CallLimits
 from prefboost.engines.openai.replicas import Replicas
@@ -26,9 +26,9 @@ from prefboost.engines.openai.replies import (
     read_prompt_length,
     read_results,
 )
+from prefboost.engines.openai.weights import HandOver, name_new_weights
 from prefboost.engines.reasoning import opens_reasoning
 from prefboost.errors import ModelError, RunError, SettingsError
-from prefboost.settings.secrets import without_secrets
 
 if TYPE_CHECKING:
     from prefboost.engines.local.engine import LocalEngine
@@ -37,8 +37,7 @@ __all__ = ["OpenAICompatible", "OpenAICompatibleEngine"]
 
 T = TypeVar("T")
 
-# Where `vllm serve` listens unless it is told otherwise.
-_ADDRESS = "http://localhost:8000/v1"
+_ADDRESS = "http://localhost:8000/v1"  # where `vllm serve` listens unless it is told otherwise
 
 
 class OpenAICompatible(CallLimits):
@@ -62,6 +61,12 @@ class OpenAICompatible(CallLimits):
         "tokens are counted in forecasts.",
     )
     revision: str | None = Field(None, description="Names the weights behind the model's name, to tell rows apart.")
+    hand_over: HandOver | None = Field(
+        None, description="How vLLM takes weights: lora beside its model, reload in its place; none: it has them."
+    )
+    weights: str | None = Field(
+        None, description="Folder of weights (lora: an adapter) that all servers see; on-policy rounds set it."
+    )
     context: int | None = Field(
         None, ge=1, description="Most tokens, of prompt and completion, that the model can see."
     )
@@ -77,20 +82,15 @@ class OpenAICompatible(CallLimits):
     @field_validator("base_url", "base_urls")
     @classmethod
     def _check_addresses(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        addresses = [address.rstrip("/") for address in ([value] if isinstance(value, str) else value)]
-        for address in addresses:
-            if not address.startswith(("http://", "https://")):
-                raise ValueError("an address begins with http:// or https://")
-            if "@" in address or without_secrets(address) != address:
-                raise ValueError("an address may hold no key or password; name an environment variable in api_key_env")
-        if len(set(addresses)) < len(addresses):
-            raise ValueError("an address stands twice")
+        addresses = check_addresses([value] if isinstance(value, str) else value)
         return addresses[0] if isinstance(value, str) else tuple(addresses)
 
     @model_validator(mode="after")
-    def _check_for_one_kind_of_address(self) -> Self:
+    def _check_what_goes_together(self) -> Self:
         if self.base_urls and self.base_url != _ADDRESS:
             raise ValueError("base_url and base_urls exclude each other: put all addresses into base_urls")
+        if self.weights is not None and self.hand_over is None:
+            raise ValueError("weights: say in hand_over how the servers take them, lora or reload")
         return self
 
     def open(self) -> OpenAICompatibleEngine:
@@ -114,6 +114,7 @@ class OpenAICompatibleEngine:
     remote = True
 
     def __init__(self, settings: OpenAICompatible) -> None:
+        self._weights, settings = name_new_weights(settings)
         self.settings = settings
         self.ledger = Ledger()
         self.answered_as: set[tuple[str, str]] = set()
@@ -242,8 +243,8 @@ class OpenAICompatibleEngine:
         settings = self.settings
         redact = make_redactor(self._key)
         client: Clients | Replicas = (
-            Replicas(settings, self._key, redact, self._faults_of_replicas)
-            if settings.base_urls
+            Replicas(settings, self._key, redact, self._faults_of_replicas, self._weights)
+            if settings.base_urls or self._weights is not None
             else Clients(settings.base_url, self._key, settings)
         )
         return Caller(client, settings, self.ledger, redact, self.answered_as)

@@ -7,7 +7,8 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from json import loads
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from prefboost.errors import ModelError
 
 if TYPE_CHECKING:
     from prefboost.engines.openai.engine import OpenAICompatible
+    from prefboost.engines.openai.weights import NewWeights
 
 __all__ = ["Replicas"]
 
@@ -47,6 +49,9 @@ class _Replica:
     strikes: int = 0
     fault: str = ""
     replies: bool = True
+    has_weights: bool = False
+    deaths: int = 0
+    giving: asyncio.Lock = field(default_factory=asyncio.Lock)
     probes: int = 0
     prober: asyncio.Task[None] | None = None
 
@@ -59,18 +64,26 @@ class Replicas:
         key: sent to each of them as bearer token; None sends none.
         redact: takes secrets out of a text.
         noted: faults by address that the log holds already; runs that follow each other share it.
+        weights: given to each of them before it gets a row; None: they have the model.
     """
 
     def __init__(
-        self, settings: OpenAICompatible, key: str | None, redact: Callable[[str], str], noted: dict[str, str]
+        self,
+        settings: OpenAICompatible,
+        key: str | None,
+        redact: Callable[[str], str],
+        noted: dict[str, str],
+        weights: NewWeights | None = None,
     ) -> None:
-        self.base_url = ", ".join(settings.base_urls)
+        addresses = settings.base_urls or (settings.base_url,)
+        self.base_url = ", ".join(addresses)
+        self._weights = weights
         self._model = settings.model
         self._limits = settings
         self._redact = redact
         self._noted = noted
         # All of them may go to one replica while the others are down; a connection is opened only for a call.
-        self._replicas = [_Replica(address, Clients(address, key, settings)) for address in settings.base_urls]
+        self._replicas = [_Replica(address, Clients(address, key, settings)) for address in addresses]
         # Not seeded by the run: clients that were started together must not probe together.
         self._draw = random.Random()
         self._turns = 0
@@ -83,15 +96,18 @@ class Replicas:
         """Ask each replica for its models before the first call; one that is down or serves another is set aside.
 
         Raises:
-            ModelError: no replica serves the model.
+            ModelError: no replica serves the model, or one has no routes to take the weights that it is to have.
         """
         if self._checked and self._refusal is None:
             return
         async with self._checking:
             if not self._checked:
-                await self._probe_all()
+                try:
+                    await self._probe_all()
+                except ModelError as error:
+                    self._refusal = error
                 self._checked = True
-                if all(replica.fault for replica in self._replicas):
+                if self._refusal is None and all(replica.fault for replica in self._replicas):
                     self._refusal = ModelError(
                         f"no replica serves {self._model}: {self._describe_faults()}",
                         remedy="start the servers, or correct base_urls or model",
@@ -127,7 +143,7 @@ class Replicas:
             self._turns += 1
             replica.turn = self._turns
             replica.in_flight += 1
-            begun = time.monotonic()
+            begun, deaths = time.monotonic(), replica.deaths
             try:
                 reply = await replica.clients.post(path, json=json)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -135,7 +151,9 @@ class Replicas:
                 refused.append(replica)
                 continue
             except httpx.HTTPError as error:
-                self._count_strike(replica, f"the connection broke ({type(error).__name__})")
+                # Whoever answers there next may have been started anew, with the weights of its command line.
+                is_gone = self._weights is not None and not isinstance(error, httpx.TimeoutException)
+                self._count_strike(replica, f"the connection broke ({type(error).__name__})", is_gone=is_gone)
                 raise
             except asyncio.CancelledError:
                 # The caller's time limit comes as a cancellation. So does Ctrl-C, which is no fault of the replica.
@@ -146,8 +164,12 @@ class Replicas:
                 replica.in_flight -= 1
             # 404: the replica was started anew, with another model or not yet with any.
             if reply.status_code >= 500 or reply.status_code == 404:
-                self._count_strike(replica, f"HTTP {reply.status_code}")
+                is_gone = self._weights is not None and reply.status_code == 404
+                self._count_strike(replica, f"HTTP {reply.status_code}", is_gone=is_gone)
                 return reply
+            if self._weights is not None and replica.deaths > deaths:
+                # It went while this call waited for a connection, and whoever answers may have been started anew.
+                raise httpx.RemoteProtocolError("the server broke off meanwhile, and may have other weights")
             replica.strikes = replica.probes = 0
             # The reply to a call that was sent before the replica went says nothing of who is there now.
             if replica.fault and replica.replies:
@@ -178,14 +200,18 @@ class Replicas:
         for replica in self._replicas:
             await replica.clients.aclose()
 
-    def _count_strike(self, replica: _Replica, fault: str) -> None:
+    def _count_strike(self, replica: _Replica, fault: str, *, is_gone: bool = False) -> None:
         replica.strikes += 1
-        if replica.strikes >= _STRIKES and not replica.fault:
+        if is_gone:
+            self._set_aside(replica, fault, replies=False)
+        elif replica.strikes >= _STRIKES and not replica.fault:
             self._set_aside(replica, f"{fault}, {_STRIKES} calls in succession", replies=True)
 
     def _set_aside(self, replica: _Replica, fault: str, *, replies: bool) -> None:
         """Let the other replicas take the calls, and probe this one until it is back."""
-        is_news = not replica.fault or fault.startswith("serves ")
+        is_news = not replica.fault or fault.startswith(("serves ", "takes "))
+        if not replies:
+            replica.has_weights, replica.deaths = False, replica.deaths + 1
         replica.fault, replica.replies = self._redact(fault), replies
         if is_news and self._noted.get(replica.address) != replica.fault:
             self._noted[replica.address] = replica.fault
@@ -202,7 +228,8 @@ class Replicas:
                 replica.probes += 1
                 await asyncio.sleep(backoff_s(replica.probes, FIRST_PROBE_S, _LONGEST_PROBE_S, self._draw))
                 if replica.fault:
-                    await self._probe(replica)
+                    with suppress(ModelError):  # told by the first check, which is still running
+                        await self._probe(replica)
 
         # A prober that still runs goes on: it ends only where its replica takes calls.
         if replica.prober is None or replica.prober.done():
@@ -236,6 +263,24 @@ class Replicas:
         except (ValueError, RecursionError, LookupError, TypeError):
             # Servers need not list their models, and a refused key is reported by the first call.
             models = []
+        if self._weights is not None:
+            # Two probes must not change it one after the other: the first one lets rows come.
+            async with replica.giving:
+                if not replica.has_weights or (self._weights.how == "lora" and self._model not in models):
+                    try:
+                        fault = await self._weights.hand_to(replica.clients, models, self._redact)
+                    except ModelError as error:
+                        # Before the first row it is the command that is wrong; later this server was started otherwise.
+                        if not self._checked:
+                            raise
+                        fault = f"takes no new weights: {error.message}"
+                    except httpx.HTTPError as error:
+                        fault = f"takes no new weights ({str(error) or type(error).__name__})"
+                    replica.has_weights = not fault
+                    if fault:
+                        self._set_aside(replica, fault, replies=False)
+                        return
+                models = [self._model]
         # Ollama adds a tag to names without one, and Google a folder; calls may leave them out.
         names = {self._model, f"{self._model}:latest", f"models/{self._model}"}
         if models and names.isdisjoint(models):

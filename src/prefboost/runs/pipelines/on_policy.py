@@ -38,6 +38,7 @@ from prefboost.runs.pipelines.training import (
 )
 from prefboost.runs.preparation import Scales
 from prefboost.tables import COMPLETIONS, PROMPTS, SCORED_COMPLETIONS, Table
+from prefboost.training.claim import ADAPTER
 
 if TYPE_CHECKING:
     from prefboost.progress import Progress
@@ -268,9 +269,11 @@ class _Stages:
 
                 template = template_text(template)
             return RoundPolicy(train.model, train.revision, train.trust_remote_code, template)
-        return RoundPolicy(
-            str((self.run.path / _name_folder(number) / "model").resolve()), None, train.trust_remote_code
-        )
+        folder = (self.run.path / _name_folder(number) / "model").resolve()
+        adapter = None
+        if train.lora is not None:
+            adapter = str(folder / ADAPTER if train.lora.merge else folder)
+        return RoundPolicy(str(folder), None, train.trust_remote_code, start=train.model, adapter=adapter)
 
     def _after_policy(self, number: int) -> dict[str, Any]:
         """Return the stages and outside inputs that a stage depends on if it uses the policy of a round."""

@@ -20,7 +20,7 @@ from prefboost.preferences import DeclaredRange, FittedScale, Plain, resolve_pla
 from prefboost.preferences.condition import fit_wording_to_scales, reject_without_user_turn
 from prefboost.preferences.draw import draw_rank, draw_share
 from prefboost.progress import tell_bar
-from prefboost.recipes.on_policy import OnPolicy, RoundEvaluation
+from prefboost.recipes.on_policy import POLICY, OnPolicy, RoundEvaluation
 from prefboost.runs.generate.generate import Generate, generate
 from prefboost.runs.generate.prompt_files import read_prompts
 from prefboost.runs.preparation import list_goal_aspects
@@ -59,17 +59,25 @@ class RoundPolicy:
         revision: of the start model.
         trust_remote_code: run code that the checkpoint brings.
         chat_template: Jinja text in the place of the start model's own; later policies bring theirs.
+        start: of a later policy, the model that servers were started with.
+        adapter: folder of the adapter on the start model that makes this policy; None where none was trained.
     """
 
     model: str
     revision: str | None = None
     trust_remote_code: bool = False
     chat_template: str | None = None
+    start: str | None = None
+    adapter: str | None = None
 
     def engine(self, template: EngineSettings | None) -> EngineSettings:
         """Put this model into an engine's settings; engines without a model (a recording) stay as they are."""
         settings: Any = template if template is not None else Local(model=self.model)
         fields: dict[str, Any] = {"model": self.model, "revision": self.revision}
+        if (how := getattr(settings, "hand_over", None)) is not None:
+            served = settings.model if settings.model != POLICY else self.start or self.model
+            # A server's other rounds may have left it with their weights, which a reload replaces; adapters have names.
+            fields = {"model": served, "weights": self.adapter if how == "lora" else self.model}
         if self.trust_remote_code:
             fields["trust_remote_code"] = True
         if self.chat_template is not None:

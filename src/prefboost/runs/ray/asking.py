@@ -21,7 +21,7 @@ from prefboost.engines.openai.engine import OpenAICompatibleEngine
 from prefboost.engines.openai.job_runner import JobRunner
 from prefboost.engines.pool import PooledEngine, list_models, work_with
 from prefboost.engines.replay import ReplayEngine
-from prefboost.errors import SettingsError
+from prefboost.errors import RunError, SettingsError
 from prefboost.recipes.executors import OnRay
 from prefboost.runs.ray.asking_calls import PooledCalls
 from prefboost.runs.ray.asking_crew import BatchWorker, Copies, Crew
@@ -104,6 +104,11 @@ class RayPool:
         """Open an engine whose calls to a server are made by workers."""
         settings = here.settings
         copies = self.plan(settings)
+        if settings.weights is not None and settings.hand_over == "reload" and copies.count > 1:
+            raise RunError(
+                "several workers would reload the weights of the servers, each while the others ask",
+                remedy="leave --executor ray out: one process keeps the servers busy; or hand_over: lora, or --tasks 1",
+            )
         # Each worker has its share of every limit, so that all together keep them without asking each other.
         rates = {
             name: None if (rate := getattr(settings, name)) is None else rate / copies.count

@@ -17,6 +17,7 @@ import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from prefboost.errors import RunError
+from prefboost.training.claim import ADAPTER
 from prefboost.training.policy.chat_template import rewrite_template
 from prefboost.training.saving.generation_settings import write_generation
 from prefboost.training.saving.saved_type import round_weights, state_type
@@ -221,7 +222,7 @@ def _save_weights(model: Any, folder: Path, how: Saving) -> None:
     if hasattr(model, "merge_and_unload"):
         # The adapter besides the merged model: it is small, and the only form that can be put on other weights.
         if how.merge:
-            model.save_pretrained(folder / "adapter", state_dict=weights)
+            model.save_pretrained(folder / ADAPTER, state_dict=weights)
         else:
             alone = None if how.saved_type is None else round_weights(model, weights, how.saved_type)
             model.save_pretrained(folder, state_dict=alone or weights)
