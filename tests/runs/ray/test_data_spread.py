@@ -16,7 +16,7 @@ ray = pytest.importorskip("ray")
 
 from tests.runs.ray.rows import build_cases, read_output  # noqa: E402
 
-from prefboost.errors import DataError, Place  # noqa: E402
+from prefboost.errors import DataError, Place, RunError  # noqa: E402
 from prefboost.progress import WorkProgress  # noqa: E402
 from prefboost.recipes.executors import OnRay  # noqa: E402
 from prefboost.runs.augment.augment import augment  # noqa: E402
@@ -52,6 +52,12 @@ def test_results_arrive_once_each_and_an_error_of_ours_as_it_was_raised(spread: 
         with pytest.raises(DataError, match="no score in") as caught:
             list(spread(fail, items))
         assert caught.value.remedy == "name one" and caught.value.place == Place("rows.jsonl")
+
+    def lack(number: int) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    with pytest.raises(RunError, match="a node lacks a library: Install s3fs"):
+        list(spread(lack, [7]))
 
 
 class Deadly(SpreadByRay):

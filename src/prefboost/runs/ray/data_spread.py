@@ -87,6 +87,9 @@ def _call_in(folder: str, work: Callable[[Any], Any], item: Any) -> bytes:
         return pickle.dumps((work(item), None))
     except PrefboostError as error:
         return pickle.dumps((None, (error.message, error.remedy, error.place, isinstance(error, DataError))))
+    except ImportError as error:
+        remedy = "install on every node what this machine has: s3fs for s3://, gcsfs for gs://"
+        return pickle.dumps((None, (f"a node lacks a library: {error}", remedy, None, False)))
     except (OSError, pl.exceptions.PolarsError) as error:
         return pickle.dumps((None, error))
 
