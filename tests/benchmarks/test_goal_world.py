@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +13,11 @@ import goal_world_truth as truth
 import numpy as np
 import pytest
 import torch
+from benchmark_scripts import load_benchmark
 
 pytestmark = pytest.mark.torch
 
-_place = importlib.util.spec_from_file_location("benchmark_of_goals", Path(truth.__file__).with_name("goal_world.py"))
-assert _place is not None and _place.loader is not None
-benchmark = importlib.util.module_from_spec(_place)
-sys.modules[_place.name] = benchmark
-_place.loader.exec_module(benchmark)
+benchmark = load_benchmark("goal_world")
 
 
 def rng(seed: int = 0) -> np.random.Generator:

@@ -8,14 +8,6 @@ import sys
 from pathlib import Path
 
 import polars as pl
-import pytest
-
-SCRIPTS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture(autouse=True)
-def _import_benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(SCRIPTS))
 
 
 def test_the_input_has_the_rows_that_were_asked_for_and_the_better_score_first(tmp_path: Path) -> None:

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from benchmark_scripts import load_benchmark
 from tests.training.conftest import build_folder
 
 from prefboost.cli.reproduce import read_reproduction, read_reward_reproduction
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "reproduction.py"
-
 
 @pytest.fixture(scope="module")
 def benchmark() -> Any:
-    spec = importlib.util.spec_from_file_location("benchmark_of_reproduction", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["benchmark_of_reproduction"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark("reproduction")
 
 
 def test_every_plan_is_one_that_reproduce_reads(benchmark: Any, tmp_path: Path) -> None:

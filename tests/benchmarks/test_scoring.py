@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
-import training_data
+from benchmark_scripts import load_benchmark
 
-_place = importlib.util.spec_from_file_location(
-    "benchmark_of_scoring", Path(training_data.__file__).with_name("scoring.py")
-)
-assert _place is not None and _place.loader is not None
-scoring = importlib.util.module_from_spec(_place)
-sys.modules[_place.name] = scoring
-_place.loader.exec_module(scoring)
+scoring = load_benchmark("scoring")
 
 
 def side(seconds: float, peak: int, scores: list[float]) -> dict[str, object]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from benchmark_scripts import FOLDER, load_benchmark
 from made_writer import Writer, by_hash
 from synthesis_counts import COUNTED, counted, fitted, rights
 from synthesis_questions import nearest_sentences, overlap, qa_feedback, texts_of
@@ -21,17 +20,10 @@ from tests.training.conftest import build_folder, build_model, build_tokenizer
 
 pytestmark = pytest.mark.torch
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "synthesis.py"
-
 
 @pytest.fixture(scope="module")
 def benchmark() -> Any:
-    spec = importlib.util.spec_from_file_location("benchmark_of_synthesis", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["benchmark_of_synthesis"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark("synthesis")
 
 
 def pairs_file(folder: Path) -> Path:
@@ -180,6 +172,6 @@ def test_labels_that_the_experts_answer_calls_wrong_are_turned_round() -> None:
 
 
 def test_files_without_a_split_get_one_by_prompt(benchmark: Any) -> None:
-    table = benchmark.read_questions(SCRIPT.parents[1] / "examples" / "scored.jsonl", None).pairs
+    table = benchmark.read_questions(FOLDER.parent / "examples" / "scored.jsonl", None).pairs
     counts = dict(table.frame["split"].value_counts().iter_rows())
     assert counts["validation"] == 3 and counts["train"] == 9

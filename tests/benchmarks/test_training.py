@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import random
 import statistics
-import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-import training_data
+from benchmark_scripts import load_benchmark
 from hypothesis import given
 from hypothesis import strategies as st
 from training_data import SHAPES, Spread, drawn_lengths, goal_pairs, lengths_of, padded_tokens
@@ -20,13 +18,7 @@ from training_growth import Point, random_units
 from training_kept import Kept, Line, bars, summary
 from training_sides import Job, Outcome, rows_in_order
 
-_place = importlib.util.spec_from_file_location(
-    "benchmark_of_training", Path(training_data.__file__).with_name("training.py")
-)
-assert _place is not None and _place.loader is not None
-training = importlib.util.module_from_spec(_place)
-sys.modules[_place.name] = training
-_place.loader.exec_module(training)
+training = load_benchmark("training")
 
 
 def words(text: str) -> int:
