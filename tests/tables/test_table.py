@@ -85,6 +85,16 @@ def test_the_next_table_appends_rejects_and_history() -> None:
     assert then.with_scales({"": 1}).scales == {"": 1}
 
 
+@given(st.lists(st.floats(allow_nan=False, width=32), max_size=8))
+def test_a_step_counts_the_rows_that_went_in_came_out_and_were_rejected(x: list[float]) -> None:
+    table = Table(SPEC, frame(x))
+    rows, rejects = reject_where(table.frame, pl.col("x") < 0, stage="test", reason="negative", path=None)
+    step = table.build_step("test", {"least": 0}, rows, rejects, {"note": 1})
+    assert step.rows_in == len(x) == step.rows_out + sum(step.rejected.values())
+    assert (step.verb, step.settings, step.notes) == ("test", {"least": 0}, {"note": 1})
+    assert table.build_step("test", {}, rows, rejects).notes == {}
+
+
 def test_aspects_are_the_names_behind_the_dot_sorted() -> None:
     assert aspects_of(["score", "score.b", "score.a", "other.c"], "score") == ["a", "b"]
 

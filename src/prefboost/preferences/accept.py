@@ -13,7 +13,7 @@ from pydantic import Field
 from prefboost.preferences.draw import draw_rank, draw_share
 from prefboost.preferences.score_hint import refuse_unscored_completions
 from prefboost.settings import Settings, dump_with_kind
-from prefboost.tables import SCORED_COMPLETIONS, Step, Table, count_reasons, refuse_other_tables, reject_where
+from prefboost.tables import SCORED_COMPLETIONS, Table, refuse_other_tables, reject_where
 
 __all__ = ["SELECT_STRATEGIES", "BestOfN", "RejectionSampling", "ScoreAtLeast", "SelectStrategy", "accept"]
 
@@ -131,12 +131,5 @@ def accept(table: Table, strategy: SelectStrategy) -> Table:
     )  # fmt: skip
     rejects = pl.concat([unscored, others])
     prompts = {"prompts in": table.frame["prompt_id"].n_unique(), "prompts out": chosen["prompt_id"].n_unique()}
-    step = Step(
-        "select",
-        dump_with_kind(strategy),
-        rows_in=len(table),
-        rows_out=chosen.height,
-        rejected=count_reasons(rejects),
-        notes=prompts,
-    )
+    step = table.build_step("select", dump_with_kind(strategy), chosen, rejects, prompts)
     return table.derive(SCORED_COMPLETIONS, chosen.drop("at"), step, rejects=rejects)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -21,7 +20,6 @@ from prefboost.tables import (
     MESSAGE,
     ONE_WINNER,
     REJECTS,
-    Step,
     Table,
     aspects_of,
     check_fact,
@@ -123,13 +121,8 @@ def condition(table: Table, say: SayGoal | None = None, *, render: Render | None
     conditioned = frame.with_columns(prompt=_place_texts(frame["prompt"], texts.gather(numbers), place))
     check_fact(conditioned, ONE_WINNER, GOAL_PAIRS, path=table.path)
     rejects = pl.concat([silent, *([] if rejects is None else [rejects]), alike])
-    step = Step(
-        "condition",
-        {**say.model_dump(), "place": place},
-        rows_in=len(table),
-        rows_out=conditioned.height,
-        rejected=dict(Counter(rejects["reason"].to_list())),
-        notes={"place": place, "because": why},
+    step = table.build_step(
+        "condition", {**say.model_dump(), "place": place}, conditioned, rejects, {"place": place, "because": why}
     )
     scales = table.scales
     if not scales:

@@ -18,10 +18,8 @@ from prefboost.tables import (
     REJECTS,
     SCORED_COMPLETIONS,
     VERDICTS,
-    Step,
     Table,
     aspects_of,
-    count_reasons,
     refuse_other_tables,
     reject_where,
 )
@@ -213,13 +211,12 @@ def pair(table: Table, strategy: PairStrategy | None = None) -> Table:
     pairs, capped = _cap(pairs, strategy.cap)
     unpaired = _reject_unpaired(frame, ranked, edges, strategy, table.path)
     rejects = pl.concat([unscored, alone, unpaired, ties, same])
-    step = Step(
+    step = table.build_step(
         "pair",
         dump_with_kind(strategy),
-        rows_in=len(table),
-        rows_out=pairs.height,
-        rejected=count_reasons(rejects),
-        notes={"rows_in_are": "completions", "rows_out_are": "pairs", "over_the_cap": capped},
+        pairs,
+        rejects,
+        {"rows_in_are": "completions", "rows_out_are": "pairs", "over_the_cap": capped},
     )
     return table.derive(PREFERENCE_PAIRS, pairs, step, rejects=rejects)
 
@@ -335,12 +332,11 @@ def _cap_pairs(table: Table, strategy: PairStrategy) -> Table:
         )  # fmt: skip
         rejects = pl.concat([rejects, narrow])
     pairs, capped = _cap(pairs, strategy.cap)
-    step = Step(
+    step = table.build_step(
         "pair",
         {"cap": strategy.cap} if margin is None else {"cap": strategy.cap, "margin": margin},
-        rows_in=len(table),
-        rows_out=pairs.height,
-        rejected=count_reasons(rejects),
-        notes={"over_the_cap": capped, "read_as_pairs": True},
+        pairs,
+        rejects,
+        {"over_the_cap": capped, "read_as_pairs": True},
     )
     return table.derive(PREFERENCE_PAIRS, pairs, step, rejects=rejects)

@@ -24,7 +24,7 @@ from prefboost.preferences.likeness import (
     join_contents,
 )
 from prefboost.settings import Settings
-from prefboost.tables import GOAL_PAIRS, REJECTS, Step, Table, count_reasons, reject_where
+from prefboost.tables import GOAL_PAIRS, REJECTS, Step, Table, reject_where
 
 __all__ = [
     "CountTokens",
@@ -225,13 +225,7 @@ def _build_result(
     table: Table, verb: str, settings: dict[str, object], frame: pl.DataFrame, parts: list[pl.DataFrame]
 ) -> Table:
     rejects = pl.concat(parts) if parts else pl.DataFrame(schema=REJECTS)
-    step = Step(
-        verb,
-        settings,
-        rows_in=len(table),
-        rows_out=frame.height,
-        rejected=count_reasons(rejects),
-    )
+    step = table.build_step(verb, settings, frame, rejects)
     return table.derive(table.spec, frame, step, rejects=rejects)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,7 @@ from prefboost.errors import DataError, ModelError, Place
 from prefboost.preferences.scales.apply import apply_scale
 from prefboost.preferences.scales.fit import find_score_columns, fit_scale
 from prefboost.preferences.scales.kinds import Scale
-from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, SCORED_COMPLETIONS, Step, Table, reject_faulty
+from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, SCORED_COMPLETIONS, Table, reject_faulty
 
 __all__ = ["ScoredItem", "Scores", "list_scored_items", "read_item_scores", "with_scores"]
 
@@ -144,14 +143,7 @@ def with_scores(
             remedy="use a model that accepts these messages and answers in the requested form, or raise max_length",
             place=Place(path=table.path),
         )
-    step = Step(
-        "score",
-        settings,
-        rows_in=len(table),
-        rows_out=usable.height,
-        rejected=dict(Counter(aside["reason"].to_list())),
-        notes=notes,
-    )
+    step = table.build_step("score", settings, usable, aside, notes)
     # Scales of earlier scores say nothing of these, so the table starts without any.
     spec = PREFERENCE_PAIRS if table.spec is PREFERENCE_PAIRS else SCORED_COMPLETIONS
     scored = table.derive(spec, usable, step, rejects=aside, scales={})

@@ -128,6 +128,17 @@ class Table:
             path=self.path,
         )
 
+    def build_step(
+        self,
+        verb: str,
+        settings: Mapping[str, Any],
+        frame: pl.DataFrame,
+        rejects: pl.DataFrame,
+        notes: Mapping[str, Any] | None = None,
+    ) -> Step:
+        """Build the line of history of a verb that turns this table's rows into those of ``frame`` and rejects."""
+        return Step(verb, settings, len(self), frame.height, count_reasons(rejects), notes or {})
+
     def to_polars(self, format: str = "prefboost", *, drop_rejects: bool = False) -> pl.DataFrame:
         """Give the rows as a Polars frame: `prefboost.to_polars`."""
         frame: pl.DataFrame = _find_public("to_polars")(self, format, drop_rejects=drop_rejects)

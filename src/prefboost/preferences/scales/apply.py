@@ -12,9 +12,7 @@ from prefboost.preferences.scales.missing_marks import is_mark, reject_marks
 from prefboost.tables import (
     PREFERENCE_PAIRS,
     SCORED_COMPLETIONS,
-    Step,
     Table,
-    count_reasons,
     refuse_other_tables,
     reject_where,
 )
@@ -68,11 +66,5 @@ def apply_scale(table: Table, fitted: FittedScale | Mapping[str, FittedScale]) -
         if scale is not None and not scale.is_identity
     ]
     frame = frame.with_columns(mapped) if mapped else frame
-    step = Step(
-        "scale",
-        fitted.model_dump(),
-        rows_in=len(table),
-        rows_out=frame.height,
-        rejected=count_reasons(rejects),
-    )
+    step = table.build_step("scale", fitted.model_dump(), frame, rejects)
     return table.derive(table.spec, frame, step, rejects=rejects, scales={**table.scales, **by_aspect})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from prefboost.chat import format_number
 from prefboost.engines.engine import Failure, Outcome, Result
 from prefboost.runs.generate.requests import CompletionRequest
 from prefboost.runs.generate.settings import Generate
-from prefboost.tables import COMPLETIONS, REJECTS, Step, Table, reject_where
+from prefboost.tables import COMPLETIONS, REJECTS, Table, reject_where
 
 __all__ = ["build_completions"]
 
@@ -50,13 +49,12 @@ def build_completions(
     columns = [pl.Series(name, values, dtype=types.get(name, pl.Float64)) for name, values in new.items()]
     repeated = frame[[row.prompt for row, _ in completed]]
     completions = repeated.with_columns(*columns, pl.lit(settings.model, dtype=pl.String).alias("model"))
-    step = Step(
+    step = prompts.build_step(
         "generate",
         settings.model_dump(mode="json"),
-        rows_in=len(prompts),
-        rows_out=completions.height,
-        rejected=dict(Counter(rejects["reason"].to_list())),
-        notes={
+        completions,
+        rejects,
+        {
             "prompts": frame.height,
             "cut at max_tokens": sum(result.finish_reason == "length" for _, result in completed),
             "tokens": sum(result.tokens for _, result in completed),

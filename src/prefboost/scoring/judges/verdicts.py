@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,7 +9,7 @@ from typing import Any, Literal
 import polars as pl
 
 from prefboost.errors import DataError, Place
-from prefboost.tables import PREFERENCE_PAIRS, VERDICTS, Step, Table, reject_faulty
+from prefboost.tables import PREFERENCE_PAIRS, VERDICTS, Table, reject_faulty
 
 __all__ = ["ORDERS", "Ruling", "Verdict", "check_pairs", "verdict_of", "verdicts_table"]
 
@@ -97,13 +96,12 @@ def verdicts_table(
         )
     parts = [_build_rows(judged, first, [rulings[first][at] for at in judged["_at"]], judge) for first in ORDERS]
     frame = pl.concat(parts).sort("_at", "shown_first")
-    step = Step(
+    step = pairs.build_step(
         "judge",
         settings,
-        rows_in=len(pairs),
-        rows_out=frame.height,
-        rejected=dict(Counter(rejects["reason"].to_list())),
-        notes={"judge": judge, "rows_in_are": "pairs", "rows_out_are": "verdicts, two a pair", **notes},
+        frame,
+        rejects,
+        {"judge": judge, "rows_in_are": "pairs", "rows_out_are": "verdicts, two a pair", **notes},
     )
     return pairs.derive(VERDICTS, frame, step, rejects=rejects, scales={})
 

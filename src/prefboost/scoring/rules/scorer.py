@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal
@@ -15,7 +14,7 @@ from prefboost.preferences.scales.kinds import FittedScale
 from prefboost.scoring.rules.kinds import rules_from
 from prefboost.scoring.rules.rule import Rule
 from prefboost.settings import Settings
-from prefboost.tables import COMPLETIONS, SCORED_COMPLETIONS, Step, Table, aspects_of, reject_where
+from prefboost.tables import COMPLETIONS, SCORED_COMPLETIONS, Table, aspects_of, reject_where
 
 __all__ = ["RulesScorer", "join_turns"]
 
@@ -70,14 +69,7 @@ class RulesScorer(Settings):
             rejects.append(rejected_rows)
         aside = pl.concat(rejects)
         scored, empty = self._score_rules(frame, rules_by_text)
-        step = Step(
-            "score",
-            self.model_dump(),
-            rows_in=len(table),
-            rows_out=scored.height,
-            rejected=dict(Counter(aside["reason"].to_list())),
-            notes={"empty completions, scored 1": empty},
-        )
+        step = table.build_step("score", self.model_dump(), scored, aside, {"empty completions, scored 1": empty})
         names = ["", *aspects_of(scored.schema, "score")]
         scale = FittedScale(kind="declared", knots=(LOW, HIGH), values=(LOW, HIGH))
         return table.derive(SCORED_COMPLETIONS, scored, step, rejects=aside, scales=dict.fromkeys(names, scale))
