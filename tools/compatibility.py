@@ -36,6 +36,7 @@ SHOWN = (
     "trl",
     "accelerate",
     "peft",
+    "deepspeed",
     "datasets",
     "pandas",
     "polars",
@@ -94,6 +95,17 @@ files = [file for folder in ("runs", "tracked") for file in Path(folder).rglob("
 assert len(files) > 10
 for file in files:
     assert not [name for name, value in secrets.items() if value.encode() in file.read_bytes()], file
+"""
+
+# The project's own tests of ZeRO-3, which are skipped where DeepSpeed is missing, as it is for `make test`.
+ZERO3 = """
+import subprocess, sys
+engine, saving = "tests/training/engine/test_micro_batches.py", "tests/training/saving/test_zero_parts.py"
+places = ["tests/cli/test_train.py", engine, saving]
+command = [sys.executable, "-m", "pytest", *places, "-k", "zero3 or zero_parts", "-rs", "-p", "no:cacheprovider"]
+done = subprocess.run(command, cwd={root!r}, capture_output=True, text=True)
+print(done.stdout[-3000:], done.stderr[-1000:])
+assert done.returncode == 0 and " passed" in done.stdout and " skipped" not in done.stdout
 """
 
 INSPECT = """
@@ -157,6 +169,12 @@ ENVIRONMENTS = {
         "oldest claimed", ("train",), (), TRAIN.format(engines=("packed", "padded")), floors=True
     ),
     "trl": Environment("a TRL user", ("trl",), ("trl",), TRAIN.format(engines=("packed", "trl"))),
+    "train-deepspeed": Environment(
+        "who trains under ZeRO-3",
+        ("train",),
+        ("deepspeed>=0.19,<0.20", "pytest", "hypothesis", "psutil", "httpx"),
+        ZERO3.format(root=str(ROOT)),
+    ),
     "inspect": Environment("who reads logs in inspect", (), ("inspect-ai",), INSPECT),
     "trackers": Environment("who logs to trackers", ("train",), ("wandb", "trackio", "tensorboard"), TRACK),
 }
@@ -194,6 +212,8 @@ def try_environment(environment: Environment, folder: Path) -> tuple[str, dict[s
     python = folder / "venv" / "bin" / "python"
     variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     variables |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    # DeepSpeed looks for a GPU's compiler otherwise, when it is installed and when it is loaded.
+    variables |= {"DS_ACCELERATOR": "cpu", "DS_BUILD_OPS": "0"}
     extras = f"[{','.join(environment.extras)}]" if environment.extras else ""
     pins = [TORCH] if environment.extras else []
     if environment.floors:
