@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,13 +17,30 @@ from prefboost.recipes.executors import EXECUTORS, OnRay, OnThisMachine
 if TYPE_CHECKING:
     from prefboost.forecast import Forecast
     from prefboost.runs.augment.settings import Augment, AugmentReport
+    from prefboost.runs.select import SelectCompletions
     from prefboost.settings import Settings
     from prefboost.sources import Source
 
-__all__ = ["Address", "ExecutorName", "Tasks", "Workers", "augment_by", "read_executor", "share_models"]
+__all__ = [
+    "Address",
+    "ExecutorName",
+    "RecipeExecutor",
+    "Tasks",
+    "Workers",
+    "augment_by",
+    "choose_executor",
+    "read_executor",
+    "select_by",
+    "share_models",
+]
 
 ExecutorName = Annotated[
     str, typer.Option("--executor", metavar="local|ray", help="Who does the work; ray: the nodes of a cluster.")
+]
+
+RecipeExecutor = Annotated[
+    str | None,
+    typer.Option("--executor", metavar="local|ray", help="Who does the work, over the recipe's setting executor."),
 ]
 
 Address = Annotated[
@@ -69,6 +86,24 @@ def read_executor(
                 f"{name} is for Ray, and this runs locally", remedy=f"add --executor ray, or drop {name}"
             )
     return OnThisMachine()
+
+
+def choose_executor(
+    recipe: OnThisMachine | OnRay, kind: str | None, address: str | None, tasks: int | None
+) -> OnThisMachine | OnRay:
+    """Choose the executor of a recipe's run: options win over the recipe, setting by setting.
+
+    Args:
+        recipe: as the recipe says.
+        kind, address, tasks: as given; None is not given.
+
+    Raises:
+        SettingsError: see `read_executor`.
+    """
+    if isinstance(recipe, OnRay) and kind in (None, "ray"):
+        options = {"address": address, "tasks": tasks}
+        return recipe.model_copy(update={name: value for name, value in options.items() if value is not None})
+    return read_executor(kind or "local", address, tasks)
 
 
 @contextmanager
@@ -136,3 +171,20 @@ def augment_by(
             print(f"on {cluster}", file=sys.stderr)
         with show_work(hidden=quiet, begin="augmenting") as tell:
             return augment_on(SpreadByRay(cluster), source, out, settings, overwrite=overwrite, progress=tell)
+
+
+def select_by(
+    executor: OnThisMachine | OnRay, source: str, settings: SelectCompletions, out: Path, *, overwrite: bool
+) -> Mapping[str, Any]:
+    """Select completions here, or by the nodes of a cluster, and return the counts."""
+    from prefboost.runs.select import count_selection, select_completions
+    from prefboost.sources import read
+
+    if isinstance(executor, OnThisMachine):
+        table = read(source, columns=settings.columns)
+        return count_selection(table, select_completions(table, settings, out, overwrite=overwrite))
+    from prefboost.runs.ray.data_spread import open_spread
+    from prefboost.runs.ray.data_verbs import select_on
+
+    with open_spread(executor) as spread:
+        return select_on(spread, source, settings, out, overwrite=overwrite)

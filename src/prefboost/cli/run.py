@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefboost.cli.bars import open_progress
-from prefboost.cli.executors import Address, ExecutorName, Workers, read_executor, share_models
+from prefboost.cli.executors import Address, RecipeExecutor, Workers, choose_executor
 from prefboost.cli.options import Quiet
 from prefboost.cli.printing import list_rejected, print_report
 
@@ -39,7 +38,7 @@ def run_command(
     until: Annotated[
         str | None, typer.Option(help="The last stage to do, as --dry-run names it; a later call resumes.")
     ] = None,
-    executor: ExecutorName = "local",
+    executor: RecipeExecutor = None,
     address: Address = None,
     tasks: Workers = None,
     quiet: Quiet = False,
@@ -47,27 +46,26 @@ def run_command(
 ) -> None:
     """Run a recipe of any kind: offline, on_policy, implicit_reward, reward.
 
-    With --executor ray the models of an on_policy recipe complete prompts and score on a cluster, and training stays
-    here. The run folder records finished stages. The same command resumes after an interruption; after a change it
-    repeats the stages that depend on the change, with the reason. On several devices:
+    With executor: ray, in the recipe or as an option, the nodes of a cluster prepare the data, complete prompts and
+    score; training stays here. The run folder records finished stages. The same command resumes after an interruption;
+    after a change it repeats the stages that depend on the change, with the reason. On several devices:
     accelerate launch -m prefboost.cli.main run RECIPE
     """
     from prefboost.recipes.load import load_any
-    from prefboost.runs.folder.executor import choose_executor
+    from prefboost.runs.folder.executor import choose_executor as choose_process
     from prefboost.runs.pipelines.run import plan_run, run
 
     loaded = load_any(recipe, overrides or [])
-    where = read_executor(executor, address, tasks)
+    where = choose_executor(loaded.executor, executor, address, tasks)
+    loaded = loaded.model_copy(update={"executor": where})
     if dry_run:
         stages = plan_run(loaded, runs_dir)
         record = [{"stage": each.stage.name, "done": each.done, "why": each.why, "key": each.key} for each in stages]
         print_report(record, _list_plan(stages), as_json=as_json)
         return
-    here = choose_executor(os.environ)
+    here = choose_process(os.environ)
     tells = here.leads and not as_json
-    # Other processes of `accelerate launch` wait for the stages of the first one, and need no pool.
-    models = share_models(where, loaded, one_at_a_time=True) if here.leads else nullcontext()
-    with models, open_progress(hidden=quiet or not here.leads) as progress:
+    with open_progress(hidden=quiet or not here.leads) as progress:
         report = run(
             loaded,
             runs_dir,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefboost.addresses import format_place
+from prefboost.cli.executors import Address, ExecutorName, Tasks, read_executor, select_by
 from prefboost.cli.printing import print_report
 from prefboost.cli.terminal import open_output
 
@@ -29,6 +30,9 @@ def select_command(
         Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write; - for standard output.")
     ] = Path("selected.jsonl"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier output of select.")] = False,
+    executor: ExecutorName = "local",
+    address: Address = None,
+    tasks: Tasks = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Keep the best completions of every prompt: kind=best_of_n, score_at_least or rejection_sampling.
@@ -36,14 +40,11 @@ def select_command(
     Writes prompt and completion as TRL's SFTTrainer reads them; format=prefboost writes every column, for other verbs.
     OUT.rejects.parquet lists the other completions with the reason; OUT.select.json holds the history.
     """
-    from prefboost.runs.select import count_selection, select_completions
-    from prefboost.sources import read
-
     settings = read_select(overrides or [])
-    table = read(source, columns=settings.columns)
+    work = read_executor(executor, address, tasks, {"-o -": str(out) == "-" or None})
     with open_output(out) as target:
-        selection = select_completions(table, settings, target, overwrite=overwrite)
-        counts = {**count_selection(table, selection), "out": format_place(out) if target == out else "standard output"}
+        selection = select_by(work, source, settings, target, overwrite=overwrite)
+        counts = {**selection, "out": format_place(out) if target == out else "standard output"}
         print_report(counts, _list_counts(counts), as_json=as_json)
 
 

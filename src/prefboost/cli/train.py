@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prefboost.cli.bars import open_progress
+from prefboost.cli.executors import Address, RecipeExecutor, Tasks, choose_executor
 from prefboost.cli.options import OnMachines, Quiet
 from prefboost.cli.printing import estimate_machines, list_estimate, print_report
 
@@ -33,6 +34,9 @@ def train_command(
         bool, typer.Option("--dry-run", help="Prepare the data and predict time and memory; train nothing.")
     ] = False,
     on: OnMachines = None,
+    executor: RecipeExecutor = None,
+    address: Address = None,
+    tasks: Tasks = None,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -43,7 +47,7 @@ def train_command(
     accelerate launch -m prefboost.cli.main train RECIPE
     """
     from prefboost.recipes.load import load
-    from prefboost.runs.folder.executor import choose_executor
+    from prefboost.runs.folder.executor import choose_executor as choose_process
     from prefboost.runs.pipelines.offline import forecast_recipe
     from prefboost.runs.pipelines.run import run_recipe
 
@@ -60,19 +64,21 @@ def train_command(
             print(f"{outcome.stage} done again: {outcome.why}", flush=True)
 
     loaded = load(recipe, overrides or [])
+    where = choose_executor(loaded.executor, executor, address, tasks)
+    loaded = loaded.model_copy(update={"executor": where})
     if dry_run:
         prepared, forecast = forecast_recipe(loaded, None if as_json else print_steps)
         estimate = estimate_machines(forecast, on)
         record = {**asdict(prepared), "training": forecast.record(), **({"estimate": estimate} if estimate else {})}
         print_report(record, [*forecast.lines(), *list_estimate(estimate)], as_json=as_json)
         return
-    executor = choose_executor(os.environ)
-    with open_progress(hidden=quiet or not executor.leads) as progress:
+    here = choose_process(os.environ)
+    with open_progress(hidden=quiet or not here.leads) as progress:
         report = run_recipe(
-            loaded, runs_dir / loaded.name, executor=executor, progress=progress,
-            tell=print_change if executor.leads and not as_json else lambda _: None,
+            loaded, runs_dir / loaded.name, executor=here, progress=progress,
+            tell=print_change if here.leads and not as_json else lambda _: None,
         )  # fmt: skip
-    if executor.leads:
+    if here.leads:
         print_report(asdict(report), _list_report(report, runs_dir / loaded.name), as_json=as_json)
 
 

@@ -15,7 +15,9 @@ from prefboost.preferences.score_hint import refuse_unscored_completions
 from prefboost.settings import Settings, dump_with_kind
 from prefboost.tables import SCORED_COMPLETIONS, Table, refuse_other_tables, reject_where
 
-__all__ = ["SELECT_STRATEGIES", "BestOfN", "RejectionSampling", "ScoreAtLeast", "SelectStrategy", "accept"]
+__all__ = ["SELECT_STRATEGIES", "UNSCORED", "BestOfN", "RejectionSampling", "ScoreAtLeast", "SelectStrategy", "accept"]
+
+UNSCORED = "the completion has no score"
 
 
 @runtime_checkable
@@ -103,12 +105,13 @@ SELECT_STRATEGIES: dict[str, type[Settings]] = {
 """Built-in strategies by kind."""
 
 
-def accept(table: Table, strategy: SelectStrategy) -> Table:
+def accept(table: Table, strategy: SelectStrategy, *, is_part: bool = False) -> Table:
     """Keep completions by their scores.
 
     Args:
         table: ScoredCompletions.
         strategy: which.
+        is_part: the table is a part of one, of which no completion needs to have a score.
 
     Returns:
         ScoredCompletions in their order; the others, and completions without a score, are counted rejects.
@@ -119,9 +122,10 @@ def accept(table: Table, strategy: SelectStrategy) -> Table:
     """
     remedy = "score the completions first, and pair them afterwards"
     refuse_other_tables(table, SCORED_COMPLETIONS, task="selection by score", remedy=remedy)
-    refuse_unscored_completions(table, "selected by it")
+    if not is_part:
+        refuse_unscored_completions(table, "selected by it")
     frame, unscored = reject_where(
-        table.frame, pl.col("score").is_null(), stage="select", reason="the completion has no score", path=table.path
+        table.frame, pl.col("score").is_null(), stage="select", reason=UNSCORED, path=table.path
     )
     frame = frame.with_row_index("at")
     picked = strategy.pick(frame.select("at", "prompt_id", "completion_id", "score"))

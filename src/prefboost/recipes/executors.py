@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from prefboost.settings import Settings
+from prefboost.settings import Settings, choice
 
-__all__ = ["EXECUTORS", "OnRay", "OnThisMachine"]
+__all__ = ["EXECUTORS", "AnyExecutor", "OnRay", "OnThisMachine"]
 
 
 class OnThisMachine(Settings):
@@ -26,8 +26,16 @@ class OnRay(Settings):
         description="HOST:PORT of the cluster, or auto for this machine's; none is that of RAY_ADDRESS, else one is "
         "started here for the time of the run.",
     )
-    tasks: int | None = Field(None, ge=1, description="Parts in flight at once; none is one per core of the cluster.")
+    tasks: int | None = Field(
+        None,
+        ge=1,
+        description="Parts in flight at once, and copies of each model; none is one part per core of the cluster, and "
+        "as many copies as there is room for.",
+    )
 
 
 EXECUTORS: dict[str, type[Settings]] = {"local": OnThisMachine, "ray": OnRay}
-"""Built-in executors by kind."""
+"""Executors by kind; others cannot be plugged in."""
+
+AnyExecutor = Annotated[OnThisMachine | OnRay, choice(EXECUTORS, others="(?!)")]
+"""An executor by its kind. The pattern of other kinds fits none."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, field_validator
 
+from prefboost.recipes.executors import EXECUTORS, AnyExecutor, OnRay, OnThisMachine
 from prefboost.recipes.preparation import Preparation
 from prefboost.settings import Settings, choice
 from prefboost.sources import SOURCES, Source
@@ -23,6 +24,18 @@ class Named(Settings):
     """First fields of every recipe: pydantic puts the fields of the last base first."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", description="Name of the run and of its folder.")
+    executor: AnyExecutor = Field(
+        OnThisMachine(),
+        description="Who prepares data, completes and scores: this machine, or the nodes of a Ray cluster; training "
+        "stays here.",
+    )
+
+    @field_validator("executor")
+    @classmethod
+    def _executor_is_ours(cls, executor: Any) -> Any:
+        if not isinstance(executor, OnThisMachine | OnRay):
+            raise ValueError(f"no other executor can be plugged in; one of: {', '.join(EXECUTORS)}")
+        return executor
 
 
 class FromData(Named):

@@ -102,12 +102,12 @@ def write_output(
 
 
 def write_rejects(rejects: pl.DataFrame, path: Path) -> None:
-    """Write the rows that were set aside; where there are none, a file of an earlier call goes."""
+    """Write the rows that were set aside, in their order; where there are none, a file of an earlier call goes."""
     if rejects.is_empty():
         path.unlink(missing_ok=True)
         return
     with replace_atomically(path) as waiting:
-        rejects.write_parquet(waiting)
+        rejects.sort("row", maintain_order=True).write_parquet(waiting)
 
 
 def write_history(table: Table, path: Path, counts: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prefboost.chat import SayGoal, to_record
-from prefboost.preferences import FittedScale, apply_scale, condition, pair, relabel
+from prefboost.preferences import FittedScale, PairStrategy, apply_scale, condition, pair, relabel
 from prefboost.preferences.accept import accept
 from prefboost.preferences.select import CountTokens, Select, decontaminate, select
 from prefboost.recipes.preparation import Preparation
@@ -26,6 +26,7 @@ __all__ = [
     "count_tokens_by",
     "load_token_counter",
     "make_goal_pairs",
+    "pair_completions",
     "read_benchmark_texts",
     "list_goal_aspects",
 ]
@@ -76,6 +77,11 @@ def make_goal_pairs(
         table = accept(table, settings.keep)
     table = relabel(pair(table, settings.pair), settings.relabel, say=say)
     return condition(table, say, render=render)
+
+
+def pair_completions(table: Table, strategy: PairStrategy) -> Table:
+    """Pair scored completions; pairs stay as they were read."""
+    return pair(table, strategy) if table.spec is SCORED_COMPLETIONS else table
 
 
 def list_goal_aspects(settings: Preparation) -> tuple[str, ...]:

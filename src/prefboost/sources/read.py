@@ -23,7 +23,7 @@ from prefboost.sources.rows.identity import PARTED, REPEATED, SHARED, find_dispu
 from prefboost.sources.rows.scores import TEN_FOR_ONE
 from prefboost.tables import Step, Table
 
-__all__ = ["read", "read_batches", "resolve_source"]
+__all__ = ["read", "read_batches", "resolve_source", "sum_read_steps"]
 
 NO_COLUMNS = Columns()
 
@@ -52,7 +52,7 @@ def read(source: Any, *, columns: Columns = NO_COLUMNS) -> Table:
         return refuse_unmapped(tables[0])
     frame = pl.concat([table.frame for table in tables]).sort("row", maintain_order=True)
     rejects = pl.concat([table.rejects for table in tables]).sort("row", maintain_order=True)
-    step = _sum_steps([table.steps[0] for table in tables])
+    step = sum_read_steps([table.steps[0] for table in tables])
     return refuse_unmapped(replace(tables[0], frame=frame, rejects=rejects, steps=(step,)))
 
 
@@ -88,7 +88,8 @@ def resolve_source(source: Any) -> Source:
     return source if isinstance(source, Source) else InMemory(data=source)
 
 
-def _sum_steps(steps: Sequence[Step]) -> Step:
+def sum_read_steps(steps: Sequence[Step]) -> Step:
+    """Make the step ``read`` of a whole source from those of its batches, in order."""
     rejected: Counter[str] = Counter()
     notes = dict(steps[0].notes)
     for step in steps:

@@ -127,9 +127,10 @@ def write_goal_pairs(table: Table, folder: Path) -> dict[str, Any]:
             remedy="`prefboost inspect` shows what is in the data",
             place=Place(table.path),
         )
-    for name, frame in ((PAIRS, table.frame), (REJECTS, table.rejects)):
+    # Rejects stand in the order of the file, whoever found them; in one piece, since the bytes depend on pieces.
+    for name, frame in ((PAIRS, table.frame), (REJECTS, table.rejects.sort("row", maintain_order=True))):
         with replace_atomically(folder / name) as waiting:
-            pq.write_table(frame.to_arrow(), waiting)
+            pq.write_table(frame.rechunk().to_arrow(), waiting)
     goals = StatedGoals.of_table(table)
     return {
         "goal_pairs": counts.goal_pairs,

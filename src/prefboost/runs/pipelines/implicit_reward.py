@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefboost.preferences import Plain, condition, pair, relabel
 from prefboost.progress import tell_bar
+from prefboost.recipes.executors import OnThisMachine
 from prefboost.recipes.implicit_reward import ImplicitRewards
 from prefboost.runs.folder.manifest import Run, hash_path
 from prefboost.runs.folder.schedule import Stage
+from prefboost.runs.folder.staging import locate_staging
 from prefboost.runs.pipelines.goal_pairs import (
     PAIRS,
     REJECTS,
@@ -30,6 +34,7 @@ from prefboost.runs.pipelines.training import (
     train_on_stage,
 )
 from prefboost.scoring import ImplicitReward
+from prefboost.settings import dump_with_kind
 from prefboost.sources import read
 from prefboost.tables import PREFERENCE_PAIRS
 
@@ -71,9 +76,15 @@ class _Stages:
         )
 
         def work() -> Mapping[str, Any]:
-            recipe = part.recipe
-            rows = choose_recipe_rows(recipe, read(recipe.data))
-            return write_table(pair(rows, recipe.pair), self.run.path / PREFERENCES)
+            recipe, executor, place = part.recipe, self.recipe.executor, self.run.path / PREFERENCES
+            if isinstance(executor, OnThisMachine):
+                return write_table(pair(choose_recipe_rows(recipe, read(recipe.data)), recipe.pair), place)
+            from prefboost.runs.ray.data_spread import open_spread
+            from prefboost.runs.ray.data_verbs import choose_selection, pair_on
+
+            verb, key = partial(pair, strategy=recipe.pair), dump_with_kind(recipe.pair)
+            with open_spread(executor) as spread:
+                return write_table(pair_on(spread, recipe.data, choose_selection(recipe), verb, place, key=key), place)
 
         return Stage(
             "pairs",
@@ -81,6 +92,7 @@ class _Stages:
             list_table_files(PREFERENCES),
             work,
             inputs={path: hash_path(path) for path in list_input_paths(self.recipe)},
+            scraps=(locate_staging(Path(PREFERENCES)).name,),
         )
 
     def plain_pairs(self) -> Stage:

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from prefboost.errors import DataError
-from prefboost.preferences import pair
 from prefboost.preferences.gather import gather
 from prefboost.preferences.mix import mix
 from prefboost.progress import tell_bar
+from prefboost.recipes.executors import OnRay, OnThisMachine
 from prefboost.recipes.reward import RewardModels
+from prefboost.runs.augment.settings import Augment
 from prefboost.runs.folder.manifest import Run, hash_path
 from prefboost.runs.folder.schedule import Stage
+from prefboost.runs.folder.staging import locate_staging
 from prefboost.runs.pipelines.parts import take_part
 from prefboost.runs.pipelines.stage_tables import list_table_files, load_table, write_table
 from prefboost.runs.pipelines.train_reward import train_reward_on
 from prefboost.runs.pipelines.training import build_training_stage, fingerprint_models, join_folder
+from prefboost.runs.preparation import pair_completions
 from prefboost.runs.score.reward_accuracy import reward_accuracy
 from prefboost.scoring import RewardModelScorer
+from prefboost.settings import dump_with_kind
 from prefboost.sources import read
-from prefboost.tables import EVALUATION_SPLITS, PREFERENCE_PAIRS, SCORED_COMPLETIONS, Table
+from prefboost.tables import EVALUATION_SPLITS, PREFERENCE_PAIRS, Table
 from prefboost.training.claim import MODEL
 
 if TYPE_CHECKING:
@@ -64,8 +70,12 @@ class _Stages:
 
         def work() -> Mapping[str, Any]:
             recipe = part.recipe
-            parts = {name: _read_pairs(recipe, each.data) for name, each in recipe.parts.items()}
-            test = _gather_test_pairs(parts) if recipe.test is None else gather(_read_pairs(recipe, recipe.test))
+            with _open_reader(self.recipe.executor) as read_by:
+                parts = {
+                    name: read_by(recipe, each.data, self.run.path / DATA / name) for name, each in recipe.parts.items()
+                }
+                named = None if recipe.test is None else read_by(recipe, recipe.test, self.run.path / DATA / TEST)
+            test = _gather_test_pairs(parts) if named is None else gather(named)
             notes = write_table(test, self.run.path / DATA / TEST)
             rejected = {f"test: {reason}": count for reason, count in notes["rejected"].items()}
             for name, table in parts.items():
@@ -84,6 +94,7 @@ class _Stages:
             tuple(f"{DATA}/{file}" for name in names for file in list_table_files(name)),
             work,
             inputs={path: hash_path(path) for path in list_reward_files(self.recipe)},
+            scraps=tuple(f"{DATA}/{locate_staging(Path(name)).name}" for name in (TEST, *self.recipe.parts)),
         )
 
     def pairs(self, model: str) -> Stage:
@@ -153,9 +164,22 @@ class _Stages:
         return load_table(self.run.path / DATA / TEST, PREFERENCE_PAIRS)
 
 
-def _read_pairs(recipe: RewardModels, path: str) -> Table:
-    table = read(path, columns=recipe.columns)
-    return pair(table, recipe.pair) if table.spec is SCORED_COMPLETIONS else table
+@contextmanager
+def _open_reader(executor: OnThisMachine | OnRay) -> Iterator[Callable[[RewardModels, str, Path], Table]]:
+    """Open what reads a file as pairs, here or by a cluster; its parts wait beside the path that is named last."""
+    if isinstance(executor, OnThisMachine):
+        yield lambda recipe, path, _: pair_completions(read(path, columns=recipe.columns), recipe.pair)
+        return
+    from prefboost.runs.ray.data_spread import open_spread
+    from prefboost.runs.ray.data_verbs import pair_on
+
+    with open_spread(executor) as spread:
+
+        def read_pairs(recipe: RewardModels, path: str, place: Path) -> Table:
+            verb, key = partial(pair_completions, strategy=recipe.pair), dump_with_kind(recipe.pair)
+            return pair_on(spread, path, Augment(columns=recipe.columns), verb, place, key=key)
+
+        yield read_pairs
 
 
 def _gather_test_pairs(parts: Mapping[str, Table]) -> Table:

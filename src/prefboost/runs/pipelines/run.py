@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefboost.devices.numbers import NUMBERS_FILE, keep_numbers
+from prefboost.recipes.executors import OnThisMachine
 from prefboost.recipes.implicit_reward import ImplicitRewards
 from prefboost.recipes.kinds import AnyRecipe
 from prefboost.recipes.load import load_any
@@ -66,7 +67,8 @@ def run(
         recipe: settings, a YAML file, or the name of a shipped recipe.
         runs_dir: where run folders are; this one is named for the recipe.
         until: the last stage to do, e.g. ``round 1/score``; None does all.
-        executor: who does the work; default: this process.
+        executor: which process of a launch does the work; default: this one. The recipe's own executor says whether
+            that work goes on to a cluster.
         progress: is told how far a stage is.
         tell: is told of every stage.
 
@@ -136,7 +138,17 @@ def _run_in(
             hashes = {path: text for stage in stages for path, text in stage.inputs.items()}
             inputs = {path: hashes[path] for path in _list_inputs(recipe)}
             opened = open_run(folder, recipe.name, recipe.model_dump(mode="json"), inputs, revise=True)
-        return carry_out(opened, stages, executor, until=until, tell=tell)
+        with _share_models(recipe) if executor.leads else nullcontext():
+            return carry_out(opened, stages, executor, until=until, tell=tell)
+
+
+def _share_models(recipe: AnyRecipe) -> AbstractContextManager[object]:
+    """Let models that complete and score run where the recipe says; of an offline recipe there are none."""
+    if isinstance(recipe.executor, OnThisMachine) or isinstance(recipe, Recipe):
+        return nullcontext()
+    from prefboost.runs.ray.asking import open_pool
+
+    return open_pool(recipe.executor, recipe, one_at_a_time=True)
 
 
 def plan_run(recipe: AnyRecipe | str | Path, runs_dir: str | Path = "runs") -> list[StageStatus]:

@@ -33,7 +33,7 @@ def write_table(table: Table, path: Path) -> dict[str, Any]:
         counts worth noting: rows, prompts, and what was set aside, by reason.
     """
     with replace_atomically(path) as waiting:
-        table.frame.write_parquet(waiting)
+        table.frame.rechunk().write_parquet(waiting)
     write_rejects(table.rejects, locate_rejects(path))
     counts = {
         "rows": len(table),

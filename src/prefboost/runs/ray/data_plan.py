@@ -6,8 +6,9 @@ compared over the whole source is parted by hash, one file per piece and bucket,
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -17,8 +18,11 @@ import polars as pl
 
 from prefboost.addresses import find_address
 from prefboost.errors import RunError
+from prefboost.shelf import open_shelf
 from prefboost.sources import Collection, Columns
 from prefboost.sources.collection import OpenedSource, SourceFacts
+from prefboost.sources.readers.binary_files import ParquetReader
+from prefboost.sources.readers.files import JsonReader
 from prefboost.sources.readers.frames import list_frames, read_frame, write_frame
 from prefboost.sources.readers.pieces import (
     Member,
@@ -57,6 +61,8 @@ __all__ = [
     "plan_source",
     "read_facts",
     "read_groups",
+    "recall_plan",
+    "record_plan",
     "scatter",
     "settle_bucket",
     "survey_piece",
@@ -79,6 +85,10 @@ class Spread(Protocol):
 
 _BUCKET_RECORDS = 4_000_000
 """Records per bucket of what is compared over the whole source: some 100 MB while a bucket is settled."""
+
+_CUT_READERS: dict[str, type[ParquetReader | JsonReader]] = {"parquet": ParquetReader, "json": JsonReader}
+_RECORD, _STORED = "plan.json", "stored"
+"""The file of a plan, and names of the readers of pieces in it; a stored piece has none."""
 
 _MOST_PIECES = 8
 """Pieces per task: a task has to read the piece before its first one too."""
@@ -177,6 +187,42 @@ def plan_source(spread: Spread, source: Collection, columns: Columns, rows: int 
     for _ in spread(partial(take_apart, plan), range(len(pieces))):
         pass
     return plan
+
+
+def record_plan(plan: ReadPlan, notes: Mapping[str, Any]) -> None:
+    """Write a plan beside other JSON values, for `recall_plan`. Nothing in the file is code: others may write there."""
+    facts = {"partitions": plan.partitions, "stored": plan.stored, "run": plan.run}
+    pieces = [
+        {
+            **{name: value for name, value in vars(piece).items() if name != "reader"},
+            "reader": next((kind for kind, cls in _CUT_READERS.items() if isinstance(piece.reader, cls)), _STORED),
+            "path": piece.reader if isinstance(piece.reader, str) else piece.reader.path,
+        }
+        for piece in plan.pieces
+    ]
+    content = json.dumps({**facts, "pieces": pieces, "notes": notes})
+    open_shelf(plan.folder).write(_RECORD, content.encode())
+
+
+def recall_plan(
+    spread: Spread, source: Collection, columns: Columns, folder: Path
+) -> tuple[ReadPlan, dict[str, Any]] | None:
+    """Restore a plan and its notes from what `record_plan` wrote; None where it wrote nothing.
+
+    Args:
+        spread, source, columns, folder: as for `plan_source`, of an input that has not changed since.
+    """
+    shelf = open_shelf(folder)
+    if not shelf.exists(_RECORD):
+        return None
+    record = json.loads(shelf.read(_RECORD))
+    ((opened, _),) = spread(partial(open_members, columns), [source])
+    pieces = []
+    for each in record["pieces"]:
+        kind, at = each.pop("reader"), each.pop("path")
+        pieces.append(Piece(reader=_CUT_READERS[kind](at) if kind in _CUT_READERS else at, **each))
+    plan = ReadPlan(opened, tuple(pieces), folder, record["partitions"], tuple(record["stored"]), record["run"])
+    return plan, record["notes"]
 
 
 def list_items(plan: ReadPlan, tasks: int) -> list[Item]:

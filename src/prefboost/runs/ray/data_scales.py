@@ -20,7 +20,7 @@ from prefboost.sources import Collection
 from prefboost.sources.readers.frames import read_frame, write_frame
 from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Table
 
-__all__ = ["count_score_values", "expand_scores", "merge_counts", "settle_scales"]
+__all__ = ["count_score_values", "expand_scores", "merge_all", "merge_counts", "settle_scales"]
 
 _FAN_IN = 16
 _NO_SCORES = pl.DataFrame(schema={"column": pl.String, "bits": pl.UInt64, "count": pl.Int64})
@@ -37,15 +37,20 @@ def settle_scales(spread: Spread, plan: ReadPlan, source: Collection, settings: 
     """
     counts: list[Path] = []
     if needs_scores(plan, source, settings):
-        counts = list(spread(partial(count_piece, plan), range(len(plan.pieces))))
-        level = 0
-        while len(counts) > 1:
-            parts = [sorted(counts)[at : at + _FAN_IN] for at in range(0, len(counts), _FAN_IN)]
-            named = [(plan.folder / f"scores-{level}.{number:07d}.arrow", part) for number, part in enumerate(parts)]
-            counts, level = list(spread(merge_files, named)), level + 1
+        counts = merge_all(spread, plan.folder, list(spread(partial(count_piece, plan), range(len(plan.pieces)))))
     (record,) = spread(partial(settle_counts, plan, source, settings), [counts])
     settled: Mapping[str, Any] = record
     return settled
+
+
+def merge_all(spread: Spread, folder: Path, counts: list[Path]) -> list[Path]:
+    """Add files of counts up as a tree, to one file at most."""
+    level = 0
+    while len(counts) > 1:
+        parts = [sorted(counts)[at : at + _FAN_IN] for at in range(0, len(counts), _FAN_IN)]
+        named = [(folder / f"scores-{level}.{number:07d}.arrow", part) for number, part in enumerate(parts)]
+        counts, level = list(spread(merge_files, named)), level + 1
+    return counts
 
 
 def count_score_values(tables: Iterator[Table]) -> pl.DataFrame:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,16 @@ import polars as pl
 import pyarrow as pa
 
 from prefboost.errors import DataError, PrefboostError, RunError
-from prefboost.runs.ray.cluster import Cluster, load_ray
+from prefboost.recipes.executors import OnRay
+from prefboost.runs.ray.cluster import Cluster, load_ray, open_cluster
 
-__all__ = ["SpreadByRay"]
+__all__ = ["SpreadByRay", "open_spread"]
 
 _RETRIES = 20
 """Attempts after the first one, where a worker or a node dies; an error that a task raises is final."""
+
+_REMEDY = "give each worker more memory or --tasks fewer; finished parts are kept, and the same command resumes"
+_GIVEN_UP = pickle.dumps((None, (f"{_RETRIES + 1} workers died over one part", _REMEDY, None, False)))
 
 
 class SpreadByRay:
@@ -51,6 +55,10 @@ class SpreadByRay:
         folder, sent = str(self.folder), ray.put((work, list(items)))
 
         def carry_out(batch: pa.Table) -> pa.Table:
+            # Ray Data repeats a task without end where its worker dies, and no argument that stays limits that.
+            core = ray.get_runtime_context().worker.core_worker
+            if getattr(core, "get_current_task_attempt_number", int)() > _RETRIES:
+                return pa.table({"result": pa.array([_GIVEN_UP] * len(batch), pa.large_binary())})
             call, everything = ray.get(sent)
             results = [_call_in(folder, call, everything[number.as_py()]) for number in batch["id"]]
             return pa.table({"result": pa.array(results, pa.large_binary())})
@@ -59,19 +67,22 @@ class SpreadByRay:
             alone = ray.remote(num_cpus=1, max_retries=_RETRIES)(_call_in)
             yield _open_result(ray.get(alone.remote(folder, work, items[0])))
             return
-        with warnings.catch_warnings():
-            # Ray 2.60 warns of both ways to name the number of attempts, and has no third one yet.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            dataset = ray_data.range(len(items), override_num_blocks=len(items)).map_batches(
-                carry_out,
-                batch_size=None,
-                batch_format="pyarrow",
-                num_cpus=1,
-                concurrency=min(self.tasks, len(items)),
-                ray_remote_args_fn=lambda: {"max_retries": _RETRIES},
-            )
+        dataset = ray_data.range(len(items), override_num_blocks=len(items)).map_batches(
+            carry_out,
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=1,
+            compute=ray_data.TaskPoolStrategy(size=min(self.tasks, len(items))),
+        )
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from (_open_result(result.as_py()) for result in batch["result"])
+
+
+@contextmanager
+def open_spread(executor: OnRay) -> Iterator[SpreadByRay]:
+    """Connect to a cluster, or start one, for the tasks of the block; raises what `open_cluster` raises."""
+    with open_cluster(executor) as cluster:
+        yield SpreadByRay(cluster)
 
 
 def _call_in(folder: str, work: Callable[[Any], Any], item: Any) -> bytes:

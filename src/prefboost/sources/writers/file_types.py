@@ -105,7 +105,8 @@ FILE_TYPES: dict[str, FileType] = {
     "parquet": FileType(
         "parquet",
         False,
-        lambda frame, path: frame.write_parquet(path, compression="zstd", compression_level=LEVEL),
+        # In one piece, since the bytes depend on where a frame's pieces end.
+        lambda frame, path: frame.rechunk().write_parquet(path, compression="zstd", compression_level=LEVEL),
         lambda frame, path: frame.write_ipc(path, compression="lz4"),
         lambda pieces, path: pl.scan_ipc(list(pieces)).sink_parquet(
             path, compression="zstd", compression_level=LEVEL, row_group_size=_JOIN_ROWS, maintain_order=True

@@ -1,0 +1,247 @@
+"""A whole table by many: tasks read, select and change its parts, and the rows that are left are put together here.
+
+It is the table that `prefboost.read` and the verbs make in one process, in the order of the file. Only verbs that treat
+each prompt by itself can be given; what compares rows of the whole table is settled by passes over hash buckets.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from importlib import metadata
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from prefboost import __version__
+from prefboost.atomic import write_atomically
+from prefboost.errors import DataError, Place, RunError
+from prefboost.preferences import FittedScale, fit_scales
+from prefboost.preferences.scales.fit import find_declared_range
+from prefboost.preferences.scales.kinds import DeclaredRange, Scale
+from prefboost.runs.augment.settings import Augment
+from prefboost.runs.folder.manifest import hash_values, list_input_files
+from prefboost.runs.folder.staging import clear_staging, describe_file, list_damaged, open_staging
+from prefboost.runs.ray.data_plan import Item, Spread, list_items, plan_source, recall_plan, record_plan
+from prefboost.runs.ray.data_rows import Rows, compare_rows
+from prefboost.runs.ray.data_scales import count_score_values, expand_scores, merge_all, merge_counts
+from prefboost.settings import kind_of
+from prefboost.sources import Collection
+from prefboost.sources.read import resolve_source, sum_read_steps
+from prefboost.sources.readers.frames import read_frame, write_frame
+from prefboost.sources.readers.verdict_files import holds_verdicts
+from prefboost.tables import TABLES, Step, Table
+
+__all__ = ["TableJob", "Verbs", "find_collection", "make_table_item", "open_table"]
+
+Verbs = Callable[[Table], Table]
+"""Verbs over one part, which treat each prompt by itself; sent to tasks, so importable by name."""
+
+Count = Callable[[Table, Table], Mapping[str, Any]]
+"""What is counted of a part: of the rows that were read, and of those that are left."""
+
+
+@dataclass(frozen=True)
+class TableJob:
+    """A table that tasks make, with what an earlier call has made of it.
+
+    Args:
+        spread: runs the tasks.
+        rows: of the source.
+    """
+
+    spread: Spread
+    rows: Rows
+
+    def make(
+        self, verbs: Verbs, *, scales: Mapping[str, FittedScale] | None = None, count: Count | None = None
+    ) -> tuple[Table, list[Mapping[str, Any]]]:
+        """Make all parts that are not there yet, and put them together.
+
+        Args:
+            verbs: what is done to the selected rows of each part.
+            scales: that the verbs have put the scores on.
+            count: what else is counted.
+
+        Returns:
+            the table, and the counts of the parts.
+        """
+        entries: dict[int, Any] = {}
+        waiting = []
+        for item in list_items(self.rows.plan, self.spread.tasks):
+            made = _read_entries(_locate_record(self.rows, item))
+            if made is None or any(list_damaged(self.rows.plan.folder, each["files"]) for each in made.values()):
+                waiting.append(item)
+            else:
+                entries |= made
+        for made in self.spread(partial(make_table_item, self.rows, verbs, count), waiting):
+            entries |= made
+        parts = [entries[number] for number in sorted(entries)]
+        return self._join(parts, scales or {}), [part["counts"] for part in parts]
+
+    def fit(self, scale: Scale, aspects: Sequence[str]) -> dict[str, FittedScale]:
+        """Fit scales to the scores of all selected rows, as `fit_scales` does."""
+        items, declared = list_items(self.rows.plan, self.spread.tasks), None
+        for item in items:
+            # The range that a source declares stands in the notes of its first batch, which may be in a later item.
+            (ranges,) = self.spread(partial(find_first_range, self.rows), [item])
+            if ranges:
+                declared = ranges[0]
+                break
+        known = scale.fill_ends(declared) if isinstance(scale, DeclaredRange) and declared is not None else scale
+        counts: list[Path] = []
+        if known.needs_scores or aspects:
+            counted = list(self.spread(partial(count_selected, self.rows), items))
+            counts = merge_all(self.spread, self.rows.plan.folder, counted)
+        (fitted,) = self.spread(partial(fit_to_counts, scale, tuple(aspects), declared), [counts])
+        scales: dict[str, FittedScale] = fitted
+        return scales
+
+    def _join(self, parts: Sequence[Mapping[str, Any]], scales: Mapping[str, FittedScale]) -> Table:
+        if not parts:
+            raise DataError("the source holds no record", place=Place(self.rows.plan.opened.source.path))
+        folder, spec = self.rows.plan.folder, TABLES[parts[0]["spec"]]
+
+        def join(what: str) -> pl.DataFrame:
+            frames = [read_frame(folder / part["files"][what]["name"]) for part in parts]
+            frame = pl.concat([frame for frame in frames if frame.height] or frames[:1])
+            # One record is in one part, so that rows of one number keep the order that they have there. In one piece,
+            # since the bytes of a file depend on that.
+            return (frame.sort("row", maintain_order=True) if len(parts) > 1 else frame).rechunk()
+
+        lines = zip(*([Step(**step) for step in part["steps"]] for part in parts), strict=True)
+        steps = tuple(sum_read_steps(line) if line[0].verb == "read" else _sum_steps(line) for line in lines)
+        return Table(spec, join("rows"), join("rejects"), steps, scales, self.rows.plan.opened.source.path)
+
+
+@contextmanager
+def open_table(
+    spread: Spread,
+    source: Any,
+    place: Path,
+    selection: Augment,
+    *,
+    begin: Verbs | None = None,
+    key: Any = None,
+) -> Iterator[TableJob]:
+    """Plan the parts of a table, or take up what an earlier call has made; all of that is deleted in the end.
+
+    Args:
+        spread: runs the tasks.
+        source: of files.
+        place: a file on a disk that all tasks see; parts wait beside it.
+        selection: ``columns``, ``batch_rows``, ``select``, ``decontaminate`` and ``tokenizer`` play a part.
+        begin: a verb before the selection, which decides row by row.
+        key: what else parts depend on: settings of the verbs, as JSON values.
+
+    Raises:
+        RunError: the source is no files, or another process makes the same output.
+    """
+    files = find_collection(source)
+    stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in list_input_files(files.path)]
+    versions = (__version__, metadata.version("polars"))
+    settings = [selection.model_dump(mode="json"), files.model_dump(mode="json")]
+    with open_staging(place, hash_values(settings, stats, versions, key)) as staging:
+        folder = staging.path.absolute()
+        recalled = recall_plan(spread, files, selection.columns, folder)
+        if recalled is not None:
+            yield TableJob(spread, Rows(recalled[0], selection, whole=True, begin=begin))
+        else:
+            plan = plan_source(spread, files, selection.columns, selection.batch_rows, folder)
+            job = TableJob(spread, Rows(plan, selection, whole=True, begin=begin))
+            compare_rows(spread, job.rows)
+            record_plan(plan, {})
+            yield job
+    clear_staging(place)
+
+
+def find_collection(source: Any) -> Collection:
+    """Return the settings of a source that many can read.
+
+    Raises:
+        RunError: it is none.
+    """
+    files = resolve_source(source)
+    is_verdicts = kind_of(files) == "file" and holds_verdicts(str(getattr(files, "path", "")))
+    if not isinstance(files, Collection) or kind_of(files) == "in_memory" or is_verdicts:
+        raise RunError(
+            "only files and data sets are read by many, not verdicts, tables in memory or sources that plug in",
+            remedy="leave --executor ray out; in a recipe write executor: local",
+        )
+    return files
+
+
+def make_table_item(rows: Rows, verbs: Verbs, count: Count | None, item: Item) -> dict[int, Any]:
+    """Make the parts of an item, and describe them: files, steps, kind of table, counts."""
+    folder, entries = rows.plan.folder, {}
+    for number, table in rows.read(item):
+        made = verbs(rows.select(number, table))
+        files = {}
+        for what, frame in (("rows", made.frame), ("rejects", made.rejects)):
+            files[what] = folder / f"made-{what}.{number:07d}.arrow"
+            write_frame(frame, files[what])
+        entries[number] = {
+            "files": {what: describe_file(path) for what, path in files.items()},
+            "steps": [asdict(step) for step in made.steps],
+            "spec": made.spec.name,
+            "counts": {} if count is None else count(table, made),
+        }
+    write_atomically(_locate_record(rows, item), json.dumps(entries, default=str))
+    # As they will be found there: tuples are lists, and paths are texts.
+    return _read_entries(_locate_record(rows, item)) or {}
+
+
+def find_first_range(rows: Rows, item: Item) -> list[tuple[float, float] | None]:
+    """Find the range that the first part of an item notes; empty where the item has no part."""
+    return [find_declared_range(table) for _, table in islice(rows.read(item), 1)]
+
+
+def count_selected(rows: Rows, item: Item) -> Path:
+    """Count the scores of the selected rows of an item; return the file of counts."""
+    path = rows.plan.folder / f"scores.{item.name}.arrow"
+    selected = (rows.select(number, table) for number, table in rows.read(item))
+    write_frame(count_score_values(selected), path)
+    return path
+
+
+def fit_to_counts(
+    scale: Scale, aspects: Sequence[str], declared: tuple[float, float] | None, paths: Sequence[Path]
+) -> dict[str, FittedScale]:
+    """Fit scales to counts of scores."""
+    counts = merge_counts([read_frame(path) for path in paths])
+    return fit_scales(scale, expand_scores(counts, None), aspects=aspects, declared=declared)
+
+
+def _sum_steps(steps: Sequence[Step]) -> Step:
+    """Make one step of those of all parts."""
+    notes: dict[str, Any] = {}
+    rejected: Counter[str] = Counter()
+    for step in steps:
+        rejected.update(step.rejected)
+        for name, value in step.notes.items():
+            is_count = isinstance(value, int) and not isinstance(value, bool)
+            notes[name] = notes.get(name, 0) + value if is_count else notes.get(name, value)
+    return replace(
+        steps[0],
+        rows_in=sum(step.rows_in for step in steps),
+        rows_out=sum(step.rows_out for step in steps),
+        rejected=dict(sorted(rejected.items())),
+        notes=notes,
+    )
+
+
+def _locate_record(rows: Rows, item: Item) -> Path:
+    return rows.plan.folder / f"made.{item.name}.json"
+
+
+def _read_entries(path: Path) -> dict[int, Any] | None:
+    try:
+        return {int(number): entry for number, entry in json.loads(path.read_text("utf-8")).items()}
+    except (OSError, ValueError):
+        return None
