@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prefboost.cli.executors import read_executor
+from prefboost.cli.executors import read_executor, settle_executor
 from prefboost.errors import SettingsError
 from prefboost.recipes.executors import OnRay, OnThisMachine
 
@@ -25,3 +25,15 @@ def test_what_a_cluster_excludes_is_refused(option: str) -> None:
     with pytest.raises(SettingsError, match=f"{option} and --executor ray exclude each other"):
         read_executor("ray", None, None, without={option: "0/2"})
     assert read_executor("ray", None, None, without={option: None}) == OnRay()
+
+
+def test_options_win_over_a_recipe_setting_by_setting() -> None:
+    recipe = OnRay(address="head:6379", tasks=8)
+    assert settle_executor(recipe, None, None, None) == recipe
+    assert settle_executor(recipe, None, None, 2) == OnRay(address="head:6379", tasks=2)
+    assert settle_executor(recipe, "ray", "other:1", None) == OnRay(address="other:1", tasks=8)
+    assert settle_executor(recipe, "local", None, None) == OnThisMachine()
+    assert settle_executor(OnThisMachine(), None, None, None) == OnThisMachine()
+    assert settle_executor(OnThisMachine(), "ray", None, 3) == OnRay(tasks=3)
+    with pytest.raises(SettingsError, match="add --executor ray"):
+        settle_executor(OnThisMachine(), None, None, 3)

@@ -21,7 +21,7 @@ def test_recipes_and_augment_prepare_by_the_same_settings() -> None:
 
 
 def test_a_recipe_begins_with_its_name_and_data_and_ends_with_training() -> None:
-    assert list(Recipe.model_fields) == ["name", "data", *STAGES, "train"]
+    assert list(Recipe.model_fields) == ["name", "data", *STAGES, "executor", "train"]
     recipe = Recipe(name="x", data="a.jsonl", train=Train(model="m"))  # type: ignore[arg-type]
     assert list(recipe.model_dump()) == list(Recipe.model_fields)
 

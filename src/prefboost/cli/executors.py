@@ -28,9 +28,9 @@ __all__ = [
     "Tasks",
     "Workers",
     "augment_by",
-    "choose_executor",
     "read_executor",
     "select_by",
+    "settle_executor",
     "share_models",
 ]
 
@@ -88,7 +88,7 @@ def read_executor(
     return OnThisMachine()
 
 
-def choose_executor(
+def settle_executor(
     recipe: OnThisMachine | OnRay, kind: str | None, address: str | None, tasks: int | None
 ) -> OnThisMachine | OnRay:
     """Choose the executor of a recipe's run: options win over the recipe, setting by setting.

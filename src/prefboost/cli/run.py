@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefboost.cli.bars import open_progress
-from prefboost.cli.executors import Address, RecipeExecutor, Workers, choose_executor
+from prefboost.cli.executors import Address, RecipeExecutor, Workers, settle_executor
 from prefboost.cli.options import Quiet
 from prefboost.cli.printing import list_rejected, print_report
 
@@ -52,18 +52,18 @@ def run_command(
     accelerate launch -m prefboost.cli.main run RECIPE
     """
     from prefboost.recipes.load import load_any
-    from prefboost.runs.folder.executor import choose_executor as choose_process
+    from prefboost.runs.folder.executor import choose_executor
     from prefboost.runs.pipelines.run import plan_run, run
 
     loaded = load_any(recipe, overrides or [])
-    where = choose_executor(loaded.executor, executor, address, tasks)
+    where = settle_executor(loaded.executor, executor, address, tasks)
     loaded = loaded.model_copy(update={"executor": where})
     if dry_run:
         stages = plan_run(loaded, runs_dir)
         record = [{"stage": each.stage.name, "done": each.done, "why": each.why, "key": each.key} for each in stages]
         print_report(record, _list_plan(stages), as_json=as_json)
         return
-    here = choose_process(os.environ)
+    here = choose_executor(os.environ)
     tells = here.leads and not as_json
     with open_progress(hidden=quiet or not here.leads) as progress:
         report = run(

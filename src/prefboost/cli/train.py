@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prefboost.cli.bars import open_progress
-from prefboost.cli.executors import Address, RecipeExecutor, Tasks, choose_executor
+from prefboost.cli.executors import Address, RecipeExecutor, Tasks, settle_executor
 from prefboost.cli.options import OnMachines, Quiet
 from prefboost.cli.printing import estimate_machines, list_estimate, print_report
 
@@ -47,7 +47,7 @@ def train_command(
     accelerate launch -m prefboost.cli.main train RECIPE
     """
     from prefboost.recipes.load import load
-    from prefboost.runs.folder.executor import choose_executor as choose_process
+    from prefboost.runs.folder.executor import choose_executor
     from prefboost.runs.pipelines.offline import forecast_recipe
     from prefboost.runs.pipelines.run import run_recipe
 
@@ -64,7 +64,7 @@ def train_command(
             print(f"{outcome.stage} done again: {outcome.why}", flush=True)
 
     loaded = load(recipe, overrides or [])
-    where = choose_executor(loaded.executor, executor, address, tasks)
+    where = settle_executor(loaded.executor, executor, address, tasks)
     loaded = loaded.model_copy(update={"executor": where})
     if dry_run:
         prepared, forecast = forecast_recipe(loaded, None if as_json else print_steps)
@@ -72,7 +72,7 @@ def train_command(
         record = {**asdict(prepared), "training": forecast.record(), **({"estimate": estimate} if estimate else {})}
         print_report(record, [*forecast.lines(), *list_estimate(estimate)], as_json=as_json)
         return
-    here = choose_process(os.environ)
+    here = choose_executor(os.environ)
     with open_progress(hidden=quiet or not here.leads) as progress:
         report = run_recipe(
             loaded, runs_dir / loaded.name, executor=here, progress=progress,

@@ -10,7 +10,7 @@ from prefboost.losses.weighted_sum import find_betas
 from prefboost.preferences import SCALES, Plain, Scale
 from prefboost.preferences.scales.kinds import Percentile
 from prefboost.recipes.preparation import Preparation
-from prefboost.recipes.recipe import FromData
+from prefboost.recipes.recipe import FromData, OnExecutor
 from prefboost.scoring.implicit import LogRatio
 from prefboost.settings import choice
 from prefboost.training import Train
@@ -28,7 +28,7 @@ class _Begins(FromData):
     )
 
 
-class ImplicitRewards(Preparation, _Begins):
+class ImplicitRewards(OnExecutor, Preparation, _Begins):
     """Implicit-reward augmentation: train, score the same pairs, relabel, train again from the start model."""
 
     first: Train | None = Field(

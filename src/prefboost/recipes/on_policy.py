@@ -12,7 +12,7 @@ from prefboost.engines.engine import Sampling
 from prefboost.engines.kinds import ENGINES, EngineSettings
 from prefboost.preferences import PAIR_STRATEGIES, BestVsWorst, PairStrategy, Plain
 from prefboost.recipes.preparation import Preparation
-from prefboost.recipes.recipe import AnySource, Named, path_as_file
+from prefboost.recipes.recipe import AnySource, Named, OnExecutor, path_as_file
 from prefboost.scoring.scorer import SCORERS, Scorer
 from prefboost.settings import Settings, choice
 from prefboost.statistics import Bootstrap
@@ -121,7 +121,7 @@ class _Prompts(Named):
         return path_as_file(prompts)
 
 
-class OnPolicy(Preparation, _Prompts):
+class OnPolicy(OnExecutor, Preparation, _Prompts):
     """On-policy rounds: the policy completes prompts, a scorer scores them, and the policy is trained on the pairs."""
 
     pair: Annotated[PairStrategy, choice(PAIR_STRATEGIES)] = Field(

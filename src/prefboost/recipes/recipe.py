@@ -14,7 +14,7 @@ from prefboost.settings import Settings, choice
 from prefboost.sources import SOURCES, Source
 from prefboost.training import Train
 
-__all__ = ["AnySource", "FromData", "Named", "Recipe", "path_as_file"]
+__all__ = ["AnySource", "FromData", "Named", "OnExecutor", "Recipe", "path_as_file"]
 
 AnySource = Annotated[Source, choice(SOURCES, others="[:/.]")]
 """A source by its kind, or the path of a file (`path_as_file`)."""
@@ -24,6 +24,22 @@ class Named(Settings):
     """First fields of every recipe: pydantic puts the fields of the last base first."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", description="Name of the run and of its folder.")
+
+
+class FromData(Named):
+    """A recipe whose data are there before it begins."""
+
+    data: AnySource = Field(description="Source of the data: its settings, or a file.")
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _path_is_a_file(cls, data: Any) -> Any:
+        return path_as_file(data)
+
+
+class OnExecutor(Settings):
+    """A recipe whose work may go to a cluster."""
+
     executor: AnyExecutor = Field(
         OnThisMachine(),
         description="Who prepares data, completes and scores: this machine, or the nodes of a Ray cluster; training "
@@ -38,18 +54,7 @@ class Named(Settings):
         return executor
 
 
-class FromData(Named):
-    """A recipe whose data are there before it begins."""
-
-    data: AnySource = Field(description="Source of the data: its settings, or a file.")
-
-    @field_validator("data", mode="before")
-    @classmethod
-    def _path_is_a_file(cls, data: Any) -> Any:
-        return path_as_file(data)
-
-
-class Recipe(Preparation, FromData):
+class Recipe(OnExecutor, Preparation, FromData):
     """Everything that defines a run: data, pairs, relabelling, how the goal is said, and training."""
 
     # Its kind may be written, and is no setting: `prefboost.recipes.load.of_kind` takes it off.

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from prefboost.evaluation.reward_models.accuracy import RewardAccuracy
 from prefboost.preferences import PAIR_STRATEGIES, AllPairs, PairStrategy
 from prefboost.preferences.mix import Mix, Part
-from prefboost.recipes.recipe import Named
+from prefboost.recipes.recipe import Named, OnExecutor
 from prefboost.settings import choice
 from prefboost.sources import Columns
 from prefboost.training import TrainReward
@@ -31,7 +31,7 @@ class _Parts(Named):
     )
 
 
-class RewardModels(_Parts):
+class RewardModels(OnExecutor, _Parts):
     """Mixtures of files of pairs, at equal size; a reward model on each; the accuracy of each on the same pairs."""
 
     mixtures: dict[str, dict[str, float]] = Field(

@@ -23,7 +23,6 @@ from prefboost.tables import SCORED_COMPLETIONS, Step, Table, reject_where
 
 __all__ = [
     "SelectCompletions",
-    "choose_completions",
     "count_part",
     "count_selection",
     "drop_cut_completions",
@@ -77,7 +76,9 @@ def select_completions(
         files = companions(out, ".select.json")
         refuse_inputs(files, [table], far=True)
         refuse_foreign(files, files[-1:], "select")
-    selected = choose_completions(drop_cut_completions(table) if how.cut == "drop" else table, how)
+    within = drop_cut_completions(table) if how.cut == "drop" else table
+    within = within if how.select is None else select(within, how.select)
+    selected = accept(within, how.strategy)
     if out is None:
         return selected
     history = {"select": lambda written: count_selection(table, written)}
@@ -94,11 +95,6 @@ def drop_cut_completions(table: Table) -> Table:
     counts = {reason: rejects.height} if len(rejects) else {}
     step = Step("select", {"cut": "drop"}, len(table), frame.height, counts)
     return table.derive(SCORED_COMPLETIONS, frame, step, rejects=rejects)
-
-
-def choose_completions(table: Table, how: SelectCompletions) -> Table:
-    """Keep the completions within the limits that the strategy picks."""
-    return accept(table if how.select is None else select(table, how.select), how.strategy)
 
 
 def count_selection(table: Table, selected: Table) -> dict[str, Any]:

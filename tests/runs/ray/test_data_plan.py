@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 from tests.runs.ray.rows import SpreadHere
 
 from prefboost.runs.ray import data_plan
-from prefboost.runs.ray.data_plan import list_items, plan_source, read_facts, read_groups
+from prefboost.runs.ray.data_plan import list_items, plan_source, read_facts, read_groups, recall_plan, record_plan
 from prefboost.sources import Columns, File
 from prefboost.sources.collection import convert_batch
 
@@ -40,6 +40,9 @@ def test_groups_are_the_batches_of_the_source(
         path.write_text("".join(json.dumps(record) + "\n" for record in records))
         source = File(path=str(path))
         plan = plan_source(SpreadHere(), source, Columns(), rows, Path(folder) / "between")
+        record_plan(plan, {"a": 1.5}, Path(folder) / "plan.json")
+        recalled = recall_plan(SpreadHere(), source, Columns(), plan.folder, Path(folder) / "plan.json")
+        assert recalled == (plan, {"a": 1.5})
         facts = replace(read_facts(plan.folder, plan.run), split=plan.opened.split)
         tables = {
             number: convert_batch(plan.opened.source, batch, plan.opened.layout, facts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,13 +15,16 @@ import pytest
 
 ray = pytest.importorskip("ray")
 
+from ray.util.annotations import RayDeprecationWarning  # noqa: E402
 from tests.runs.ray.rows import build_cases, read_output  # noqa: E402
 
+from prefboost.cli.main import main  # noqa: E402
 from prefboost.errors import DataError, Place, RunError  # noqa: E402
 from prefboost.progress import WorkProgress  # noqa: E402
 from prefboost.recipes.executors import OnRay  # noqa: E402
 from prefboost.runs.augment.augment import augment  # noqa: E402
 from prefboost.runs.augment.settings import Augment  # noqa: E402
+from prefboost.runs.ray import data_spread  # noqa: E402
 from prefboost.runs.ray.cluster import open_cluster  # noqa: E402
 from prefboost.runs.ray.data import augment_on  # noqa: E402
 from prefboost.runs.ray.data_plan import Item  # noqa: E402
@@ -58,6 +62,20 @@ def test_results_arrive_once_each_and_an_error_of_ours_as_it_was_raised(spread: 
 
     with pytest.raises(RunError, match="a node lacks a library: Install s3fs"):
         list(spread(lack, [7]))
+
+
+def test_no_argument_is_used_that_ray_withdraws(spread: SpreadByRay) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RayDeprecationWarning)
+        assert sorted(spread(str, [1, 2])) == ["1", "2"]
+
+
+def test_a_part_over_which_worker_after_worker_dies_is_given_up(
+    spread: SpreadByRay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_spread, "_RETRIES", 0)
+    with pytest.raises(RunError, match="workers died over one part"):
+        list(spread(lambda _: os._exit(1), range(2)))
 
 
 class Deadly(SpreadByRay):
@@ -136,3 +154,54 @@ def test_a_killed_driver_resumes_after_the_finished_parts_at_an_address(
     report = augment_on(spread, source, out, settings)
     assert 0 < report.parts_found < report.parts
     assert read_output(tmp_path / "many") == read_output(tmp_path / "here")
+
+
+SELECT = """
+import os, sys
+from prefboost.cli.main import main
+from prefboost.runs.ray.data_spread import SpreadByRay
+def die_late(spread, work, items, run=SpreadByRay.__call__):
+    for result in run(spread, work, items):
+        yield result
+        if "make_table_item" in str(work):
+            os._exit(9)
+SpreadByRay.__call__ = die_late
+sys.exit(main())
+"""
+
+
+def test_a_select_whose_driver_was_killed_is_finished_by_the_same_command(
+    cluster: Any, spread: SpreadByRay, cases: dict[str, tuple[Path, Augment]], tmp_path: Path
+) -> None:
+    source, out = cases["several files"][0], tmp_path / "many" / "best.jsonl"
+    command = ["select", str(source), "kind=best_of_n", "select.dedupe=prompt", "-o"]
+    assert main([*command, str(tmp_path / "here" / "best.jsonl")]) == 0
+    ray_options = ["--executor", "ray", "--address", cluster.address, "--tasks", "1"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])}
+    killed = [sys.executable, "-c", SELECT, *command, str(out), *ray_options]
+    assert subprocess.run(killed, env=environment, check=False).returncode == 9
+    assert not out.exists() and list(out.parent.glob(".best.jsonl.partial/made.*.json"))
+    assert main([*command, str(out), *ray_options]) == 0
+    assert read_output(tmp_path / "many") == read_output(tmp_path / "here")
+
+
+@pytest.mark.torch
+def test_a_recipe_prepares_its_data_where_it_says_and_an_option_wins(
+    cluster: Any, spread: SpreadByRay, cases: dict[str, tuple[Path, Augment]], tiny_model: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    (tmp_path / "r.yaml").write_text(
+        f"name: r\ndata: {cases['row groups'][0]}\nscale: min_max\ntrain: {{model: {tiny_model}}}\n"
+        f"executor: {{kind: ray, address: '{cluster.address}', tasks: 1}}\n"
+    )
+    passes: list[Any] = []
+    run_pass = SpreadByRay.__call__
+    monkeypatch.setattr(
+        SpreadByRay, "__call__", lambda self, work, items: passes.append(self.tasks) or run_pass(self, work, items)
+    )
+    command = ["run", str(tmp_path / "r.yaml"), "--until", "pairs", "--json", "--runs-dir"]
+    assert main([*command, str(tmp_path / "here"), "--executor", "local"]) == 0 and not passes
+    assert main([*command, str(tmp_path / "many"), "--tasks", "2"]) == 0 and set(passes) == {2}
+    outputs = [read_output(tmp_path / place / "r") for place in ("here", "many")]
+    assert all(outputs[0][name] == outputs[1][name] for name in ("pairs.parquet", "rejects.parquet"))
+    assert set(outputs[0]) == set(outputs[1]), "nothing else is left"

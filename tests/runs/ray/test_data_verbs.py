@@ -1,34 +1,52 @@
-"""`select` and the data stages of recipes by many tasks give the bytes of one process, also after any of them has died."""
+"""`select` and data stages of recipes by many tasks give the bytes of one process, also after any of them has died."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 from tests.runs.ray.rows import SpreadHere, build_rows, read_output
 from tests.runs.ray.test_data import Dying
 
 from prefboost.errors import MissingScores, RunError, SettingsError
+from prefboost.preferences import AllPairs
 from prefboost.preferences.accept import BestOfN, RejectionSampling, ScoreAtLeast
 from prefboost.preferences.select import Select
-from prefboost.runs.ray.data_verbs import select_on
+from prefboost.recipes.recipe import Recipe
+from prefboost.runs.augment.settings import Augment
+from prefboost.runs.pipelines.goal_pairs import write_goal_pairs
+from prefboost.runs.pipelines.offline import prepare
+from prefboost.runs.pipelines.stage_tables import write_table
+from prefboost.runs.preparation import pair_completions
+from prefboost.runs.ray.data_verbs import pair_on, prepare_on, select_on
 from prefboost.runs.select import SelectCompletions, select_completions
 from prefboost.sources import read
 
 
+def write_rows(path: Path, records: Sequence[Mapping[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Scored completions of prompts that stand apart, twice, some without a score, some that were cut, and a broken line."""
+    """Completions twice, of prompts that stand apart; some without a score, some that were cut, and a broken line."""
     path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
-    records: list[dict[str, Any]] = build_rows(60, 15, ids=True) * 2
-    for number, record in enumerate(records):
-        record = {**record, "finish_reason": "length" if number % 7 == 0 else "stop"}
-        records[number] = {**record, "score": None} if number % 11 == 0 else record
-    lines = [json.dumps(record) for record in records]
-    path.write_text("\n".join([*lines[:9], "{broken", *lines[9:]]) + "\n")
+    records = [
+        {
+            **record,
+            "finish_reason": "length" if number % 7 == 0 else "stop",
+            "score": None if number % 11 == 0 else record["score"],
+            "score.wit": float(number % 5),
+        }
+        for number, record in enumerate(build_rows(60, 15, ids=True) * 2)
+    ]
+    lines = write_rows(path, records).read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:9], "{broken\n", *lines[9:]]))
     return path
 
 
@@ -52,3 +70,102 @@ def test_every_file_that_select_writes_has_the_same_bytes(case: str, ending: str
     for size in (7, 1000):
         select_on(SpreadHere(), str(rows), how, tmp_path / str(size) / f"out.{ending}", rows=size)
         assert read_output(tmp_path / str(size)) == read_output(tmp_path / "here")
+
+
+def test_a_part_may_lack_scores_and_the_whole_may_not(tmp_path: Path) -> None:
+    how, records = CHOICES["best"], [{**row, "score.wit": 1.0} for row in build_rows(40, 10, scattered=0)]
+    half = write_rows(
+        tmp_path / "half.jsonl", [{**row, "score": row["score"] if n > 20 else None} for n, row in enumerate(records)]
+    )
+    none = write_rows(tmp_path / "none.jsonl", [{**row, "score": None} for row in records])
+    (tmp_path / "here").mkdir()
+    select_completions(read(str(half)), how, tmp_path / "here" / "out.jsonl")
+    select_on(SpreadHere(), str(half), how, tmp_path / "many" / "out.jsonl", rows=4)
+    assert read_output(tmp_path / "many") == read_output(tmp_path / "here")
+    with pytest.raises(MissingScores) as here:
+        select_completions(read(str(none)), how)
+    with pytest.raises(MissingScores) as many:
+        select_on(SpreadHere(), str(none), how, tmp_path / "none" / "out.jsonl", rows=4)
+    assert str(many.value) == str(here.value) and "wit" in str(here.value)
+
+
+class Counting(SpreadHere):
+    """A spread that counts the items of each pass."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, int] = {}
+
+    def __call__(self, work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        name = work.func.__name__ if isinstance(work, partial) else work.__name__
+        self.items[name] = self.items.get(name, 0) + len(items)
+        return super().__call__(work, items)
+
+
+@pytest.mark.parametrize("early", ["settle_bucket", "note_rows"])
+def test_a_select_that_was_cut_off_resumes_after_the_finished_parts(early: str, rows: Path, tmp_path: Path) -> None:
+    how, out = CHOICES["sampled, prompts once"], tmp_path / "many" / "out.parquet"
+    (tmp_path / "here").mkdir()
+    select_completions(read(str(rows)), how, tmp_path / "here" / "out.parquet")
+    for dying in (Dying(0, early), Dying(1, "make_table_item"), Dying(2, "make_table_item")):
+        with pytest.raises(KeyboardInterrupt):
+            select_on(dying, str(rows), how, out, rows=7)
+    counting, fresh = Counting(), Counting()
+    select_on(counting, str(rows), how, out, rows=7)
+    assert read_output(tmp_path / "many") == read_output(tmp_path / "here")
+    select_on(fresh, str(rows), how, tmp_path / "fresh" / "out.parquet", rows=7)
+    assert 0 < counting.items["make_table_item"] < fresh.items["make_table_item"]
+    assert "note_rows" not in counting.items and "note_rows" in fresh.items
+
+
+def test_what_select_cannot_do_by_many_is_refused_and_foreign_files_stay(rows: Path, tmp_path: Path) -> None:
+    how, foreign = CHOICES["best"], tmp_path / "mine.jsonl"
+    foreign.write_text("mine")
+    with pytest.raises(RunError, match="leave --executor ray out; in a recipe write executor: local"):
+        select_on(SpreadHere(), [{"prompt": "q"}], how, tmp_path / "out.jsonl")
+    with pytest.raises(RunError, match="disk that all nodes share"):
+        select_on(SpreadHere(), str(rows), how, "memory://out.jsonl")
+    with pytest.raises(RunError, match="select did not write it"):
+        select_on(SpreadHere(), str(rows), how, foreign)
+    with pytest.raises(RunError, match="the output is the input"):
+        select_on(SpreadHere(), str(rows), how, rows)
+    assert foreign.read_text() == "mine" and [path.name for path in tmp_path.iterdir()] == ["mine.jsonl"]
+
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "fitted": {"scale": "percentile", "pair": "all_pairs", "select": {"dedupe": "prompt", "max_completion_words": 2}},
+    "declared": {"data": {"score_range": [1, 10]}, "pair": {"kind": "all_pairs", "cap": 2}},
+    "aspects": {"scale": "min_max", "relabel": {"kind": "reward_augmented", "aspects": ["wit"]}},
+    "kept, plain": {"select": None, "keep": {"kind": "score_at_least", "score": 2}, "relabel": "plain"},
+}
+
+
+@pytest.mark.parametrize("case", RECIPES)
+def test_goal_pairs_of_a_recipe_have_the_same_bytes(case: str, rows: Path, tmp_path: Path) -> None:
+    values = {**RECIPES[case], "name": "x", "train": {"model": "m"}}
+    recipe = Recipe.model_validate({**values, "data": {"kind": "file", "path": str(rows), **values.get("data", {})}})
+    notes = {}
+    for place in ("here", "7", "1000"):
+        (tmp_path / place).mkdir()
+        many = SpreadHere(), recipe, None, tmp_path / place / "pairs.parquet"
+        table = prepare(recipe) if place == "here" else prepare_on(*many, rows=int(place))
+        notes[place] = write_goal_pairs(table, tmp_path / place)
+        assert notes[place] == notes["here"]
+        assert read_output(tmp_path / place) == read_output(tmp_path / "here")
+    assert notes["here"]["goal_pairs"] > 5
+
+
+def test_pairs_that_are_read_have_the_same_bytes(rows: Path, tmp_path: Path) -> None:
+    verb = partial(pair_completions, strategy=AllPairs())
+    write_table(verb(read(str(rows))), tmp_path / "here" / "pairs.parquet")
+    pairs = pair_on(SpreadHere(), str(rows), Augment(batch_rows=7), verb, tmp_path / "many" / "pairs.parquet", key=0)
+    write_table(pairs, tmp_path / "many" / "pairs.parquet")
+    assert read_output(tmp_path / "many") == read_output(tmp_path / "here")
+
+
+def test_settings_that_need_the_whole_table_are_refused_by_name(rows: Path, tmp_path: Path) -> None:
+    values = {"name": "x", "data": str(rows), "train": {"model": "m", "revision": "main"}}
+    for changed, word in (({"scale": None}, "scale: null"), ({"select": {"max_prompt_tokens": 9}}, "train.revision")):
+        recipe = Recipe.model_validate({**values, **changed})
+        with pytest.raises(SettingsError, match=f"{word}(.|\n)*executor: local"):
+            prepare_on(SpreadHere(), recipe, None, tmp_path / "pairs.parquet")
+    assert not list(tmp_path.iterdir())

@@ -70,7 +70,7 @@ class _Stages:
 
         def work() -> Mapping[str, Any]:
             recipe = part.recipe
-            with _open_reader(self.recipe.executor) as read_by:
+            with open_pair_reader(self.recipe.executor) as read_by:
                 parts = {
                     name: read_by(recipe, each.data, self.run.path / DATA / name) for name, each in recipe.parts.items()
                 }
@@ -165,7 +165,7 @@ class _Stages:
 
 
 @contextmanager
-def _open_reader(executor: OnThisMachine | OnRay) -> Iterator[Callable[[RewardModels, str, Path], Table]]:
+def open_pair_reader(executor: OnThisMachine | OnRay) -> Iterator[Callable[[RewardModels, str, Path], Table]]:
     """Open what reads a file as pairs, here or by a cluster; its parts wait beside the path that is named last."""
     if isinstance(executor, OnThisMachine):
         yield lambda recipe, path, _: pair_completions(read(path, columns=recipe.columns), recipe.pair)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefboost.devices.numbers import NUMBERS_FILE, keep_numbers
-from prefboost.recipes.executors import OnThisMachine
+from prefboost.recipes.executors import OnRay
 from prefboost.recipes.implicit_reward import ImplicitRewards
 from prefboost.recipes.kinds import AnyRecipe
 from prefboost.recipes.load import load_any
@@ -128,6 +128,12 @@ def _run_in(
 
         check_request(recipe.train)  # before the folder is claimed for these settings
     refuse_inputs([folder], _list_inputs(recipe), [recipe])
+    models: AbstractContextManager[object] = nullcontext()
+    # Of an offline recipe no model completes or scores; processes that do not lead wait for the one that does.
+    if executor.leads and isinstance(recipe.executor, OnRay) and not isinstance(recipe, Recipe):
+        from prefboost.runs.ray.asking import open_pool
+
+        models = open_pool(recipe.executor, recipe, one_at_a_time=True)
     # The lock is a file: it is not laid into a folder of somebody else's, which `open_run` refuses.
     guarded = executor.leads and not holds_foreign_files(folder)
     with hold_folder(folder) if guarded else nullcontext(), keep_numbers(folder / NUMBERS_FILE):
@@ -138,17 +144,8 @@ def _run_in(
             hashes = {path: text for stage in stages for path, text in stage.inputs.items()}
             inputs = {path: hashes[path] for path in _list_inputs(recipe)}
             opened = open_run(folder, recipe.name, recipe.model_dump(mode="json"), inputs, revise=True)
-        with _share_models(recipe) if executor.leads else nullcontext():
+        with models:
             return carry_out(opened, stages, executor, until=until, tell=tell)
-
-
-def _share_models(recipe: AnyRecipe) -> AbstractContextManager[object]:
-    """Let models that complete and score run where the recipe says; of an offline recipe there are none."""
-    if isinstance(recipe.executor, OnThisMachine) or isinstance(recipe, Recipe):
-        return nullcontext()
-    from prefboost.runs.ray.asking import open_pool
-
-    return open_pool(recipe.executor, recipe, one_at_a_time=True)
 
 
 def plan_run(recipe: AnyRecipe | str | Path, runs_dir: str | Path = "runs") -> list[StageStatus]:

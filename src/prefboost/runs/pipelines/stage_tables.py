@@ -34,11 +34,13 @@ def write_table(table: Table, path: Path) -> dict[str, Any]:
     """
     with replace_atomically(path) as waiting:
         table.frame.rechunk().write_parquet(waiting)
-    write_rejects(table.rejects, locate_rejects(path))
+    # Counted in the order of the file, whoever found them.
+    rejects = table.rejects.sort("row", maintain_order=True)
+    write_rejects(rejects, locate_rejects(path))
     counts = {
         "rows": len(table),
         "prompts": table.frame["prompt_id"].n_unique(),
-        "rejected": dict(Counter(table.rejects["reason"].to_list())),
+        "rejected": dict(Counter(rejects["reason"].to_list())),
     }
     write_history(table, _locate_history(path), counts)
     return counts

@@ -75,11 +75,11 @@ class Rows:
         """Select the rows of a part, of which `compare_rows` has told what other parts have."""
         table, how = self.start(table), self.settings.select
         selected = self.open_selection(number).apply(table)
-        return _fuse_steps(selected, len(table.steps), how) if self.whole and how is not None else selected
+        return fuse_steps(selected, len(table.steps), how) if self.whole and how is not None else selected
 
     def open_selection(self, number: int) -> Selection:
         """Open a selection that remembers what the parts before this one would have left in it."""
-        selection = copy.copy(_load_selection(self.settings.model_dump_json(), self.plan.run))
+        selection = copy.copy(load_selection(self.settings.model_dump_json(), self.plan.run))
         for name in ("owners", "seen"):
             paths = list_frames(self.plan.folder, f"later-{name}.*.arrow")
             if paths:
@@ -92,13 +92,13 @@ class Rows:
 
 
 @lru_cache(maxsize=1)
-def _load_selection(settings: str, run: str) -> Selection:
+def load_selection(settings: str, run: str) -> Selection:
     """Load tokenizer and benchmarks once for all tasks of a process."""
     assert run
     return Selection(Augment.model_validate_json(settings))
 
 
-def _fuse_steps(table: Table, first: int, how: Select) -> Table:
+def fuse_steps(table: Table, first: int, how: Select) -> Table:
     """Make one step of select and of its duplicates, which `Selection` tells by steps of their own."""
     steps = [step for step in table.steps[first:] if step.verb in ("select", "dedupe")]
     rejected = {reason: count for step in steps for reason, count in step.rejected.items()}

@@ -44,7 +44,7 @@ Verbs = Callable[[Table], Table]
 """Verbs over one part, which treat each prompt by itself; sent to tasks, so importable by name."""
 
 Count = Callable[[Table, Table], Mapping[str, Any]]
-"""What is counted of a part: of the rows that were read, and of those that are left."""
+"""Counts a part: the rows that were read, and those that are left."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,15 @@ class TableJob:
             the table, and the counts of the parts.
         """
         entries: dict[int, Any] = {}
-        waiting = []
+        waiting, folder = [], self.rows.plan.folder
         for item in list_items(self.rows.plan, self.spread.tasks):
-            made = _read_entries(_locate_record(self.rows, item))
-            if made is None or any(list_damaged(self.rows.plan.folder, each["files"]) for each in made.values()):
+            finished = _read_entries(_locate_record(self.rows, item))
+            if finished is None or any(list_damaged(folder, each["files"]) for each in finished.values()):
                 waiting.append(item)
             else:
-                entries |= made
-        for made in self.spread(partial(make_table_item, self.rows, verbs, count), waiting):
-            entries |= made
+                entries |= finished
+        for finished in self.spread(partial(make_table_item, self.rows, verbs, count), waiting):
+            entries |= finished
         parts = [entries[number] for number in sorted(entries)]
         return self._join(parts, scales or {}), [part["counts"] for part in parts]
 
@@ -94,9 +94,9 @@ class TableJob:
             if ranges:
                 declared = ranges[0]
                 break
-        known = scale.fill_ends(declared) if isinstance(scale, DeclaredRange) and declared is not None else scale
+        filled = scale.fill_ends(declared) if isinstance(scale, DeclaredRange) and declared is not None else scale
         counts: list[Path] = []
-        if known.needs_scores or aspects:
+        if filled.needs_scores or aspects:
             counted = list(self.spread(partial(count_selected, self.rows), items))
             counts = merge_all(self.spread, self.rows.plan.folder, counted)
         (fitted,) = self.spread(partial(fit_to_counts, scale, tuple(aspects), declared), [counts])
@@ -116,7 +116,7 @@ class TableJob:
             return (frame.sort("row", maintain_order=True) if len(parts) > 1 else frame).rechunk()
 
         lines = zip(*([Step(**step) for step in part["steps"]] for part in parts), strict=True)
-        steps = tuple(sum_read_steps(line) if line[0].verb == "read" else _sum_steps(line) for line in lines)
+        steps = tuple(sum_read_steps(line) if line[0].verb == "read" else sum_part_steps(line) for line in lines)
         return Table(spec, join("rows"), join("rejects"), steps, scales, self.rows.plan.opened.source.path)
 
 
@@ -181,16 +181,16 @@ def make_table_item(rows: Rows, verbs: Verbs, count: Count | None, item: Item) -
     """Make the parts of an item, and describe them: files, steps, kind of table, counts."""
     folder, entries = rows.plan.folder, {}
     for number, table in rows.read(item):
-        made = verbs(rows.select(number, table))
+        left = verbs(rows.select(number, table))
         files = {}
-        for what, frame in (("rows", made.frame), ("rejects", made.rejects)):
+        for what, frame in (("rows", left.frame), ("rejects", left.rejects)):
             files[what] = folder / f"made-{what}.{number:07d}.arrow"
             write_frame(frame, files[what])
         entries[number] = {
             "files": {what: describe_file(path) for what, path in files.items()},
-            "steps": [asdict(step) for step in made.steps],
-            "spec": made.spec.name,
-            "counts": {} if count is None else count(table, made),
+            "steps": [asdict(step) for step in left.steps],
+            "spec": left.spec.name,
+            "counts": {} if count is None else count(table, left),
         }
     write_atomically(_locate_record(rows, item), json.dumps(entries, default=str))
     # As they will be found there: tuples are lists, and paths are texts.
@@ -218,7 +218,7 @@ def fit_to_counts(
     return fit_scales(scale, expand_scores(counts, None), aspects=aspects, declared=declared)
 
 
-def _sum_steps(steps: Sequence[Step]) -> Step:
+def sum_part_steps(steps: Sequence[Step]) -> Step:
     """Make one step of those of all parts."""
     notes: dict[str, Any] = {}
     rejected: Counter[str] = Counter()

@@ -80,7 +80,7 @@ def select_on(
     return counts
 
 
-def prepare_on(spread: Spread, recipe: Recipe, render: Render, place: Path, *, rows: int | None = None) -> Table:
+def prepare_on(spread: Spread, recipe: Recipe, render: Render | None, place: Path, *, rows: int | None = None) -> Table:
     """Do what `prefboost.runs.pipelines.offline.prepare` does, by tasks that see the same disk.
 
     Args:

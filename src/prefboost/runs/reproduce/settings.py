@@ -11,6 +11,7 @@ from prefboost.engines.engine import Sampling
 from prefboost.evaluation.academic.benchmark import AcademicSet
 from prefboost.evaluation.assets import Assets
 from prefboost.preferences import DeclaredRange
+from prefboost.recipes.executors import OnThisMachine
 from prefboost.recipes.recipe import Recipe
 from prefboost.runs.reproduce.arms import ARMS, list_compared_arms
 from prefboost.runs.reproduce.noise import ScoreNoise
@@ -115,6 +116,10 @@ class Reproduction(Settings):
 
     @model_validator(mode="after")
     def _agrees(self) -> Reproduction:
+        if not isinstance(self.recipe.executor, OnThisMachine):
+            raise ValueError(
+                "reproduce holds prompts out of all data, which it reads on this machine; write executor: local"
+            )
         if self.validation + self.test >= 1:
             raise ValueError("validation and test leave no prompts to train on")
         for name in ("seeds", "betas", "learning_rates"):
