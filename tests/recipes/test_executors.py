@@ -12,7 +12,6 @@ from prefboost.recipes.kinds import RECIPES
 from prefboost.recipes.recipe import Recipe
 from prefboost.settings import Settings
 
-
 NEEDED: dict[str, dict[str, Any]] = {
     "offline": {"data": "a.jsonl"},
     "on_policy": {"prompts": "p.txt", "scorer": "rules"},
