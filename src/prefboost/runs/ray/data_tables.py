@@ -144,7 +144,8 @@ def open_table(
         RunError: the source is no files, or another process makes the same output.
     """
     files = find_collection(source)
-    stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in list_input_files(files.path)]
+    inputs = [path for name in (files.path, *selection.decontaminate) for path in list_input_files(name)]
+    stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in inputs]
     versions = (__version__, metadata.version("polars"))
     settings = [selection.model_dump(mode="json"), files.model_dump(mode="json")]
     with open_staging(place, hash_values(settings, stats, versions, key)) as staging:
