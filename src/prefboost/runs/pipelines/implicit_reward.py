@@ -72,18 +72,18 @@ class _Stages:
         part = take_part(
             self.recipe,
             ("data", "select", "decontaminate", "pair", *TOKEN_SETTINGS),
-            free=("train.trust_remote_code",),
+            free=("executor", "train.trust_remote_code"),
         )
 
         def work() -> Mapping[str, Any]:
-            recipe, executor, place = part.recipe, self.recipe.executor, self.run.path / PREFERENCES
-            if isinstance(executor, OnThisMachine):
+            recipe, place = part.recipe, self.run.path / PREFERENCES
+            if isinstance(recipe.executor, OnThisMachine):
                 return write_table(pair(choose_recipe_rows(recipe, read(recipe.data)), recipe.pair), place)
             from prefboost.runs.ray.data_spread import open_spread
             from prefboost.runs.ray.data_verbs import choose_selection, pair_on
 
             verb, key = partial(pair, strategy=recipe.pair), dump_with_kind(recipe.pair)
-            with open_spread(executor) as spread:
+            with open_spread(recipe.executor) as spread:
                 return write_table(pair_on(spread, recipe.data, choose_selection(recipe), verb, place, key=key), place)
 
         return Stage(

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefboost.recipes.executors import OnRay, OnThisMachine
+from prefboost.recipes.executors import OnThisMachine
 from prefboost.recipes.recipe import Recipe
 from prefboost.runs.folder.manifest import Run, hash_path
 from prefboost.runs.folder.schedule import Stage
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from prefboost.forecast import Forecast
     from prefboost.progress import Progress
 
-__all__ = ["build_offline_stages", "forecast_recipe", "prepare", "prepare_by"]
+__all__ = ["build_offline_stages", "forecast_recipe", "prepare", "prepare_by_executor"]
 
 
 def prepare(recipe: Recipe, render: Render | None = None) -> Table:
@@ -56,21 +56,20 @@ def prepare(recipe: Recipe, render: Render | None = None) -> Table:
     return make_recipe_pairs(recipe, choose_recipe_rows(recipe, read(recipe.data)), render)
 
 
-def prepare_by(executor: OnThisMachine | OnRay, recipe: Recipe, place: Path) -> Table:
+def prepare_by_executor(recipe: Recipe, place: Path) -> Table:
     """Do what `prepare` does, here or by the nodes of a cluster.
 
     Args:
-        executor: who does the work.
-        recipe: see there.
+        recipe: see there; its executor says who does the work.
         place: the file that the pairs will be written to; parts of a cluster wait beside it.
     """
     render = load_renderer(recipe)
-    if isinstance(executor, OnThisMachine):
+    if isinstance(recipe.executor, OnThisMachine):
         return prepare(recipe, render)
     from prefboost.runs.ray.data_spread import open_spread
     from prefboost.runs.ray.data_verbs import prepare_on
 
-    with open_spread(executor) as spread:
+    with open_spread(recipe.executor) as spread:
         return prepare_on(spread, recipe, render, place)
 
 
@@ -80,7 +79,7 @@ def build_offline_stages(recipe: Recipe, run: Run, progress: Progress | None = N
     data = take_part(
         recipe,
         (*(name for name in type(recipe).model_fields if name not in ("train", "executor")), *TOKEN_SETTINGS),
-        free=("train.trust_remote_code",),
+        free=("executor", "train.trust_remote_code"),
     )
     training = take_part(recipe, ("train",), free=STATED_BY)
     return [
@@ -88,7 +87,7 @@ def build_offline_stages(recipe: Recipe, run: Run, progress: Progress | None = N
             "pairs",
             data.settings,
             (PAIRS, REJECTS),
-            lambda: write_goal_pairs(prepare_by(recipe.executor, data.recipe, run.path / PAIRS), run.path),
+            lambda: write_goal_pairs(prepare_by_executor(data.recipe, run.path / PAIRS), run.path),
             inputs={name: hash_path(name) for name in list_input_paths(recipe)},
             scraps=(locate_staging(Path(PAIRS)).name,),
         ),

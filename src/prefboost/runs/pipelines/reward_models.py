@@ -66,11 +66,13 @@ class _Stages:
 
     def data(self) -> Stage:
         """Build the stage that reads parts as pairs, picks those to measure on, and settles the size of mixtures."""
-        part = take_part(self.recipe, ("parts", "mixtures", "size", "test", "columns", "pair", "seed"))
+        part = take_part(
+            self.recipe, ("parts", "mixtures", "size", "test", "columns", "pair", "seed"), free=("executor",)
+        )
 
         def work() -> Mapping[str, Any]:
             recipe = part.recipe
-            with open_pair_reader(self.recipe.executor) as read_by:
+            with open_pair_reader(recipe.executor) as read_by:
                 parts = {
                     name: read_by(recipe, each.data, self.run.path / DATA / name) for name, each in recipe.parts.items()
                 }
