@@ -57,3 +57,9 @@ def test_noise_stays_on_the_scale_that_the_recipe_declares(scored: Path) -> None
     assert settings.training_noise is not None and settings.training_noise.ends == (1.0, 10.0)
     named = build_settings(Path("m"), scored, noise={"deviation": 2.0, "ends": [2, 9]})
     assert named.training_noise is not None and named.training_noise.ends == (2.0, 9.0)
+
+
+def test_a_recipe_that_is_prepared_on_a_cluster_is_refused_with_the_remedy(scored: Path) -> None:
+    recipe = build_settings(Path("m"), scored).recipe.model_dump(mode="json")
+    with pytest.raises(SettingsError, match="write executor: local"):
+        build_settings(Path("m"), scored, recipe={**recipe, "executor": "ray"})
