@@ -40,8 +40,8 @@ def test_groups_are_the_batches_of_the_source(
         path.write_text("".join(json.dumps(record) + "\n" for record in records))
         source = File(path=str(path))
         plan = plan_source(SpreadHere(), source, Columns(), rows, Path(folder) / "between")
-        record_plan(plan, {"a": 1.5}, Path(folder) / "plan.json")
-        recalled = recall_plan(SpreadHere(), source, Columns(), plan.folder, Path(folder) / "plan.json")
+        record_plan(plan, {"a": 1.5})
+        recalled = recall_plan(SpreadHere(), source, Columns(), plan.folder)
         assert recalled == (plan, {"a": 1.5})
         facts = replace(read_facts(plan.folder, plan.run), split=plan.opened.split)
         tables = {
