@@ -66,6 +66,8 @@ NOT_SENT = {
     "context",
     # for chat it counts tokens in forecasts alone; for completions what it renders is sent
     "tokenizer", "api",
+    # how servers get weights; weights that are handed over are in the key by their content (below)
+    "hand_over", "weights",
 }  # fmt: skip
 
 
@@ -79,6 +81,23 @@ def test_each_setting_of_a_server_is_part_of_the_key_or_never_sent() -> None:
     for name, value in SENT.items():
         assert key(plain.model_copy(update={name: value})) != key(plain), name
     assert key(plain.model_copy(update={"concurrency": 2, "attempts": 9, "context": 99})) == key(plain)
+
+
+@pytest.mark.parametrize("how", ["lora", "reload"])
+def test_weights_that_servers_are_given_are_in_the_key_by_their_content(how: str, tmp_path: Path) -> None:
+    def key(**settings: Any) -> str:
+        return query_completion(OpenAICompatible(model="m", **settings).open(), QUESTION, Sampling()).key
+
+    for number, content in enumerate((b"one", b"one", b"two")):
+        folder = tmp_path / f"round-{number}" / "model"
+        folder.mkdir(parents=True)
+        (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "m"}')
+        (folder / "model.safetensors").write_bytes(content)
+    first, same, other = (
+        key(hand_over=how, weights=str(tmp_path / f"round-{number}" / "model")) for number in range(3)
+    )
+    assert first == same and len({key(), first, other}) == 3
+    assert key(hand_over=how) == key(), "without weights there is nothing to hand over"
 
 
 def test_all_parts_of_a_split_model_are_in_its_identity(tmp_path: Path) -> None:
