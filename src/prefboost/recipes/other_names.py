@@ -9,6 +9,8 @@ from collections.abc import Collection, Sequence
 
 __all__ = ["OTHER_NAMES", "UNOFFERED_NAMES", "suggest_own_name"]
 
+_WITH_LIKELIHOOD = "e.g. loss={kind: sum, terms: [{loss: {kind: dpo}}, {loss: {kind: sft}, weight: 0.2}]}"
+
 OTHER_NAMES: dict[str, tuple[str, str]] = {
     "model_name_or_path": ("model", ""),
     "num_train_epochs": ("epochs", ""),
@@ -50,13 +52,13 @@ OTHER_NAMES: dict[str, tuple[str, str]] = {
     "logging_steps": ("log_every", ""),
     "data_seed": ("seed", ""),
     "loss_type": ("loss", "e.g. loss=ipo, or loss.beta=0.1 for a setting of it"),
-    "loss_weights": ("loss", "loss={kind: sum, terms: [{loss: {kind: dpo}}, {loss: {kind: sft}, weight: 0.2}]}"),
+    "loss_weights": ("loss", _WITH_LIKELIHOOD),
     "beta": ("loss.beta", ""),
     "pref_beta": ("loss.beta", ""),
     "rl_beta": ("loss.beta", ""),
     "pref_loss": ("loss", "e.g. loss=ipo"),
-    "pref_ftx": ("loss", "loss={kind: sum, terms: [{loss: {kind: dpo}}, {loss: {kind: sft}, weight: 0.2}]}"),
-    "rpo_alpha": ("loss", "loss={kind: sum, terms: [{loss: {kind: dpo}}, {loss: {kind: sft}, weight: 1.0}]}"),
+    "pref_ftx": ("loss", _WITH_LIKELIHOOD),
+    "rpo_alpha": ("loss", _WITH_LIKELIHOOD),
     "label_smoothing": ("loss.label_smoothing", ""),
     "label_smoothing_factor": ("loss.label_smoothing", ""),
     "discopop_tau": ("loss.tau", "loss.kind=discopop"),
