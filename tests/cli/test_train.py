@@ -198,7 +198,7 @@ def test_two_launched_processes_train_what_one_does(recipe: Path, tmp_path: Path
     assert main([*settings, "--runs-dir", str(tmp_path / "one")]) == 0
     both = launch(["--multi_gpu", "-m", "prefboost.cli.main", *settings, "--runs-dir", str(tmp_path / "two")])
     shown = both.communicate(timeout=PATIENCE_S)[0]
-    assert both.returncode == 0 and shown.count("trained on 24 goal pairs in 3 steps") == 1, shown[-2000:]
+    assert both.returncode == 0 and shown.count("trained on 24 goal pairs in 3 steps") == 1, shown
     assert_same(tmp_path / "two", tmp_path / "one")
 
 
@@ -227,10 +227,10 @@ def test_two_launched_processes_that_share_the_weights_are_killed_resume_in_any_
     for process in [*launched.children(recursive=True), launched]:
         process.kill()
     shown = killed.communicate()[0]
-    assert killed.returncode == -signal.SIGKILL, shown[-2000:]
+    assert killed.returncode == -signal.SIGKILL, shown
     again = launch(command, processes)
     shown = again.communicate(timeout=PATIENCE_S)[0]
-    assert again.returncode == 0 and "resumed at step" in shown, shown[-2000:]
+    assert again.returncode == 0 and "resumed at step" in shown, shown
     assert_same(tmp_path / "two", tmp_path / "one")
     for mine, theirs in zip(losses(tmp_path / "two"), losses(tmp_path / "one"), strict=True):
         assert mine == pytest.approx(theirs, abs=1e-5)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from prefboost.training.claim import LOG, last_metrics
 from prefboost.training.engine.callbacks import JsonLog, OptimizerClock, SaveByTime, StepProgress, read_log
@@ -53,6 +56,21 @@ def test_a_resumed_log_has_no_step_twice_and_no_half_line(tmp_path: Path) -> Non
     log.on_train_begin(None, state(2), None)
     log.on_log(None, state(3), None, logs={"loss": 30.0})
     assert read_log(path) == [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 2.0}, {"step": 3, "loss": 30.0}]
+
+
+def test_a_log_that_is_cut_off_while_it_is_resumed_keeps_its_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"step": 1, "loss": 1.0}\n{"step": 2, "loss": 2.0}\n')
+
+    def cut_off(file: int) -> None:
+        raise RuntimeError("cut off")
+
+    monkeypatch.setattr(os, "fsync", cut_off)
+    with pytest.raises(RuntimeError, match="cut off"):
+        JsonLog(path).on_train_begin(None, state(1), None)
+    assert [line["step"] for line in read_log(path)] == [1, 2]
 
 
 def test_steps_are_told_in_pairs_with_the_last_loss() -> None:

@@ -72,6 +72,23 @@ def test_a_run_shorter_than_its_checkpoint_interval_writes_none(
         assert json.loads(mark.read_text()) == trainer.layout
 
 
+def test_a_checkpoint_is_whole_only_when_every_process_has_written_its_part(
+    trainer: Squares, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = Path(trainer.args.output_dir) / "checkpoint-5"
+    marked_before_the_others = []
+    monkeypatch.setattr(transformers.Trainer, "_save_checkpoint", lambda *arguments: checkpoint.mkdir())
+    monkeypatch.setattr(
+        trainer.accelerator,
+        "wait_for_everyone",
+        lambda: marked_before_the_others.append((checkpoint / "complete.json").exists()),
+    )
+    trainer.state.global_step, trainer.state.max_steps = 5, 20
+    trainer._save_checkpoint(trainer.model, None)
+    assert marked_before_the_others == [False]
+    assert (checkpoint / "complete.json").exists()
+
+
 def test_devices_that_share_weights_run_equally_many_parts(trainer: Squares, monkeypatch: pytest.MonkeyPatch) -> None:
     base = "prefboost.training.engine.unit_trainer"
     monkeypatch.setattr(f"{base}.gather_maximum", lambda accelerator, number: 4)

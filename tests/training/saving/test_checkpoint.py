@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,6 +39,19 @@ def test_the_last_whole_checkpoint_is_found_and_halves_are_removed(tmp_path: Pat
     mark_complete(tmp_path / "checkpoint-10")
     assert last_complete(tmp_path) == tmp_path / "checkpoint-10"
     assert not (tmp_path / "checkpoint-12").exists()
+
+
+def test_a_mark_that_is_cut_off_marks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "checkpoint-2").mkdir()
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="cut off"):
+        patch.setattr(os, "fsync", cut_off)
+        mark_complete(tmp_path / "checkpoint-2", {"units_per_step": 8})
+    assert last_complete(tmp_path) is None
+
+
+def cut_off(file: int) -> None:
+    """Stand for the end of the process when a file is opened and not yet whole."""
+    raise RuntimeError("cut off")
 
 
 def test_a_checkpoint_is_not_resumed_from_where_steps_would_have_other_units(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
+from prefboost.atomic import write_atomically
 from prefboost.statistics.json_form import replace_nan
 from prefboost.training.claim import read_log
 
@@ -125,10 +126,9 @@ class JsonLog(TrainerCallback):
         """Forget lines of steps that will be done again."""
         if not state.is_world_process_zero:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         # Steps after the last checkpoint are repeated, and would be in the log twice.
         lines = [line for line in read_log(self.path) if line["step"] <= state.global_step]
-        self.path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in lines))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         """Write one line."""

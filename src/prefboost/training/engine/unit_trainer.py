@@ -253,5 +253,7 @@ class UnitTrainer(Trainer):
         if self.state.global_step >= self.state.max_steps <= self.args.save_steps:
             return
         super()._save_checkpoint(model, trial)
+        # Every process writes its random state, and with FSDP its part of the weights: the first one is done earlier.
+        self.accelerator.wait_for_everyone()
         if self.args.should_save:
             mark_complete(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}", self.layout)

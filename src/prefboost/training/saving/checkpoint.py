@@ -16,6 +16,7 @@ import pyarrow as pa
 import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from prefboost.atomic import write_atomically
 from prefboost.errors import RunError
 from prefboost.training.claim import ADAPTER
 from prefboost.training.policy.chat_template import rewrite_template
@@ -52,7 +53,8 @@ def mark_complete(checkpoint: Path, layout: Mapping[str, int] | None = None) -> 
         checkpoint: folder of it.
         layout: ``units_per_step`` and ``processes`` of the run.
     """
-    (checkpoint / MARK).write_text(json.dumps(dict(layout or {})) + "\n", encoding="utf-8")
+    # A kill must not leave a mark without its content: the checkpoint would count as whole, and could not be read.
+    write_atomically(checkpoint / MARK, json.dumps(dict(layout or {})) + "\n")
 
 
 def refuse_other_steps(checkpoint: Path, layout: Mapping[str, int]) -> None:
