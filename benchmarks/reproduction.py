@@ -2,12 +2,13 @@
 
     python benchmarks/reproduction.py written --out RUN               # RA against DPO, gold score; a CPU
     python benchmarks/reproduction.py written_small_beta --out RUN    # the same, beta 0.03 without likelihood; a CPU
+    python benchmarks/reproduction.py written_demo --out RUN          # the same with the demo's pairs and steps; a CPU
     python benchmarks/reproduction.py judged SCORED --out RUN         # RA against its rivals, GPT-4's scores; a GPU
     python benchmarks/reproduction.py rmboost SCORED --out RUN        # RMBoost against its rivals; a GPU, or a night
     ... --dry-run                                                     # the time it takes
     ... train.model=FOLDER seeds=[1] steps=2                          # further overrides of `prefboost reproduce`
 
-`written` and `written_small_beta` train on the demo's shipped completions under their proxy score, and judge new
+The plans called written train on the demo's shipped completions under their proxy score, and judge new
 answers by the gold score, which no arm sees. `judged` and `rmboost` take SCORED, prompts with several scored
 completions of other models each. The same command resumes.
 """
@@ -46,13 +47,15 @@ _WRITTEN = (
     "train.precision=auto",
 )
 
+# Beta 0.2 is the demo's tuned value.
+_DEMO_LOSS = "train.loss={kind: sum, terms: [{loss: {kind: dpo, beta: 0.2}}, {loss: {kind: sft}, weight: 0.2}]}"
+
 PLANS: dict[str, tuple[str, ...]] = {
-    # The demo's loss; beta 0.2 is its tuned value.
     "written": (
         *_WRITTEN,
         "published_beta=0.2",
         "seeds=[11,12,13,14,15]",
-        "train.loss={kind: sum, terms: [{loss: {kind: dpo, beta: 0.2}}, {loss: {kind: sft}, weight: 0.2}]}",
+        _DEMO_LOSS,
     ),
     # DPO alone at a beta near published ones: nothing holds a policy back but the loss itself.
     "written_small_beta": (
@@ -60,6 +63,15 @@ PLANS: dict[str, tuple[str, ...]] = {
         "published_beta=0.03",
         "seeds=[21,22,23,24,25]",
         "train.loss={kind: dpo, beta: 0.03}",
+    ),
+    # The demo once more, with five seeds: the best against the worst completion, and more steps.
+    "written_demo": (
+        *(word for word in _WRITTEN if not word.startswith(("pair=", "steps="))),
+        "pair={kind: best_vs_worst}",
+        "steps=58",
+        "published_beta=0.2",
+        "seeds=[31,32,33,34,35]",
+        _DEMO_LOSS,
     ),
     "judged": (
         "reward_augmented",
