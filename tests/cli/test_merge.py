@@ -138,6 +138,93 @@ def test_merged_goal_pairs_equal_one_run(tmp_path: Path, name: str, capsys: pyte
     assert json.loads(capsys.readouterr().out)["shard"] == "3/7"
 
 
+def write_completions(path: Path, prompts: int) -> Path:
+    """Scored completions: some twice, some cut, some without a score, some under two ids, and a broken line."""
+    rows = [
+        {
+            "prompt": f"question {number % (prompts - 3)}",
+            "prompt_id": f"q{number}",
+            "completion": f"answer {side % 3}",
+            "score": None if (number + side) % 11 == 0 else float((number * 3 + side) % 10),
+            "finish_reason": "length" if (number + side) % 7 == 0 else "stop",
+        }
+        for side in range(5)
+        for number in range(prompts)
+    ]
+    path.write_text("{broken\n" + "".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+SELECTIONS = {
+    "best": ["kind=best_of_n", "count=2", "select.dedupe=prompt"],
+    "sampled": ["kind=rejection_sampling", "beta=2", "format=prefboost", "select.max_completion_words=2"],
+}
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+@pytest.mark.parametrize("case", SELECTIONS)
+def test_merged_selections_have_the_files_of_one_run(
+    case: str, ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_completions(tmp_path / "scored.jsonl", prompts=40)
+    command = ("select", str(source), *SELECTIONS[case])
+    whole, merged = (tmp_path / place / f"best.{ending}" for place in ("a", "b"))
+    assert main([*command, "-o", str(whole), "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)
+    shards = [str(merged.with_name(f"best.shard-{index}-of-7.{ending}")) for index in range(7)]
+    for index in range(7):
+        assert main([*command, "-o", str(merged), "--shard", f"{index}/7"]) == 0
+    first = read_folder(Path(shards[3]))
+    assert main([*command, "-o", str(merged), "--shard", "3/7"]) == 0  # nothing to do
+    assert read_folder(Path(shards[3])) == first
+    capsys.readouterr()
+    assert main(["merge", *shards, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {**counts, "out": str(merged)}
+    assert 0 < counts["kept"] < counts["rows"]
+    ours, theirs = read_folder(whole.parent), read_folder(merged.parent)
+    assert ours == {name: content for name, content in theirs.items() if "shard" not in name}
+    assert set(ours) == {f"best.{ending}{beside}" for beside in ("", ".rejects.parquet", ".select.json")}
+
+
+def test_selections_that_make_no_whole_are_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_completions(tmp_path / "scored.jsonl", prompts=20)
+    out = tmp_path / "best.jsonl"
+    command = ["select", str(source), "kind=best_of_n", "-o", str(out), "--shard"]
+    shards = [str(tmp_path / f"best.shard-{index}-of-3.jsonl") for index in range(3)]
+    for index in range(3):
+        assert main([*command, f"{index}/3"]) == 0
+    other = tmp_path / "other"
+    other.mkdir()
+    assert (
+        main(["select", str(source), "kind=best_of_n", "count=2", "-o", str(other / out.name), "--shard", "2/3"]) == 0
+    )
+    assert main(["select", str(source), "kind=best_of_n", "count=2", "-o", str(out), "--shard", "2/3"]) == 2
+    assert "a shard of other settings or another input stands here" in capsys.readouterr().err
+    wrong = {
+        "missing: shard 1/3": [shards[0], shards[2]],
+        "stands twice": [*shards, shards[1]],
+        "best.shard-2-of-3.jsonl differs from best.shard-0-of-3.jsonl: settings.strategy.count is 2, not 1": [
+            *shards[:2], str(other / "best.shard-2-of-3.jsonl")
+        ],
+    }  # fmt: skip
+    for words, given in wrong.items():
+        assert main(["merge", *given]) == 2
+        assert words in capsys.readouterr().err and not out.exists()
+    part = next(Path(shards[1]).glob("*.rows"))
+    part.write_bytes(part.read_bytes()[:-1])
+    assert main(["merge", *shards]) == 2
+    assert "best.shard-1-of-3.jsonl is damaged (1 of 1 parts)" in capsys.readouterr().err
+    Path(shards[1]).rename(tmp_path / "damaged")
+    assert main([*command, "1/3"]) == 0
+    before = source.read_bytes()
+    for name in (shards[1], str(source)):
+        assert main(["merge", *shards, "-o", name]) == 2
+        assert "the output is the input" in capsys.readouterr().err and source.read_bytes() == before
+    source.write_text(source.read_text() + "{}\n")
+    assert main(["merge", *shards]) == 2
+    assert "has changed since the shards were made" in capsys.readouterr().err
+
+
 def test_a_shard_with_a_damaged_part_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write_scored(tmp_path / "scored.jsonl", prompts=100)
     command = ("augment", str(source), "scale=quantile", "batch_rows=64")

@@ -25,16 +25,20 @@ def merge_command(
 ) -> None:
     """Merge the shards of one command into its output; nothing is asked.
 
-    Refuses shards that are missing, stand twice, or differ in settings, input or version, and names them. The store of
-    all shards is OUT.store, and the verb is run over it, so that the output equals that of one run.
+    Refuses shards that are missing, stand twice, or differ in settings, input or version, and names them. The output
+    equals that of one run: parts of augment and select are put together; of other verbs the store of all shards is
+    OUT.store, and the verb is run over it.
     """
+    from prefboost.addresses import format_place
     from prefboost.cli.augment import list_report, read_augment
     from prefboost.cli.bars import show_work
     from prefboost.cli.main import VERBS
     from prefboost.cli.printing import print_report
+    from prefboost.cli.select import list_counts, read_select
     from prefboost.engines.store.merge import merge_stores, seal
     from prefboost.runs.augment.shards import merge_shards
     from prefboost.runs.outputs import locate_store
+    from prefboost.runs.select import merge_selection
     from prefboost.runs.shards import check_shards, read_shard_record
     from prefboost.sources.readers.remote import find_files
     from prefboost.sources.writers.outputs import guard_file
@@ -50,6 +54,13 @@ def merge_command(
         with show_work(hidden=quiet, begin="merging") as tell:
             report = merge_shards(data, target, settings, [record.path for record in records], progress=tell)
         print_report(report.as_json(), list_report(report), as_json=as_json)
+        return
+    if first.verb == "select":
+        selection = merge_selection(
+            [record.path for record in records], read_select(first.arguments["overrides"]), target
+        )
+        counts = {**selection, "out": format_place(target)}
+        print_report(counts, list_counts(counts), as_json=as_json)
         return
     guard_file(target, first.verb, [], [str(path) for path in shards])
     store = locate_store(target)

@@ -10,13 +10,14 @@ import typer
 
 from prefboost.addresses import format_place
 from prefboost.cli.executors import Address, ExecutorName, Tasks, read_executor, select_by
+from prefboost.cli.options import OneShard
 from prefboost.cli.printing import print_report
 from prefboost.cli.terminal import open_output
 
 if TYPE_CHECKING:
     from prefboost.runs.select import SelectCompletions
 
-__all__ = ["read_select", "select_command"]
+__all__ = ["list_counts", "read_select", "select_command"]
 
 
 def select_command(
@@ -30,6 +31,7 @@ def select_command(
         Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write; - for standard output.")
     ] = Path("selected.jsonl"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier output of select.")] = False,
+    shard: OneShard = None,
     executor: ExecutorName = "local",
     address: Address = None,
     tasks: Tasks = None,
@@ -41,11 +43,17 @@ def select_command(
     OUT.rejects.parquet lists the other completions with the reason; OUT.select.json holds the history.
     """
     settings = read_select(overrides or [])
-    work = read_executor(executor, address, tasks, {"-o -": str(out) == "-" or None})
+    work = read_executor(executor, address, tasks, {"--shard": shard, "-o -": str(out) == "-" or None})
+    if shard is not None:
+        from prefboost.cli.shards import select_own_part
+
+        arguments = {"source": source, "overrides": overrides or []}
+        select_own_part(shard, settings, out, arguments, as_json=as_json)
+        return
     with open_output(out) as target:
         selection = select_by(work, source, settings, target, overwrite=overwrite)
         counts = {**selection, "out": format_place(out) if target == out else "standard output"}
-        print_report(counts, _list_counts(counts), as_json=as_json)
+        print_report(counts, list_counts(counts), as_json=as_json)
 
 
 def read_select(overrides: list[str]) -> SelectCompletions:
@@ -61,7 +69,8 @@ def read_select(overrides: list[str]) -> SelectCompletions:
     return read_kind(overrides, SelectCompletions, "strategy", SELECT_STRATEGIES)
 
 
-def _list_counts(counts: Mapping[str, Any]) -> list[str]:
+def list_counts(counts: Mapping[str, Any]) -> list[str]:
+    """List the counts of a selection as lines for people."""
     means = [
         f"{counts[name]:.2f}" if counts[name] is not None else "none" for name in ("score mean", "score mean kept")
     ]

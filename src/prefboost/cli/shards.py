@@ -14,11 +14,12 @@ from prefboost.runs.shards import Shard, write_shard_record
 
 if TYPE_CHECKING:
     from prefboost.runs.augment.settings import Augment
+    from prefboost.runs.select import SelectCompletions
     from prefboost.settings import Settings
     from prefboost.sources import Source
     from prefboost.tables import Table
 
-__all__ = ["OwnPart", "augment_own_part"]
+__all__ = ["OwnPart", "augment_own_part", "select_own_part"]
 
 
 class OwnPart:
@@ -92,13 +93,44 @@ def augment_own_part(
     from prefboost.cli.bars import show_work
     from prefboost.runs.augment.shards import augment_shard
 
-    if str(out) == "-":
-        raise SettingsError("a shard cannot go to standard output", remedy="name a file or folder with -o")
     data, settings = work
-    part = Shard.parse(shard)
+    part = _read_shard(shard, out)
     with show_work(hidden=quiet, begin="augmenting") as tell:
         parts, goal_pairs = augment_shard(data, out, settings, part, progress=tell)
     write_shard_record(part, out, "augment", arguments, settings, parts)
     counts = {"shard": str(part), "parts": parts, "goal_pairs": goal_pairs, "out": format_place(part.locate(out))}
     print_report(counts, [f"{goal_pairs:,} goal pairs in {parts:,} parts: {counts['out']}"], as_json=as_json)
     _announce(part, out)
+
+
+def select_own_part(
+    shard: str, settings: SelectCompletions, out: Path, arguments: Mapping[str, Any], *, as_json: bool
+) -> None:
+    """Select the completions of one shard's prompts.
+
+    Args:
+        shard: ``I/N``.
+        settings: of the verb.
+        out: the output of the whole.
+        arguments: of the verb, for the record; ``source`` names the input.
+        as_json: print the counts as JSON.
+
+    Raises:
+        SettingsError: the output is a stream, or ``shard`` has another form.
+    """
+    from prefboost.runs.select import select_shard
+
+    part = _read_shard(shard, out)
+    counts = select_shard(arguments["source"], settings, out, part)
+    write_shard_record(part, out, "select", arguments, settings, 1)
+    summary = {"shard": str(part), "rows": counts["rows"], "kept": counts["rows kept"]}
+    summary["out"] = format_place(part.locate(out))
+    line = f"{summary['kept']:,} of {summary['rows']:,} completions kept: {summary['out']}"
+    print_report(summary, [line], as_json=as_json)
+    _announce(part, out)
+
+
+def _read_shard(shard: str, out: Path) -> Shard:
+    if str(out) == "-":
+        raise SettingsError("a shard cannot go to standard output", remedy="name a file or folder with -o")
+    return Shard.parse(shard)

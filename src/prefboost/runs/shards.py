@@ -31,6 +31,9 @@ __all__ = ["Shard", "ShardRecord", "check_shards", "read_shard_record", "write_s
 
 _FORM = re.compile(r"(\d+)/(\d+)")
 _MOST_LISTED = 5
+_IN_PARTS = ("augment", "select")
+"""Verbs whose shards are folders of finished parts. They ask no model, so that they have no store."""
+
 _OF_THE_MACHINE = ("base_urls", "api_key_env")
 """Settings that name what answers near a machine; no key of an answer holds them, so shards may differ in them."""
 
@@ -89,7 +92,7 @@ class ShardRecord:
         out: name of the output of the whole.
         arguments: of the verb, with which it is run again over the whole.
         facts: name -> value of everything that all shards must agree in: settings, hashes of inputs, versions.
-        rows: rows of the input that belong to the shard; of `augment`, parts.
+        rows: rows of the input that belong to the shard; of `augment` and `select`, parts.
     """
 
     path: Path
@@ -112,7 +115,7 @@ def write_shard_record(
         verb: name.
         arguments: of the verb; ``source`` or ``prompts`` names the input.
         settings: that it was run with.
-        rows: rows of the input that belong to the shard; of `augment`, parts.
+        rows: rows of the input that belong to the shard; of `augment` and `select`, parts.
 
     Returns:
         the file.
@@ -125,7 +128,7 @@ def write_shard_record(
     facts["prefboost"] = __version__
     facts.update(_hash_inputs(arguments))
     path = shard.locate(out)
-    if verb != "augment":  # which has no store, and loads no engine
+    if verb not in _IN_PARTS:  # which load no engine
         from prefboost.engines.store.merge import read_numbers
 
         if (numbers := read_numbers(locate_store(path))) is not None:
@@ -205,10 +208,10 @@ def check_shards(records: Sequence[ShardRecord]) -> None:
 
 
 def _find_damage(record: ShardRecord) -> str | None:
-    if record.verb == "augment":
+    if record.verb in _IN_PARTS:
         intact = len(read_finished_parts(record.path)[1])
         return None if intact == record.rows else f"{record.rows - intact} of {record.rows} parts"
-    from prefboost.engines.store.merge import check_intact  # a data verb's shards have no store
+    from prefboost.engines.store.merge import check_intact
 
     return check_intact(locate_store(record.path)) if record.rows else None
 

@@ -27,6 +27,7 @@ from prefboost.tables.table import (
     refuse_other_tables,
     reject_faulty,
     reject_where,
+    sum_part_steps,
 )
 
 __all__ = [
@@ -54,4 +55,5 @@ __all__ = [
     "refuse_other_tables",
     "reject_faulty",
     "reject_where",
+    "sum_part_steps",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ __all__ = [
     "refuse_other_tables",
     "reject_faulty",
     "reject_where",
+    "sum_part_steps",
 ]
 
 MESSAGE = pl.Struct({"role": pl.String, "content": pl.String, "extra": pl.String})
@@ -151,6 +153,24 @@ class Table:
     def with_scales(self, scales: Mapping[str, Any]) -> Table:
         """Attach fitted score scales to the same rows."""
         return replace(self, scales=dict(scales))
+
+
+def sum_part_steps(steps: Sequence[Step]) -> Step:
+    """Make one step of those of all parts of a table, whose counts add up."""
+    notes: dict[str, Any] = {}
+    rejected: Counter[str] = Counter()
+    for step in steps:
+        rejected.update(step.rejected)
+        for name, value in step.notes.items():
+            is_count = isinstance(value, int) and not isinstance(value, bool)
+            notes[name] = notes.get(name, 0) + value if is_count else notes.get(name, value)
+    return replace(
+        steps[0],
+        rows_in=sum(step.rows_in for step in steps),
+        rows_out=sum(step.rows_out for step in steps),
+        rejected=dict(sorted(rejected.items())),
+        notes=notes,
+    )
 
 
 def _find_public(name: str) -> Any:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import uuid
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
+from tests.runs.ray.rows import read_output
 
 from prefboost.errors import RunError
+from prefboost.preferences.scales.kinds import Percentile
+from prefboost.runs.augment import augment as augment_module
 from prefboost.runs.augment.augment import augment
 from prefboost.runs.augment.far_output import FarOutput, locate_output
 from prefboost.runs.augment.output import Output
 from prefboost.runs.augment.settings import Augment
+from prefboost.runs.folder.far_staging import FarStaging
 from prefboost.shelf import open_shelf
 
 
@@ -68,3 +73,40 @@ def test_what_others_wrote_and_what_is_read_stays_even_to_be_overwritten(
         augment(source, f"{place}/bench.jsonl", Augment(decontaminate=(f"{place}/bench.jsonl",)), overwrite=True)
     with fsspec.open(f"{folder}/mine.jsonl", "rb") as stream:
         assert stream.read() == b"mine" and source.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["goals", "goals.jsonl"])
+@pytest.mark.parametrize("moment", ["add_described", "fetch"])
+def test_a_killed_command_resumes_after_the_parts_that_are_at_the_address(
+    moment: str, name: str, source: Path, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Augment(batch_rows=2, scale=Percentile())
+    call = getattr(FarStaging, moment)
+
+    def die(staging: FarStaging, *arguments: Any) -> Any:
+        if len(staging.entries) >= 3:
+            raise KeyboardInterrupt
+        return call(staging, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FarStaging, moment, die)
+        with pytest.raises(KeyboardInterrupt):
+            augment(source, f"{place}/{name}", settings)
+    assert open_shelf(f"{place}/.{name}.partial").exists("key.json")
+    report = augment(source, f"{place}/{name}", settings)
+    assert 3 <= report.parts_found <= report.parts and any("went on after" in each for each in report.messages)
+    augment(source, tmp_path / "here" / name, settings)
+    assert read_output(place) == read_output(tmp_path / "here"), "and nothing waits there any more"
+    assert augment(source, f"{place}/{name}", settings).skipped
+
+
+def test_a_hub_takes_whole_outputs_alone(
+    source: Path, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if the memory were a hub: each of its files would be a commit.
+    written: list[str] = []
+    monkeypatch.setattr(augment_module, "_COMMITS", "memory:")
+    monkeypatch.setattr(FarStaging, "note", lambda *_: written.append("parts"))
+    augment(source, f"{place}/goals", Augment())
+    augment(source, tmp_path / "here" / "goals", Augment())
+    assert not written and read_output(place) == read_output(tmp_path / "here")

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -70,6 +70,8 @@ __all__ = [
 _DEFAULT = Augment()
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PREVIEW_RECORDS = 1000
+_COMMITS = "hf:"
+"""File systems on which each file is a commit: nothing is put there before all is finished."""
 
 
 Made = tuple[StatedGoals, Sequence[str]]
@@ -114,7 +116,10 @@ def augment(
     """
     begin = time.monotonic()
     source = source if isinstance(source, str | Path) else resolve_source(source)
-    with write_here(locate_output(out, settings, source), overwrite=overwrite) as output:
+    located = locate_output(out, settings, source)
+    # What is pushed as well is a folder of this machine.
+    waits_there = push_to is None and not (find_address(out) or "").startswith(_COMMITS)
+    with nullcontext(located) if waits_there else write_here(located, overwrite=overwrite) as output:
         if push_to is not None:
             output.refuse_file("a single file cannot be pushed: write a folder")
             refuse_repository(push_to)

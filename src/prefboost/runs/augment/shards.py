@@ -21,8 +21,8 @@ from prefboost.runs.augment.far_output import locate_output
 from prefboost.runs.augment.goals import load_goals, read_inputs
 from prefboost.runs.augment.output import Output
 from prefboost.runs.augment.settings import Augment, AugmentReport
-from prefboost.runs.folder.far_staging import FarStaging, fetch_part, open_far_staging, read_finished_parts
-from prefboost.runs.folder.staging import JOURNAL, link, locate_staging, open_staging, remove
+from prefboost.runs.folder.far_staging import fetch_part, fill_folder, read_finished_parts
+from prefboost.runs.folder.staging import Staging, link, open_staging, remove
 from prefboost.runs.shards import Shard
 from prefboost.shelf import open_shelf
 from prefboost.sources import Source
@@ -48,22 +48,12 @@ def augment_shard(
         DataError: the source cannot be read.
     """
     output = locate_output(out, settings, source)
-    folder = shard.locate(output.path)
-    is_far = find_address(folder) is not None
-    # At an address nothing can be renamed: there a journal tells that all parts have come.
-    if not is_there(folder / JOURNAL):
-        if not is_far and folder.exists():
-            raise _refuse_other(folder)
-        with open_far_staging(folder, output.key) if is_far else open_staging(folder, output.key) as staging:
-            goals = load_goals(source, settings, staging)
-            write_parts(read_inputs(source, settings), goals, output, staging, progress, shard)
-            if isinstance(staging, FarStaging):
-                staging.seal()
-        if not is_far:
-            locate_staging(folder).rename(folder)
-    key, entries = read_finished_parts(folder)
-    if key != output.key:
-        raise _refuse_other(folder)
+
+    def fill(staging: Staging) -> None:
+        goals = load_goals(source, settings, staging)
+        write_parts(read_inputs(source, settings), goals, output, staging, progress, shard)
+
+    entries = fill_folder(shard.locate(output.path), output.key, fill)
     return len(entries), sum(entry["made"]["goal_pairs"] for entry in entries.values())
 
 
@@ -118,11 +108,3 @@ def gather_parts(output: Output, folders: Sequence[Path]) -> None:
                 staging.add(number, files, {"made": entry["made"]})
             if staging.read_note("said") is None and is_there(folder / "said.json"):
                 staging.note("said", json.loads(open_shelf(folder).read("said.json")))
-
-
-def _refuse_other(folder: Path) -> RunError:
-    return RunError(
-        "a shard of other settings or another input stands here",
-        remedy="move it away",
-        place=Place(format_place(folder)),
-    )

@@ -11,18 +11,26 @@ import json
 import re
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from prefboost.addresses import find_address, format_place
 from prefboost.errors import Place, RunError
-from prefboost.runs.folder.staging import JOURNAL, Staging, list_damaged, read_parts
+from prefboost.runs.folder.staging import JOURNAL, Staging, list_damaged, locate_staging, open_staging, read_parts
 from prefboost.shelf import Shelf, open_shelf
-from prefboost.sources.readers.remote import explain_far
+from prefboost.sources.readers.remote import explain_far, is_there
 
-__all__ = ["FarStaging", "check_bytes", "fetch_part", "list_damaged_parts", "open_far_staging", "read_finished_parts"]
+__all__ = [
+    "FarStaging",
+    "check_bytes",
+    "fetch_part",
+    "fill_folder",
+    "list_damaged_parts",
+    "open_far_staging",
+    "read_finished_parts",
+]
 
 _KEY = "key.json"
 _PART = re.compile(r"\d+\.json")
@@ -124,6 +132,42 @@ def open_far_staging(place: Path, key: str) -> Iterator[FarStaging]:
             if not staging.entries and set(shelf.list_files("")) <= {_KEY}:
                 shelf.clear()
             raise
+
+
+def fill_folder(place: Path, key: str, fill: Callable[[Staging], object]) -> dict[int, dict[str, Any]]:
+    """Make a folder of finished parts, unless it is there; the same call resumes.
+
+    Args:
+        place: a path, or an address.
+        key: fingerprint of everything that the parts depend on.
+        fill: makes the parts that an open staging folder lacks.
+
+    Returns:
+        the parts by number.
+
+    Raises:
+        RunError: something else stands there, or another process makes the same folder.
+    """
+    is_far = find_address(place) is not None
+    refusal = RunError(
+        "a shard of other settings or another input stands here",
+        remedy="move it away",
+        place=Place(format_place(place)),
+    )
+    # At an address nothing can be renamed: there a journal tells that all parts have come.
+    if not is_there(place / JOURNAL):
+        if not is_far and place.exists():
+            raise refusal
+        with open_far_staging(place, key) if is_far else open_staging(place, key) as staging:
+            fill(staging)
+            if isinstance(staging, FarStaging):
+                staging.seal()
+        if not is_far:
+            locate_staging(place).rename(place)
+    found_key, entries = read_finished_parts(place)
+    if found_key != key:
+        raise refusal
+    return entries
 
 
 def read_finished_parts(place: Path) -> tuple[str | None, dict[int, dict[str, Any]]]:

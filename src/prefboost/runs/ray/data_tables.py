@@ -7,10 +7,9 @@ each prompt by itself can be given; what compares rows of the whole table is set
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import metadata
 from itertools import islice
@@ -36,7 +35,7 @@ from prefboost.sources import Collection
 from prefboost.sources.read import resolve_source, sum_read_steps
 from prefboost.sources.readers.frames import read_frame, write_frame
 from prefboost.sources.readers.verdict_files import holds_verdicts
-from prefboost.tables import TABLES, Step, Table
+from prefboost.tables import TABLES, Step, Table, sum_part_steps
 
 __all__ = ["TableJob", "Verbs", "find_collection", "make_table_item", "open_table"]
 
@@ -217,24 +216,6 @@ def fit_to_counts(
     """Fit scales to counts of scores."""
     counts = merge_counts([read_frame(path) for path in paths])
     return fit_scales(scale, expand_scores(counts, None), aspects=aspects, declared=declared)
-
-
-def sum_part_steps(steps: Sequence[Step]) -> Step:
-    """Make one step of those of all parts."""
-    notes: dict[str, Any] = {}
-    rejected: Counter[str] = Counter()
-    for step in steps:
-        rejected.update(step.rejected)
-        for name, value in step.notes.items():
-            is_count = isinstance(value, int) and not isinstance(value, bool)
-            notes[name] = notes.get(name, 0) + value if is_count else notes.get(name, value)
-    return replace(
-        steps[0],
-        rows_in=sum(step.rows_in for step in steps),
-        rows_out=sum(step.rows_out for step in steps),
-        rejected=dict(sorted(rejected.items())),
-        notes=notes,
-    )
 
 
 def _locate_record(rows: Rows, item: Item) -> Path:
