@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import stand_in_harness
 
 from prefboost.errors import SettingsError
+from prefboost.recipes.recipe import Recipe
+from prefboost.runs.reproduce import plan
 from prefboost.runs.reproduce.cells import Cell
+from prefboost.runs.reproduce.held_out import hold_prompts_out
 from prefboost.runs.reproduce.plan import check_betas, list_plan, plan_cells
+from prefboost.sources import read
 
 from .conftest import build_settings
 
@@ -51,6 +57,31 @@ def test_betas_without_a_loss_that_has_one_are_refused_by_name(scored: Path) -> 
         }
         check_betas(build_settings(Path("m"), scored, loss=both))
     check_betas(build_settings(Path("m"), scored, loss="sft", arms=["dpo"], betas=[]))
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("steps", "rounds"), [(None, None), (None, 4), (6, 3), (1, None)])
+def test_the_plan_times_the_steps_that_the_run_takes(
+    steps: int | None, rounds: int | None, tiny: Path, scored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes: dict[str, Any] = {"steps": steps}
+    if rounds is not None:
+        changes |= {"arms": ["ra", "on_policy_ra"], "scorer": {"kind": "length_scorer:LengthScorer"}}
+        changes["on_policy"] = {"rounds": rounds}
+    settings = build_settings(tiny, scored, **changes)
+    forecasts: list[int | None] = []
+
+    def forecast(recipe: Recipe) -> tuple[None, Any]:
+        forecasts.append(recipe.train.max_steps)
+        return None, SimpleNamespace(seconds={}, device="cpu")
+
+    monkeypatch.setattr(plan, "forecast_recipe", forecast)
+    monkeypatch.setattr(plan, "list_samples", lambda *_: [])
+    list(list_plan(settings))
+    prompts = hold_prompts_out(read(settings.recipe.data), settings).select("train").frame["prompt_id"].n_unique()
+    # One pass: each prompt has three pairs, in two views. Rounds share the steps evenly.
+    whole = steps or prompts * 3 * 2 // settings.recipe.train.batch_size
+    assert 0 < prompts < 24 and forecasts == [whole - whole % (rounds or 1)]
 
 
 @pytest.mark.torch

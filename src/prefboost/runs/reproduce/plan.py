@@ -13,19 +13,19 @@ from prefboost.losses.weighted_sum import find_betas
 from prefboost.progress import duration
 from prefboost.runs.generate.generate import generate
 from prefboost.runs.generate.settings import Generate
-from prefboost.runs.pipelines.goal_pairs import choose_recipe_rows
+from prefboost.runs.pipelines.goal_pairs import choose_recipe_rows, load_renderer, make_recipe_pairs
 from prefboost.runs.pipelines.offline import forecast_recipe
 from prefboost.runs.reproduce.ability import check_academic_data, time_question
-from prefboost.runs.reproduce.arms import ARMS, searches_beta
+from prefboost.runs.reproduce.arms import ARMS, build_arm_recipe, searches_beta
 from prefboost.runs.reproduce.cells import START, Cell
-from prefboost.runs.reproduce.held_out import SPLITS, hold_prompts_out
+from prefboost.runs.reproduce.held_out import SPLITS, HeldOutRows, hold_prompts_out
 from prefboost.runs.reproduce.rmboost.data import choose_prompts
 from prefboost.runs.reproduce.settings import Reproduction
 from prefboost.settings import kind_of
 from prefboost.sources import read
 from prefboost.tables import Table
 
-__all__ = ["check_betas", "count_further_cells", "list_plan", "list_samples", "plan_cells"]
+__all__ = ["check_betas", "count_further_cells", "count_steps", "list_plan", "list_samples", "plan_cells"]
 
 _TIMED = 8
 """Prompts that are completed to tell how long a completion takes."""
@@ -85,17 +85,35 @@ def count_further_cells(settings: Reproduction) -> int:
     return 2 * len(settings.arms) * (len(settings.seeds) - 1)
 
 
+def count_steps(settings: Reproduction, rows: Table) -> int:
+    """Count the optimiser steps of an arm of full pace.
+
+    Args:
+        settings: say how many, or nothing: then it is one pass of the augmented rows. Plain arms hold each pair twice,
+            so that this is one pass of theirs too.
+        rows: to train on.
+    """
+    recipe, steps = settings.recipe, settings.steps
+    if steps is None:
+        pairs = make_recipe_pairs(build_arm_recipe("ra", recipe, {}, None), rows, load_renderer(recipe))
+        steps = max(1, len(pairs) // recipe.train.batch_size)
+    # Every round takes as many steps, and all rounds together as many as the other arms.
+    rounds = 1 if settings.on_policy is None else settings.on_policy.rounds
+    return max(rounds, steps - steps % rounds)
+
+
 def list_plan(settings: Reproduction) -> Iterator[str]:
     """List the cells, what they sample, score and answer, and the time of it all; trains and writes nothing."""
     cells = plan_cells(settings)
     check_academic_data(settings)
+    held_out = hold_prompts_out(choose_recipe_rows(settings.recipe, read(settings.recipe.data)), settings)
     yield from (cell.name for cell in cells)
     further = count_further_cells(settings)
     trained = len(cells) - 1 + further
     yield f"{len(cells):,} cells to choose settings, at most {further:,} more for the other seeds"
     if settings.noise is not None:
         yield f"training sees scores with errors of standard deviation {settings.noise.deviation:g}; no verdict does"
-    train = settings.recipe.train.model_copy(update={"max_steps": settings.steps or settings.recipe.train.max_steps})
+    train = settings.recipe.train.model_copy(update={"max_steps": count_steps(settings, held_out.select("train"))})
     _, forecast = forecast_recipe(settings.recipe.model_copy(update={"train": train}))
     training = forecast.seconds.get("training", 0.0)
     total = training * trained + forecast.seconds.get("reference", 0.0)
@@ -103,7 +121,7 @@ def list_plan(settings: Reproduction) -> Iterator[str]:
         f"about {duration(training)} of training per cell on {forecast.device}, at most {duration(total)} for all, "
         "and the measurements besides"
     )
-    yield from list_samples(settings, cells, further)
+    yield from list_samples(settings, held_out, cells, further)
     if settings.academic is not None:
         tasks, limit = ", ".join(settings.academic.benchmarks), settings.academic.limit
         seconds = time_question(settings)
@@ -114,11 +132,10 @@ def list_plan(settings: Reproduction) -> Iterator[str]:
         yield f"academic tasks of every cell: {tasks}, {most} of each task; about {cost}"
 
 
-def list_samples(settings: Reproduction, cells: list[Cell], further: int) -> Iterator[str]:
+def list_samples(settings: Reproduction, rows: HeldOutRows, cells: list[Cell], further: int) -> Iterator[str]:
     """List what is sampled: completions of held-out prompts by every cell, and those that on-policy arms train on."""
     if settings.scorer is None and settings.on_policy is None:
         return
-    rows = hold_prompts_out(choose_recipe_rows(settings.recipe, read(settings.recipe.data)), settings)
     prompts = choose_prompts(rows.select("train"))
     if settings.scorer is not None:
         held_out = settings.samples * sum(len(choose_prompts(rows.select(split))) for split in SPLITS)

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 from prefboost.atomic import write_atomically
 from prefboost.diagnosis.frontier import CompareFrontiers
 from prefboost.runs.folder.manifest import open_run
-from prefboost.runs.pipelines.goal_pairs import choose_recipe_rows, list_input_paths, load_renderer, make_recipe_pairs
+from prefboost.runs.pipelines.goal_pairs import choose_recipe_rows, list_input_paths
 from prefboost.runs.reproduce.ability import check_academic_data
-from prefboost.runs.reproduce.arms import ARMS, build_arm_recipe
+from prefboost.runs.reproduce.arms import ARMS
 from prefboost.runs.reproduce.cells import CELLS, START, CellResult, CellSetup, measure_cell
 from prefboost.runs.reproduce.equal_kl import compare_at_equal_kl
 from prefboost.runs.reproduce.frame import REPORT, RESULTS, TRAIN, CellRunner, ReproductionReport
 from prefboost.runs.reproduce.held_out import hold_prompts_out
 from prefboost.runs.reproduce.own_samples import ROUND_PROMPTS, write_round_prompts
-from prefboost.runs.reproduce.plan import check_betas, count_further_cells, plan_cells
+from prefboost.runs.reproduce.plan import check_betas, count_further_cells, count_steps, plan_cells
 from prefboost.runs.reproduce.settings import Reproduction
 from prefboost.runs.reproduce.verdicts import (
     choose_best,
@@ -81,15 +81,9 @@ def reproduce(
         if not rows.exists():
             write(held_out.select("train"), rows)
         ours = recipe.model_copy(update={"data": File(path=str(rows)), "select": None, "decontaminate": ()})
-        augmented = build_arm_recipe("ra", ours, {}, None)
-        pairs = make_recipe_pairs(augmented, held_out.select("train"), load_renderer(ours))
-        # One pass of the augmented rows; plain arms hold each pair twice, so that this is one pass of theirs too.
-        steps = settings.steps or max(1, len(pairs) // recipe.train.batch_size)
+        steps = count_steps(settings, held_out.select("train"))
         if settings.on_policy is not None:
             write_round_prompts(held_out.select("train"), folder / ROUND_PROMPTS)
-            # Every round takes as many steps, and all rounds together as many as the other arms.
-            rounds = settings.on_policy.rounds
-            steps = max(rounds, steps - steps % rounds)
         setup = CellSetup(settings, ours, held_out, steps, folder / CELLS)
         report = _compare(setup, str(folder), progress, tell)
         write_atomically(folder / RESULTS, json.dumps(report.record(), indent=2, ensure_ascii=False) + "\n")
