@@ -125,7 +125,8 @@ async def ask_in_turn(clients: Clients) -> list[bytes]:
     contents = []
     for _ in range(3):
         contents.append((await clients.post("/chat/completions", json={})).content)
-        await asyncio.sleep(0.05)  # a server that hangs up has done so
+        for _ in range(50):  # a server that hangs up does so within some turns of this loop
+            await asyncio.sleep(0.001)
     return contents
 
 
