@@ -139,8 +139,10 @@ def test_versions_that_are_not_supported_are_refused_by_name(
 
     monkeypatch.setattr("prefboost.training.claim.metadata.requires", lambda name: REQUIREMENTS)
     monkeypatch.setattr("prefboost.training.claim.metadata.version", version)
+    check_installed.cache_clear()
     with nullcontext() if sentence is None else pytest.raises(PrefboostError, match=sentence):
         check_installed(*extras)
+    check_installed.cache_clear()
 
 
 def test_a_folder_is_held_by_one_process_that_is_named(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import date
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,11 @@ BEGUN = "begun.json"
 """The file in which earlier versions noted that claim."""
 
 
+@cache
 def check_installed(*extras: str) -> None:
     """Check that every library that training imports is installed, in a version that prefboost supports.
+
+    Once in a process: it reads the metadata of each, and a comparison trains many times.
 
     Args:
         extras: of prefboost, besides ``train``.

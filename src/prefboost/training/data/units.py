@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
+from datasets.fingerprint import generate_random_fingerprint
 from torch.utils.data import Sampler
 
 from prefboost.devices.launch import read_world_size
@@ -18,7 +19,7 @@ from prefboost.errors import DataError, SettingsError
 from prefboost.training.policy.settings import Train
 from prefboost.training.reward.settings import TrainReward
 
-__all__ = ["Data", "Plan", "UnitSampler", "lay_out_units", "plan_steps", "split_by_prompt"]
+__all__ = ["Data", "Plan", "UnitSampler", "lay_out_units", "plan_steps", "split_by_prompt", "wrap_units"]
 
 
 UnitSettings = Train | TrainReward
@@ -150,7 +151,13 @@ def lay_out_units(
         devices=read_world_size(os.environ),
         epochs=settings.epochs,
     )
-    return Data(Dataset(units), None if eval_units is None or not eval_units.num_rows else Dataset(eval_units)), plan
+    evaluation = None if eval_units is None or not eval_units.num_rows else wrap_units(eval_units)
+    return Data(wrap_units(units), evaluation), plan
+
+
+def wrap_units(units: pa.Table) -> Dataset:
+    """Wrap units as a data set, which would hash all of their content for a cache that training does not use."""
+    return Dataset(units, fingerprint=generate_random_fingerprint())
 
 
 def split_by_prompt(units: pa.Table, fraction: float, seed: int) -> tuple[pa.Table, pa.Table | None]:

@@ -19,7 +19,7 @@ from prefboost.losses import LossOutput, PairLogps
 from prefboost.losses.router_balance import choose_balance_weight
 from prefboost.packing import measure_difference
 from prefboost.progress import Progress
-from prefboost.training.data.units import Data
+from prefboost.training.data.units import Data, wrap_units
 from prefboost.training.engine.callbacks import OptimizerClock
 from prefboost.training.engine.memory import TokenBudget
 from prefboost.training.engine.micro_batches import split_by_budget
@@ -203,7 +203,7 @@ class PreferenceTrainer(UnitTrainer):
             logps = cache.fill(sequences, forward.compute, forward.batches, exchange=merge_over_processes)
         if self.progress is not None:
             self.progress.end()
-        return Dataset(with_reference(table, logps))
+        return wrap_units(with_reference(table, logps))
 
     def step_within(self, model: Any, batch: Mapping[str, Any], items: Tensor, tokens: int) -> Tensor:
         """Add up the gradient of an optimiser step, micro-batch by micro-batch.

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -255,12 +256,18 @@ def _replace_folder(folder: Path) -> Iterator[Path]:
 def _write_facts(facts: Mapping[str, Any], card: str, folder: Path) -> None:
     # Everything that is needed to ask the model for a score later, without the run folder.
     (folder / "prefboost.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    pages = Environment(
+    (folder / "README.md").write_text(_open_cards().get_template(card).render(**facts), encoding="utf-8")
+
+
+@cache
+def _open_cards() -> Environment:
+    # It keeps what it has compiled; a training saves twice, and a search of settings many times.
+    return Environment(
         loader=PackageLoader("prefboost.training"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    (folder / "README.md").write_text(pages.get_template(card).render(**facts), encoding="utf-8")
 
 
+@cache
 def _find_version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)
