@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import uuid
@@ -16,8 +17,12 @@ from hypothesis import HealthCheck, settings
 for name, value in {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}.items():
     os.environ.setdefault(name, value)
 
-# A busy machine must not fail a test for being slow: neither its examples nor how long it takes to draw them.
-settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A busy machine must not fail a test for being slow: neither its examples nor how long it takes to draw them. The same
+# examples in every run: what fails was changed. `--hypothesis-profile=thorough` looks for others, many more.
+settings.register_profile(
+    "house", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=50, derandomize=True
+)
+settings.register_profile("thorough", settings.get_profile("house"), max_examples=1000, derandomize=False)
 settings.load_profile("house")
 
 
@@ -33,6 +38,25 @@ def _session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test writes into the home of whoever runs it, nor finds what another test has left."""
     monkeypatch.setenv("PREFBOOST_CACHE", str(tmp_path_factory.getbasetemp() / f"cache-{uuid.uuid4().hex}"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_disk() -> Iterator[None]:
+    """Wait for no disk. What a killed process has written is there without that; a power cut alone would take it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _frozen_heap() -> None:
+    """Spare the garbage collector what lives as long as the session: thousands of tests, and all libraries' modules.
+
+    Trainings collect garbage when they end, and so does whoever lets a model go. To look at all of that took half a
+    second each time: half of a tiny training. What is garbage is collected first, so that none is frozen.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
