@@ -29,6 +29,7 @@ from prefboost.evaluation.benchmark import Benchmark, BenchmarkPrompt, JudgeVerd
 from prefboost.evaluation.results import Results
 
 __all__ = [
+    "CheckedBenchmark",
     "Completions",
     "Contestant",
     "JudgedBenchmark",
@@ -115,6 +116,18 @@ class JudgedBenchmark(Protocol):
         Raises:
             DataError: data are absent and may not be fetched, or a file cannot be used.
             SettingsError: the named baseline does not exist.
+        """
+
+
+@runtime_checkable
+class CheckedBenchmark(Protocol):
+    """Settings of a benchmark that does not take every model."""
+
+    def check_contestants(self, contestants: Sequence[Contestant]) -> None:
+        """Check, without loading anything, that all of them can be measured.
+
+        Raises:
+            SettingsError: one cannot, or not where the command runs.
         """
 
 

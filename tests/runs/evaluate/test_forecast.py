@@ -3,6 +3,7 @@ import json
 import pytest
 from faulty_server import FaultyServer
 
+from prefboost.engines.pool import work_with
 from prefboost.errors import RunError, SettingsError
 from prefboost.runs.evaluate.evaluate import evaluate
 from prefboost.runs.evaluate.forecast import forecast_evaluation
@@ -99,3 +100,10 @@ def test_a_budget_in_dollars_needs_the_price_of_every_server(tmp_path):
 def test_nobody_to_judge_is_said_before_anything_is_counted(tmp_path):
     with pytest.raises(SettingsError, match="pairwise needs a judge"):
         forecast_evaluation(settings(tmp_path, judge=None), tmp_path / "out")
+
+
+def test_what_the_run_would_refuse_on_a_pool_the_forecast_refuses_too(tmp_path):
+    academic = Evaluate(models=[{"kind": "local", "model": "m"}], benchmarks=["academic"])
+    assert "no calls are counted" in forecast_evaluation(academic, tmp_path / "out").parts[0].note
+    with work_with(NotImplemented), pytest.raises(SettingsError, match="m would be loaded by lm-evaluation-harness"):
+        forecast_evaluation(academic, tmp_path / "out")

@@ -20,7 +20,7 @@ from prefboost.evaluation.protocols import Contestant, Measured
 from prefboost.evaluation.results import Figure, Results
 from prefboost.statistics import Interval
 
-__all__ = ["AcademicSet", "configure_contest", "find_goal_text"]
+__all__ = ["AcademicSet", "configure_contest", "find_backend", "find_goal_text"]
 
 
 class AcademicSet(Academic):
@@ -54,6 +54,11 @@ class AcademicSet(Academic):
                 + ("" if assets.offline else ", or set assets.download to fetch them"),
             )
         return settings
+
+    def check_contestants(self, contestants: Sequence[Contestant]) -> None:
+        """Refuse models that `measure` would refuse; see `prefboost.evaluation.protocols.CheckedBenchmark`."""
+        for contestant in contestants:
+            find_backend(contestant)
 
     def measure(
         self,
@@ -103,6 +108,18 @@ def configure_contest(settings: Academic, contestant: Contestant) -> tuple[str, 
         SettingsError: lm-eval cannot run the model.
         ModelError: the model cannot be loaded.
     """
+    model, backend = find_backend(contestant)(contestant.engine)
+    arguments = settings.model_args if "model_args" in settings.model_fields_set else {}
+    backend["model_args"] = {**backend["model_args"], **arguments}
+    return model, settings.model_copy(update={**backend, **_say_goal(settings, contestant)})
+
+
+def find_backend(contestant: Contestant) -> Callable[[Any], tuple[str, dict[str, Any]]]:
+    """Find what makes a contestant's engine a model of lm-eval.
+
+    Raises:
+        SettingsError: lm-eval cannot run the model, or not where it is to run.
+    """
     kind = str(getattr(contestant.engine, "kind", type(contestant.engine).__name__))
     if kind not in _BACKENDS:
         raise SettingsError(
@@ -114,10 +131,7 @@ def configure_contest(settings: Academic, contestant: Contestant) -> tuple[str, 
             f"{contestant.name} would be loaded by lm-evaluation-harness in this process, not on the pool",
             remedy="leave academic out of benchmarks or --executor ray away, or name a server: base_url=http://HOST/v1",
         )
-    model, backend = _BACKENDS[kind](contestant.engine)
-    arguments = settings.model_args if "model_args" in settings.model_fields_set else {}
-    backend["model_args"] = {**backend["model_args"], **arguments}
-    return model, settings.model_copy(update={**backend, **_say_goal(settings, contestant)})
+    return _BACKENDS[kind]
 
 
 def find_goal_text(engine: Engine, goal: float) -> str:

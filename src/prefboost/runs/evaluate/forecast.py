@@ -21,7 +21,7 @@ from prefboost.engines.store.opening import has_store, open_store
 from prefboost.errors import DataError
 from prefboost.evaluation.benchmark import BenchmarkPrompt
 from prefboost.evaluation.kinds import BenchmarkSettings
-from prefboost.evaluation.protocols import Completions, Contestant, JudgedBenchmark, PreparedBenchmark
+from prefboost.evaluation.protocols import CheckedBenchmark, Completions, Contestant, JudgedBenchmark, PreparedBenchmark
 from prefboost.forecast import CallForecast, Forecast
 from prefboost.runs.evaluate.answering import Speaker, choose_sampling, open_speaker
 from prefboost.runs.evaluate.evaluate import Engines, check_judge, place_answers, price_for, read_files
@@ -69,6 +69,8 @@ class _Counter:
 
     def count_benchmark(self, benchmark: BenchmarkSettings) -> Iterator[CallForecast]:
         """Yield a forecast per contestant, and one for the judge."""
+        if isinstance(benchmark, CheckedBenchmark):
+            benchmark.check_contestants(self.contestants)
         if not isinstance(benchmark, JudgedBenchmark):
             note = "measured on this machine: no calls are counted"
             yield CallForecast(f"{benchmark.kind}, no judge", note=note)
