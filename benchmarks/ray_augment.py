@@ -1,9 +1,12 @@
-"""What `augment` costs on a Ray cluster, beside the same input in one process: the same bytes, CPU time, and memory.
+"""What a verb costs on a Ray cluster, beside the same input in one process: the same bytes, CPU time, and memory.
 
     python benchmarks/ray_augment.py --rows 1000000 --more 4000000 --nodes 2
+    python benchmarks/ray_augment.py --verb select --rows 100000 --more 400000
+    python benchmarks/ray_augment.py --verb score --rows 1000000 --more 0
 
 A cluster of several nodes is started on this machine, with a core for each. The command runs without Ray, then with
-``--executor ray``; both write a folder of Parquet, which must have the same files with the same bytes. On one machine
+``--executor ray``; both write a folder of Parquet (select and score: one file), which must have the same bytes. The
+scorer takes no time, so that what is measured is everything else. On one machine
 no speed-up can be shown: what is measured is the CPU time per row of all processes, and the most memory that the
 driver and the workers of a node take, which must not grow with the rows (``--more``, without the local run).
 
@@ -20,16 +23,33 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 import psutil
+from pydantic import Field
 
-COMMAND = [sys.executable, "-c", "from prefboost.cli.main import main; main()", "augment"]
+from prefboost.engines.desk import Desk
+from prefboost.engines.pool import count_batches_at_once, open_model
+from prefboost.scoring.sides import Scores, list_scored_items, with_scores
+from prefboost.scoring.stored import fill_numbers
+from prefboost.settings import Settings
+from prefboost.tables import Table
+
+COMMAND = [sys.executable, "-c", "from prefboost.cli.main import main; main()"]
+VERBS = {
+    "augment": ["augment", "IN", "-o", "OUT", "--quiet", "--json"],
+    "select": ["select", "IN", "kind=best_of_n", "-o", "OUT", "--json"],
+    "score": ["score", "IN", "kind=ray_augment:NodeScorer", "-o", "OUT", "--quiet", "--json"],
+}
+COMPLETIONS = 4
+"""Of each prompt that `select` chooses from."""
+
 LOOK_S = 0.25
 CHUNK = 200_000
 MIB = 1 << 20
@@ -50,6 +70,43 @@ class Cost:
     cpu: float
     driver: int
     nodes: list[int] = field(default_factory=list)
+
+
+class NodeScorer(Settings):
+    """Scores a completion by a checksum of its text, on the nodes where there are any."""
+
+    kind: Literal["ray_augment:NodeScorer"] = Field("ray_augment:NodeScorer", description="A checksum of the text.")
+    device: str = Field("cpu", description="Where it is computed.")
+    batch_rows: int = Field(500, ge=1, description="Rows of a batch.")
+
+    def score(self, table: Table) -> Table:
+        """See `prefboost.scoring.scorer.Scorer`."""
+        return self.score_stored(table, Desk())
+
+    def score_stored(self, table: Table, desk: Desk) -> Table:
+        """See `prefboost.scoring.scorer.StoredScorer`."""
+        items = list_scored_items(table)
+        texts = [str(item.completion[-1]["content"]) for item in items]
+        keys = [hashlib.sha256(text.encode()).hexdigest()[:32] for text in texts]
+        model = open_model(self.device, Checksums)
+
+        def plan(rows: list[int]) -> Iterator[list[int]]:
+            yield from (rows[start : start + self.batch_rows] for start in range(0, len(rows), self.batch_rows))
+
+        def compute(batch: Sequence[int]) -> list[list[float]]:
+            return model.compute([texts[at] for at in batch])
+
+        numbers = fill_numbers(keys, plan, compute, desk, "checksums", count_batches_at_once(model))
+        scores = Scores(values={(item.row, item.side): row or [] for item, row in zip(items, numbers, strict=True)})
+        return with_scores(table, scores, self.model_dump(mode="json"), {}, None)
+
+
+class Checksums:
+    """The model of `NodeScorer`: it is loaded at once, and its numbers are the same everywhere."""
+
+    def compute(self, texts: Sequence[str]) -> list[list[float]]:
+        """Compute a number from 0 to 1 for each text."""
+        return [[zlib.crc32(text.encode()) / 2**32] for text in texts]
 
 
 class NodeWatch(threading.Thread):
@@ -106,20 +163,37 @@ def write_input(path: Path, rows: int, seed: int = 0) -> None:
         ).write_parquet(path / f"{start:09d}.parquet", row_group_size=20_000)
 
 
+def write_completions(path: Path, rows: int, seed: int = 0) -> None:
+    """Write scored completions of short texts, those of a prompt side by side; see `write_input`."""
+    rng = np.random.default_rng(seed)
+    words = np.array([f"word{number}" for number in range(2000)])
+    path.mkdir()
+    for start in range(0, rows, CHUNK):
+        count = min(CHUNK, rows - start)
+        drawn = [words[rng.integers(0, len(words), count)] for _ in range(8)]
+        number = pl.Series("number", range(start, start + count))
+        columns = {
+            "prompt": "What is said of number " + (number // COMPLETIONS).cast(pl.String) + ", in a few words?",
+            "completion": number.cast(pl.String) + ": " + _join(drawn),
+            "score": rng.integers(10, 101, count) / 10,
+        }
+        pl.DataFrame(columns).write_parquet(path / f"{start:09d}.parquet", row_group_size=20_000)
+
+
 def _join(parts: Sequence[Any]) -> pl.Series:
     columns = {f"word{at}": part for at, part in enumerate(parts)}
     return pl.DataFrame(columns).select(pl.concat_str(pl.all(), separator=" ")).to_series()
 
 
-def run(folder: Path, source: Path, options: Sequence[str] = (), raylets: Sequence[int] = ()) -> Cost:
-    """Let `augment` write `out` in a folder (the card names it), and measure it and the workers of the nodes."""
+def run(folder: Path, source: Path, words: Sequence[str], raylets: Sequence[int] = ()) -> Cost:
+    """Let a verb write `out` in a folder (the card names it), and measure it and the workers of the nodes."""
     folder.mkdir()
     watch = NodeWatch(raylets)
     watch.look()
     before = dict(watch.seconds)
     watch.start()
     begin = time.perf_counter()
-    command = [*COMMAND, str(source), "-o", "out", *options, "--quiet", "--json"]
+    command = [*COMMAND, *(str(source) if word == "IN" else word for word in words)]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - begin
@@ -127,16 +201,16 @@ def run(folder: Path, source: Path, options: Sequence[str] = (), raylets: Sequen
     watch.join()
     watch.look()
     if status:
-        raise SystemExit(f"augment ended with {os.waitstatus_to_exitcode(status)}")
+        raise SystemExit(f"{words[0]} ended with {os.waitstatus_to_exitcode(status)}")
     workers = sum(seconds - before.get(worker, 0.0) for worker, seconds in watch.seconds.items())
     return Cost(wall, usage.ru_utime + usage.ru_stime + workers, usage.ru_maxrss * 1024, watch.peaks)
 
 
 def hash_files(folder: Path) -> dict[str, str]:
-    """Hash every file of an output."""
+    """Hash every file of an output, without the store of answers beside it."""
     digests = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file():
+        if path.is_file() and ".store" not in path.parent.suffixes:
             with path.open("rb") as stream:
                 digests[str(path.relative_to(folder))] = hashlib.file_digest(stream, "blake2b").hexdigest()
     return digests
@@ -155,11 +229,19 @@ def show(name: str, cost: Cost, rows: int) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--verb", choices=VERBS, default="augment")
+    parser.add_argument("--ending", default="parquet", help="of the file that select or score writes")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--more", type=int, default=4_000_000, help="rows of the test of memory; 0 skips it")
     parser.add_argument("--nodes", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=None, help="where files are written (default: the system's)")
     options = parser.parse_args()
+    write = write_input if options.verb == "augment" else write_completions
+    out = "out" if options.verb == "augment" else f"out.{options.ending}"
+    words = [out if word == "OUT" else word for word in VERBS[options.verb]]
+
+    # The command and the nodes import the scorer of this file.
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     from ray.cluster_utils import Cluster
 
     node = {"num_cpus": 1, "object_store_memory": 100 * MIB}
@@ -170,9 +252,9 @@ def main() -> None:
             for _ in range(options.nodes - 1):
                 cluster.add_node(**node)
             raylets = [each.all_processes["raylet"][0].process.pid for each in cluster.list_all_nodes()]
-            spread = ["--executor", "ray", "--address", str(cluster.address), "--tasks", str(options.nodes)]
-            write_input(folder / "in", options.rows)
-            local = run(folder / "local", folder / "in")
+            spread = [*words, "--executor", "ray", "--address", str(cluster.address), "--tasks", str(options.nodes)]
+            write(folder / "in", options.rows)
+            local = run(folder / "local", folder / "in", words)
             show("local", local, options.rows)
             many = run(folder / "ray", folder / "in", spread, raylets)
             show("ray", many, options.rows)
@@ -182,7 +264,7 @@ def main() -> None:
             ratio = many.cpu / local.cpu
             print(f"the same bytes in {len(outputs[0])} files; CPU time, ray / local: {ratio:.2f}", flush=True)
             if options.more:
-                write_input(folder / "more", options.more)
+                write(folder / "more", options.more)
                 show("ray", run(folder / "large", folder / "more", spread, raylets), options.more)
         finally:
             cluster.shutdown()

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import polars as pl
 
+from prefboost.runs.score.score import score
+from prefboost.sources import read
+
 
 def test_the_input_has_the_rows_that_were_asked_for_and_the_better_score_first(tmp_path: Path) -> None:
     import ray_augment
@@ -19,6 +22,19 @@ def test_the_input_has_the_rows_that_were_asked_for_and_the_better_score_first(t
     assert frame.height == frame["prompt"].n_unique() == 300
     assert (frame["score_chosen"] >= frame["score_rejected"]).all()
     assert ray_augment.hash_files(tmp_path / "in") == ray_augment.hash_files(tmp_path / "again")
+
+
+def test_prompts_have_their_completions_side_by_side_and_each_gets_a_score_of_its_own(tmp_path: Path) -> None:
+    import ray_augment
+
+    ray_augment.write_completions(tmp_path / "in", 300)
+    table = read(tmp_path / "in")
+    assert len(table) == 300 and table.frame["prompt_id"].rle().struct.field("len").to_list() == [4] * 75
+    scored = score(table, ray_augment.NodeScorer(batch_rows=7), tmp_path / "out.parquet")
+    again = score(table, ray_augment.NodeScorer(), None)
+    assert scored.frame["score"].n_unique() == 300 and scored.frame["score"].equals(again.frame["score"])
+    assert set(ray_augment.hash_files(tmp_path)) >= {"out.parquet", "out.parquet.score.json"}
+    assert not [name for name in ray_augment.hash_files(tmp_path) if ".store" in name]
 
 
 def test_another_byte_or_another_file_is_another_output(tmp_path: Path) -> None:
