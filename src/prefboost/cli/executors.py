@@ -29,6 +29,7 @@ __all__ = [
     "Workers",
     "augment_by",
     "read_executor",
+    "refuse_memory",
     "select_by",
     "settle_executor",
     "share_models",
@@ -156,12 +157,7 @@ def augment_by(
     if isinstance(executor, OnThisMachine):
         with show_work(hidden=quiet, begin="augmenting") as tell:
             return augment(source, out, settings, overwrite=overwrite, push_to=push_to, progress=tell)
-    if (find_address(out) or "").startswith("memory:"):
-        raise RunError(
-            "memory:// belongs to one process, and the tasks of a cluster are others",
-            remedy="give an address that every node reaches (s3://), or a folder of a disk that all share",
-            place=Place(format_place(out)),
-        )
+    refuse_memory(out)
     from prefboost.runs.ray.cluster import open_cluster
     from prefboost.runs.ray.data import augment_on
     from prefboost.runs.ray.data_spread import SpreadByRay
@@ -183,8 +179,23 @@ def select_by(
     if isinstance(executor, OnThisMachine):
         table = read(source, columns=settings.columns)
         return count_selection(table, select_completions(table, settings, out, overwrite=overwrite))
+    refuse_memory(out)
     from prefboost.runs.ray.data_spread import open_spread
     from prefboost.runs.ray.data_verbs import select_on
 
     with open_spread(executor) as spread:
         return select_on(spread, source, settings, out, overwrite=overwrite)
+
+
+def refuse_memory(out: Path) -> None:
+    """Refuse an output of a cluster at an address of this process alone.
+
+    Raises:
+        RunError: it is one.
+    """
+    if (find_address(out) or "").startswith("memory:"):
+        raise RunError(
+            "memory:// belongs to one process, and the tasks of a cluster are others",
+            remedy="give an address that every node reaches (s3://), or a folder of a disk that all share",
+            place=Place(format_place(out)),
+        )

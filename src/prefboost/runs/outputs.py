@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from prefboost.addresses import SEGMENTS, find_address
 from prefboost.atomic import replace_atomically, write_atomically
 from prefboost.sources.readers.remote import guard_address, put_files
 from prefboost.sources.write import write
+from prefboost.sources.writers.file_types import FILE_TYPES
 from prefboost.tables import Table
 
 if TYPE_CHECKING:  # data verbs write outputs too, and ask no engine
@@ -24,10 +26,12 @@ __all__ = [
     "locate_rejects",
     "locate_sign",
     "locate_store",
+    "open_target",
     "place_store",
     "write_history",
     "write_output",
     "write_rejects",
+    "write_sorted_rejects",
 ]
 
 
@@ -83,31 +87,53 @@ def write_output(
     Returns:
         the table as it was written.
     """
-    if (address := find_address(target)) is not None:
-        folder, _, name = address.rpartition("/")
-        if not overwrite:
-            guard_address(address, table, overwrite=False)
-        with tempfile.TemporaryDirectory(prefix="prefboost-") as here:
-            # Once it is whole: whoever reads there sees files of one call, but not all of them at one moment.
-            written = write_output(table, Path(here) / name, history=history, format=format)
-            with nullcontext() if store is None else store.exclude_others():
-                put_files(Path(here), folder, absent=[locate_rejects(name).name])
-        return written
-    with nullcontext() if store is None else store.exclude_others():
-        written = write(table, target, format=format, overwrite=overwrite)
-        write_rejects(written.rejects, locate_rejects(target))
+    with open_target(target, table, overwrite=overwrite, store=store) as place:
+        written = write(table, place, format=format, overwrite=overwrite)
+        write_rejects(written.rejects, locate_rejects(place))
         for verb, count in (history or {}).items():
-            write_history(written, target.with_name(f"{target.name}.{verb}.json"), count(written))
+            write_history(written, place.with_name(f"{place.name}.{verb}.json"), count(written))
     return written
+
+
+@contextmanager
+def open_target(target: Path, source: object, *, overwrite: bool, store: AnswerStore | None = None) -> Iterator[Path]:
+    """Give the place of a verb's output: the target, or one on this machine, whose files go to its address at the end.
+
+    Args:
+        target: a path or an address.
+        source: what is read; see `prefboost.sources.readers.remote.guard_address`.
+        overwrite: what stands at the address may be replaced.
+        store: excludes other processes while files are written.
+    """
+    alone = nullcontext() if store is None else store.exclude_others()
+    if (address := find_address(target)) is None:
+        with alone:
+            yield target
+        return
+    folder, _, name = address.rpartition("/")
+    if not overwrite:
+        guard_address(address, source, overwrite=False)
+    with tempfile.TemporaryDirectory(prefix="prefboost-") as here:
+        # Once it is whole: whoever reads there sees files of one call, but not all of them at one moment.
+        yield Path(here) / name
+        with alone:
+            put_files(Path(here), folder, absent=[locate_rejects(name).name])
 
 
 def write_rejects(rejects: pl.DataFrame, path: Path) -> None:
     """Write the rows that were set aside, in their order; where there are none, a file of an earlier call goes."""
-    if rejects.is_empty():
+    write_sorted_rejects([rejects.sort("row", maintain_order=True)] if len(rejects) else [], path)
+
+
+def write_sorted_rejects(frames: Iterable[pl.DataFrame], path: Path) -> None:
+    """Write rejects that come in their order, frame by frame; without frames a file of an earlier call goes."""
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
         path.unlink(missing_ok=True)
         return
     with replace_atomically(path) as waiting:
-        rejects.sort("row", maintain_order=True).write_parquet(waiting)
+        FILE_TYPES["parquet"].write_all(chain([first], frames), waiting)
 
 
 def write_history(table: Table, path: Path, counts: Mapping[str, Any]) -> None:

@@ -187,7 +187,8 @@ def merge_selection(shards: Sequence[Path], how: SelectCompletions, out: Path) -
     selected = Table(SCORED_COMPLETIONS, rows, rejects, summed, path=parts[0]["path"])
     if summed[-1].rejected.get(UNSCORED) == summed[-1].rows_in > 0:
         refuse_unscored_completions(replace(selected, frame=rows.clear(1)), "selected by it")
-    counts = sum_counts([part["counts"] for part in parts], selected)
+    reasons = dict(rejects["reason"].value_counts().iter_rows())
+    counts = sum_counts([part["counts"] for part in parts], reasons)
     write_output(selected, out, history={"select": lambda _: counts}, format=how.format, overwrite=False)
     return counts
 
@@ -212,7 +213,8 @@ def drop_cut_completions(table: Table) -> Table:
 
 def count_selection(table: Table, selected: Table) -> dict[str, Any]:
     """Count completions, prompts and mean scores, of all and of those kept, and rejects by reason."""
-    return sum_counts([count_part(table, selected)], selected)
+    reasons = selected.rejects["reason"].value_counts()
+    return sum_counts([count_part(table, selected)], dict(reasons.iter_rows()))
 
 
 def count_part(table: Table, selected: Table) -> dict[str, Any]:
@@ -227,8 +229,8 @@ def count_part(table: Table, selected: Table) -> dict[str, Any]:
     return counts
 
 
-def sum_counts(parts: Sequence[Mapping[str, Any]], selected: Table) -> dict[str, Any]:
-    """Sum the counts of parts (`count_part`) that share no prompt."""
+def sum_counts(parts: Sequence[Mapping[str, Any]], rejected: Mapping[str, int]) -> dict[str, Any]:
+    """Sum the counts of parts (`count_part`) that share no prompt, beside the rejects of all by reason."""
 
     def sum_over(name: str) -> int:
         return sum(part[name] for part in parts)
@@ -237,7 +239,6 @@ def sum_counts(parts: Sequence[Mapping[str, Any]], selected: Table) -> dict[str,
         total, count = sum(Fraction(part[f"sum{name}"]) for part in parts), sum_over(f"scored{name}")
         return float(total / count) if count else None
 
-    reasons = selected.rejects["reason"].value_counts().sort("count", "reason", descending=[True, False])
     return {
         "rows": sum_over("rows"),
         "kept": sum_over("rows kept"),
@@ -245,7 +246,7 @@ def sum_counts(parts: Sequence[Mapping[str, Any]], selected: Table) -> dict[str,
         "prompts kept": sum_over("prompts kept"),
         "score mean": compute_mean(""),
         "score mean kept": compute_mean(" kept"),
-        "rejected": dict(reasons.iter_rows()),
+        "rejected": dict(sorted(rejected.items(), key=lambda each: (-each[1], each[0]))),
     }
 
 

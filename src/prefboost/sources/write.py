@@ -24,7 +24,7 @@ from prefboost.sources.writers.outputs import refuse_inputs
 from prefboost.sources.writers.shapes import has_read_extra, has_white_ends, select_role_and_content
 from prefboost.tables import COMPLETIONS, GOAL_PAIRS, MESSAGES, REJECTS, SCORED_COMPLETIONS, Table, reject_where
 
-__all__ = ["Shaped", "find_table_export", "shape", "write"]
+__all__ = ["Shaped", "find_extras", "find_table_export", "refuse_other_rows", "shape", "write"]
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,25 @@ def write(table: Table, out: str | Path, *, format: str = "prefboost", overwrite
         raise RunError("the output is a folder", remedy="name a file in it", place=Place(str(out)))
     shaped = shape(table.frame, export, kind, path=table.path)
     with replace_atomically(path) as waiting:
-        kind.write(shaped.frame, waiting)
-        if not overwrite and path.exists() and not filecmp.cmp(waiting, path, shallow=False):
-            raise RunError(
-                "the output exists, and holds other rows",
-                remedy="give another output, or replace this one: --overwrite, in Python overwrite=True",
-                place=Place(str(out)),
-            )
+        kind.write_all([shaped.frame], waiting)
+        if not overwrite:
+            refuse_other_rows(waiting, path)
     rejects = table.rejects if shaped.rejects.is_empty() else pl.concat([table.rejects, shaped.rejects])
     return Table(table.spec, table.frame, rejects, table.steps, table.scales, table.path)
+
+
+def refuse_other_rows(waiting: Path, path: Path) -> None:
+    """Refuse to replace a file by another one, unless that has the same bytes.
+
+    Raises:
+        RunError: the file holds other rows.
+    """
+    if path.exists() and not filecmp.cmp(waiting, path, shallow=False):
+        raise RunError(
+            "the output exists, and holds other rows",
+            remedy="give another output, or replace this one: --overwrite, in Python overwrite=True",
+            place=Place(str(path)),
+        )
 
 
 def find_table_export(table: Table, format: str) -> Export:
@@ -102,7 +112,24 @@ def find_table_export(table: Table, format: str) -> Export:
     return export
 
 
-def shape(frame: pl.DataFrame, export: Export, kind: FileType, *, path: str | None = None) -> Shaped:
+def find_extras(frame: pl.DataFrame, export: Export) -> list[str]:
+    """Find the columns of messages of which any has more than role and text that the export would write."""
+    # Trainers take texts: parts are joined for them, and only prefboost's own format keeps them.
+    extra = pl.element().struct.field("extra")
+    in_parts = extra.str.contains(r'"content": \[').fill_null(False)
+    further = has_further_values(extra) | in_parts if export.name == "prefboost" else has_further_values(extra)
+    messages = [name for name, dtype in frame.schema.items() if dtype == MESSAGES]
+    return [name for name in messages if frame[name].list.eval(further).list.any().any()]
+
+
+def shape(
+    frame: pl.DataFrame,
+    export: Export,
+    kind: FileType,
+    *,
+    path: str | None = None,
+    extras: Sequence[str] | None = None,
+) -> Shaped:
     """Bring rows into an export's shape.
 
     Args:
@@ -110,15 +137,12 @@ def shape(frame: pl.DataFrame, export: Export, kind: FileType, *, path: str | No
         export: the shape.
         kind: tells whether messages may have further keys.
         path: where the rows came from, for the rejects.
+        extras: of a part of a table, what `find_extras` finds in all of it; None: the frame is all.
     """
     rejects = pl.DataFrame(schema=REJECTS)
     refusals = [(refusal.reason, refusal.holds()) for refusal in export.refusals]
-    # Trainers take texts: parts are joined for them, and only prefboost's own format keeps them.
-    extra = pl.element().struct.field("extra")
-    in_parts = extra.str.contains(r'"content": \[').fill_null(False)
-    further = has_further_values(extra) | in_parts if export.name == "prefboost" else has_further_values(extra)
     messages = [name for name, dtype in frame.schema.items() if dtype == MESSAGES]
-    extras = [name for name in messages if frame[name].list.eval(further).list.any().any()]
+    extras = find_extras(frame, export) if extras is None else extras
     if extras and export.name != "prefboost" and export.spreads_extra and not kind.is_json:
         reason = f"tool calls and other keys of messages need JSON lines in format {export.name} (file_type=jsonl)"
         refusals.append((reason, pl.any_horizontal([has_read_extra(column) for column in extras])))

@@ -11,16 +11,18 @@ from typing import Any
 
 import fsspec
 import polars as pl
+from ray import cloudpickle
 
 from prefboost.runs.augment.settings import Augment
 
 
 class SpreadHere:
-    """A spread over no cluster, in a random order."""
+    """A spread over no cluster, in a random order; what it is given is sent as Ray would send it."""
 
     tasks = 2
 
     def __call__(self, work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        work, items = cloudpickle.loads(cloudpickle.dumps((work, list(items))))
         yield from map(work, random.Random(0).sample(list(items), len(items)))
 
 

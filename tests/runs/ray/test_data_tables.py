@@ -32,7 +32,8 @@ def test_tables_and_scales_are_those_of_one_process(case: str, tmp_path: Path) -
     with open_table(SpreadHere(), source, tmp_path / "out", Augment(select=how, batch_rows=7)) as job:
         for scale in scales:
             assert job.fit(scale, ()) == fit_scales(scale, [whole], declared=find_declared_range(whole))
-        table, counts = job.make(keep_all, count=lambda before, after: {"rows": len(before), "left": len(after)})
+        head, counts = job.make(keep_all, count=lambda before, after: {"rows": len(before), "left": len(after)})
+        table = job.order(head).as_table(head).collect()
     assert_frame_equal(table.frame, whole.frame)
     assert_frame_equal(table.rejects, whole.rejects.sort("row", maintain_order=True))
     # Steps come as JSON keeps them: tuples are lists.

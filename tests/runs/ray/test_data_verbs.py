@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,9 @@ from prefboost.runs.pipelines.offline import prepare
 from prefboost.runs.pipelines.stage_tables import write_table
 from prefboost.runs.preparation import pair_completions
 from prefboost.runs.ray.data_verbs import pair_on, prepare_on, select_on
-from prefboost.runs.select import SelectCompletions, select_completions
+from prefboost.runs.select import SelectCompletions, count_selection, select_completions
 from prefboost.sources import read
+from prefboost.sources.writers import file_types
 
 
 def write_rows(path: Path, records: Sequence[Mapping[str, Any]]) -> Path:
@@ -61,15 +64,60 @@ CHOICES = {
 }
 
 
-@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+@pytest.mark.parametrize("ending", ["jsonl", "parquet", "jsonl.gz"])
 @pytest.mark.parametrize("case", CHOICES)
-def test_every_file_that_select_writes_has_the_same_bytes(case: str, ending: str, rows: Path, tmp_path: Path) -> None:
+def test_every_file_that_select_writes_has_the_same_bytes(
+    case: str, ending: str, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So that this few rows fill several row groups, cut elsewhere than the parts.
+    monkeypatch.setattr(file_types, "_GROUP_ROWS", 5)
     how = CHOICES[case]
     (tmp_path / "here").mkdir()
     select_completions(read(str(rows)), how, tmp_path / "here" / f"out.{ending}")
     for size in (7, 1000):
         select_on(SpreadHere(), str(rows), how, tmp_path / str(size) / f"out.{ending}", rows=size)
         assert read_output(tmp_path / str(size)) == read_output(tmp_path / "here")
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_a_selection_at_an_address_has_the_bytes_of_one_on_a_disk(ending: str, rows: Path, tmp_path: Path) -> None:
+    how, place = CHOICES["best"], f"memory://{uuid.uuid4().hex}"
+    (tmp_path / "here").mkdir()
+    here = count_selection(
+        read(str(rows)), select_completions(read(str(rows)), how, tmp_path / "here" / f"out.{ending}")
+    )
+    with pytest.raises(KeyboardInterrupt):
+        select_on(Dying(1, "make_table_item"), str(rows), how, f"{place}/out.{ending}", rows=7)
+    counts = select_on(SpreadHere(), str(rows), how, f"{place}/out.{ending}", rows=7)
+    assert counts == here and list(counts["rejected"]) == list(here["rejected"])
+    assert read_output(place) == read_output(tmp_path / "here"), "and nothing else is left there"
+    with pytest.raises(RunError, match="the output exists"):
+        select_on(SpreadHere(), str(rows), how, f"{place}/out.{ending}", rows=7)
+    select_on(SpreadHere(), str(rows), CHOICES["rows once, within limits"], f"{place}/out.{ending}", overwrite=True)
+    assert read_output(place) != read_output(tmp_path / "here")
+
+
+@pytest.mark.parametrize("format", ["trl", "prefboost"])
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_one_tool_call_decides_the_shape_of_all_parts(ending: str, format: str, tmp_path: Path) -> None:
+    call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}
+    records = [
+        {
+            "prompt": [{"role": "user", "content": f"Question {number // 2}?"}],
+            "completion": [call if number == 33 else {"role": "assistant", "content": f"answer {number}"}],
+            "score": float(number),
+        }
+        for number in range(40)
+    ]
+    source = write_rows(tmp_path / "in.jsonl", records)
+    how = SelectCompletions(strategy=BestOfN(), format=format)
+    (tmp_path / "here").mkdir()
+    select_completions(read(str(source)), how, tmp_path / "here" / f"out.{ending}")
+    select_on(SpreadHere(), str(source), how, tmp_path / "many" / f"out.{ending}", rows=4)
+    assert read_output(tmp_path / "many") == read_output(tmp_path / "here")
+    history = json.loads((tmp_path / "many" / f"out.{ending}.select.json").read_text())
+    refused = [reason for reason in history["rejected"] if "tool calls" in reason]
+    assert bool(refused) == (ending == "parquet" and format == "trl")
 
 
 def test_a_part_may_lack_scores_and_the_whole_may_not(tmp_path: Path) -> None:
@@ -122,8 +170,6 @@ def test_what_select_cannot_do_by_many_is_refused_and_foreign_files_stay(rows: P
     foreign.write_text("mine")
     with pytest.raises(RunError, match="leave --executor ray out; in a recipe write executor: local"):
         select_on(SpreadHere(), [{"prompt": "q"}], how, tmp_path / "out.jsonl")
-    with pytest.raises(RunError, match="disk that all nodes share"):
-        select_on(SpreadHere(), str(rows), how, "memory://out.jsonl")
     with pytest.raises(RunError, match="select did not write it"):
         select_on(SpreadHere(), str(rows), how, foreign)
     with pytest.raises(RunError, match="the output is the input"):
@@ -140,15 +186,18 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", RECIPES)
-def test_goal_pairs_of_a_recipe_have_the_same_bytes(case: str, rows: Path, tmp_path: Path) -> None:
+def test_goal_pairs_of_a_recipe_have_the_same_bytes(
+    case: str, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     values = {**RECIPES[case], "name": "x", "train": {"model": "m"}}
     recipe = Recipe.model_validate({**values, "data": {"kind": "file", "path": str(rows), **values.get("data", {})}})
+    monkeypatch.setattr(file_types, "_GROUP_ROWS", 9)
     notes = {}
     for place in ("here", "7", "1000"):
         (tmp_path / place).mkdir()
         many = SpreadHere(), recipe, None, tmp_path / place / "pairs.parquet"
-        table = prepare(recipe) if place == "here" else prepare_on(*many, rows=int(place))
-        notes[place] = write_goal_pairs(table, tmp_path / place)
+        with nullcontext(prepare(recipe)) if place == "here" else prepare_on(*many, rows=int(place)) as table:
+            notes[place] = write_goal_pairs(table, tmp_path / place)
         assert notes[place] == notes["here"]
         assert read_output(tmp_path / place) == read_output(tmp_path / "here")
     assert notes["here"]["goal_pairs"] > 5
@@ -166,6 +215,9 @@ def test_settings_that_need_the_whole_table_are_refused_by_name(rows: Path, tmp_
     values = {"name": "x", "data": str(rows), "train": {"model": "m", "revision": "main"}}
     for changed, word in (({"scale": None}, "scale: null"), ({"select": {"max_prompt_tokens": 9}}, "train.revision")):
         recipe = Recipe.model_validate({**values, **changed})
-        with pytest.raises(SettingsError, match=f"{word}(.|\n)*executor: local"):
-            prepare_on(SpreadHere(), recipe, None, tmp_path / "pairs.parquet")
+        with (
+            pytest.raises(SettingsError, match=f"{word}(.|\n)*executor: local"),
+            prepare_on(SpreadHere(), recipe, None, tmp_path / "pairs.parquet"),
+        ):
+            pass
     assert not list(tmp_path.iterdir())

@@ -206,10 +206,20 @@ def fetch_part(shelf: Shelf, described: Mapping[str, Any], folder: Path, place: 
     return target
 
 
-def list_damaged_parts(place: Path, files: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """List the files of a part, here or at an address, that are missing or not as they were described."""
+def list_damaged_parts(
+    place: Path, files: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, int] | None = None
+) -> list[str]:
+    """List the files of a part, here or at an address, that are missing or not as they were described.
+
+    Args:
+        place: the folder.
+        files: as they were described.
+        sizes: of all files at the address, where these are enough; None: the bytes are read and compared.
+    """
     if find_address(place) is None:
         return list_damaged(place, files)
+    if sizes is not None:
+        return [str(each["name"]) for each in files.values() if sizes.get(each["name"]) != each["bytes"]]
     shelf = open_shelf(place)
     damaged = []
     for described in files.values():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,8 @@ from prefboost.runs.preparation import (
     list_goal_aspects,
     make_goal_pairs,
 )
+from prefboost.runs.table_pieces import PieceTable
+from prefboost.sources.writers.file_types import cut_groups, write_groups
 from prefboost.tables import EVALUATION_SPLITS, Table
 
 if TYPE_CHECKING:
@@ -99,17 +100,18 @@ def list_input_paths(recipe: PolicyRecipe) -> list[str]:
     return [str(path) for path in paths if path and Path(path).exists()]
 
 
-def count_pairs(table: Table) -> PairCounts:
+def count_pairs(table: Table | PieceTable) -> PairCounts:
     """Count goal pairs, the rows of every step, and rejects by reason."""
+    pieces = table if isinstance(table, PieceTable) else PieceTable.of(table)
     steps = tuple(
         {"verb": step.verb, "rows_in": step.rows_in, "rows_out": step.rows_out, "rejected": dict(step.rejected)}
-        for step in table.steps
+        for step in pieces.head.steps
     )
-    return PairCounts(len(table), steps, dict(Counter(table.rejects["reason"].to_list())))
+    return PairCounts(pieces.rows, steps, dict(pieces.rejected))
 
 
-def write_goal_pairs(table: Table, folder: Path) -> dict[str, Any]:
-    """Write goal pairs and rejects into a folder.
+def write_goal_pairs(table: Table | PieceTable, folder: Path) -> dict[str, Any]:
+    """Write goal pairs and rejects into a folder; of a table in pieces no more than a row group is in memory.
 
     Returns:
         Counts, steps, and how the goals stand in the prompts (`StatedGoals.record`), as JSON values.
@@ -117,21 +119,20 @@ def write_goal_pairs(table: Table, folder: Path) -> dict[str, Any]:
     Raises:
         DataError: no pair is left.
     """
-    import pyarrow.parquet as pq
-
-    counts = count_pairs(table)
-    if not len(table):
+    pieces = table if isinstance(table, PieceTable) else PieceTable.of(table)
+    counts = count_pairs(pieces)
+    if not pieces.rows:
         reasons = ", ".join(f"{reason} ({count:,})" for reason, count in counts.rejected.items())
         raise DataError(
             f"no goal pair is left to train on; rows rejected: {reasons or 'none, the input is empty'}",
             remedy="`prefboost inspect` shows what is in the data",
-            place=Place(table.path),
+            place=Place(pieces.head.path),
         )
-    # Rejects stand in the order of the file, whoever found them; in one piece, since the bytes depend on pieces.
-    for name, frame in ((PAIRS, table.frame), (REJECTS, table.rejects.sort("row", maintain_order=True))):
+    # Rejects stand in the order of the file, whoever found them.
+    for name, read in ((PAIRS, pieces.read_rows), (REJECTS, pieces.read_rejects)):
         with replace_atomically(folder / name) as waiting:
-            pq.write_table(frame.rechunk().to_arrow(), waiting)
-    goals = StatedGoals.of_table(table)
+            write_groups(cut_groups(read()), waiting)
+    goals = StatedGoals.of_table(pieces.head)
     return {
         "goal_pairs": counts.goal_pairs,
         "steps": list(counts.steps),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefboost.recipes.executors import OnThisMachine
 from prefboost.recipes.recipe import Recipe
@@ -31,6 +32,7 @@ from prefboost.runs.pipelines.training import (
     fingerprint_models,
     train_on_stage,
 )
+from prefboost.runs.table_pieces import PieceTable
 from prefboost.sources import read
 from prefboost.tables import Table
 
@@ -56,8 +58,9 @@ def prepare(recipe: Recipe, render: Render | None = None) -> Table:
     return make_recipe_pairs(recipe, choose_recipe_rows(recipe, read(recipe.data)), render)
 
 
-def prepare_by_executor(recipe: Recipe, place: Path) -> Table:
-    """Do what `prepare` does, here or by the nodes of a cluster.
+@contextmanager
+def prepare_by_executor(recipe: Recipe, place: Path) -> Iterator[Table | PieceTable]:
+    """Do what `prepare` does, here or by the nodes of a cluster, whose pieces are there while the block runs.
 
     Args:
         recipe: see there; its executor says who does the work.
@@ -65,12 +68,13 @@ def prepare_by_executor(recipe: Recipe, place: Path) -> Table:
     """
     render = load_renderer(recipe)
     if isinstance(recipe.executor, OnThisMachine):
-        return prepare(recipe, render)
+        yield prepare(recipe, render)
+        return
     from prefboost.runs.ray.data_spread import open_spread
     from prefboost.runs.ray.data_verbs import prepare_on
 
-    with open_spread(recipe.executor) as spread:
-        return prepare_on(spread, recipe, render, place)
+    with open_spread(recipe.executor) as spread, prepare_on(spread, recipe, render, place) as pairs:
+        yield pairs
 
 
 def build_offline_stages(recipe: Recipe, run: Run, progress: Progress | None = None) -> list[Stage]:
@@ -82,12 +86,17 @@ def build_offline_stages(recipe: Recipe, run: Run, progress: Progress | None = N
         free=("executor", "train.trust_remote_code"),
     )
     training = take_part(recipe, ("train",), free=STATED_BY)
+
+    def make_pairs() -> Mapping[str, Any]:
+        with prepare_by_executor(data.recipe, run.path / PAIRS) as pairs:
+            return write_goal_pairs(pairs, run.path)
+
     return [
         Stage(
             "pairs",
             data.settings,
             (PAIRS, REJECTS),
-            lambda: write_goal_pairs(prepare_by_executor(data.recipe, run.path / PAIRS), run.path),
+            make_pairs,
             inputs={name: hash_path(name) for name in list_input_paths(recipe)},
             scraps=(locate_staging(Path(PAIRS)).name,),
         ),

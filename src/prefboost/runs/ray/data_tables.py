@@ -1,4 +1,4 @@
-"""A whole table by many: tasks read, select and change its parts, and the rows that are left are put together here.
+"""A whole table by many: tasks read, select and change its parts, and put the rows that are left in order.
 
 It is the table that `prefboost.read` and the verbs make in one process, in the order of the file. Only verbs that treat
 each prompt by itself can be given; what compares rows of the whole table is settled by passes over hash buckets.
@@ -6,7 +6,6 @@ each prompt by itself can be given; what compares rows of the whole table is set
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,21 +15,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from prefboost import __version__
-from prefboost.atomic import write_atomically
+from prefboost.addresses import find_address
 from prefboost.errors import DataError, Place, RunError
 from prefboost.preferences import FittedScale, fit_scales
 from prefboost.preferences.scales.fit import find_declared_range
 from prefboost.preferences.scales.kinds import DeclaredRange, Scale
 from prefboost.runs.augment.settings import Augment
+from prefboost.runs.folder.far_staging import list_damaged_parts, open_far_staging
 from prefboost.runs.folder.manifest import hash_values, list_input_files
-from prefboost.runs.folder.staging import clear_staging, describe_file, list_damaged, open_staging
+from prefboost.runs.folder.staging import clear_staging, locate_staging, open_staging
+from prefboost.runs.ray.data_order import Form, Ordered, order_parts, read_record, write_ranges, write_record
 from prefboost.runs.ray.data_plan import Item, Spread, list_items, plan_source, recall_plan, record_plan
 from prefboost.runs.ray.data_rows import Rows, compare_rows
 from prefboost.runs.ray.data_scales import count_score_values, expand_scores, merge_all, merge_counts
 from prefboost.settings import kind_of
+from prefboost.shelf import open_shelf
 from prefboost.sources import Collection
 from prefboost.sources.read import resolve_source, sum_read_steps
 from prefboost.sources.readers.frames import read_frame, write_frame
@@ -44,6 +44,8 @@ Verbs = Callable[[Table], Table]
 
 Count = Callable[[Table, Table], Mapping[str, Any]]
 """Counts a part: the rows that were read, and those that are left."""
+
+_AS_IT_IS = Form()
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class TableJob:
     def make(
         self, verbs: Verbs, *, scales: Mapping[str, FittedScale] | None = None, count: Count | None = None
     ) -> tuple[Table, list[Mapping[str, Any]]]:
-        """Make all parts that are not there yet, and put them together.
+        """Make all parts that are not there yet.
 
         Args:
             verbs: what is done to the selected rows of each part.
@@ -69,20 +71,39 @@ class TableJob:
             count: what else is counted.
 
         Returns:
-            the table, and the counts of the parts.
+            the table without its rows, which `order` puts in the order of the file, and the counts of the parts.
+
+        Raises:
+            DataError: the source holds no record.
         """
         entries: dict[int, Any] = {}
         waiting, folder = [], self.rows.plan.folder
+        # An address tells no more than sizes, unless every file is fetched.
+        sizes = None if find_address(folder) is None else open_shelf(folder).list_files("")
         for item in list_items(self.rows.plan, self.spread.tasks):
-            finished = _read_entries(_locate_record(self.rows, item))
-            if finished is None or any(list_damaged(folder, each["files"]) for each in finished.values()):
+            finished = _read_entries(self.rows, item)
+            if finished is None or any(list_damaged_parts(folder, each["files"], sizes) for each in finished.values()):
                 waiting.append(item)
             else:
                 entries |= finished
         for finished in self.spread(partial(make_table_item, self.rows, verbs, count), waiting):
             entries |= finished
-        parts = [entries[number] for number in sorted(entries)]
-        return self._join(parts, scales or {}), [part["counts"] for part in parts]
+        parts, path = [entries[number] for number in sorted(entries)], self.rows.plan.opened.source.path
+        if not parts:
+            raise DataError("the source holds no record", place=Place(path))
+        lines = zip(*([Step(**step) for step in part["steps"]] for part in parts), strict=True)
+        steps = tuple(sum_read_steps(line) if line[0].verb == "read" else sum_part_steps(line) for line in lines)
+        # Of a part with rows where there is one: another may lack columns.
+        example = next((part for part in parts if part["rows"]), parts[0])
+        name = next(each["name"] for what, each in example["files"].items() if what.startswith("rows"))
+        head = Table(
+            TABLES[example["spec"]], read_frame(folder / name).clear(), steps=steps, scales=scales or {}, path=path
+        )
+        return head, [part["counts"] for part in parts]
+
+    def order(self, head: Table, form: Form = _AS_IT_IS) -> Ordered:
+        """Put the rows that `make` has left in the order of the file, in the form that they are written in."""
+        return order_parts(self.spread, self.rows.plan, head, form)
 
     def fit(self, scale: Scale, aspects: Sequence[str]) -> dict[str, FittedScale]:
         """Fit scales to the scores of all selected rows, as `fit_scales` does."""
@@ -102,22 +123,6 @@ class TableJob:
         scales: dict[str, FittedScale] = fitted
         return scales
 
-    def _join(self, parts: Sequence[Mapping[str, Any]], scales: Mapping[str, FittedScale]) -> Table:
-        if not parts:
-            raise DataError("the source holds no record", place=Place(self.rows.plan.opened.source.path))
-        folder, spec = self.rows.plan.folder, TABLES[parts[0]["spec"]]
-
-        def join(what: str) -> pl.DataFrame:
-            frames = [read_frame(folder / part["files"][what]["name"]) for part in parts]
-            frame = pl.concat([frame for frame in frames if frame.height] or frames[:1])
-            # One record is in one part, so that rows of one number keep the order that they have there. In one piece,
-            # since the bytes of a file depend on that.
-            return (frame.sort("row", maintain_order=True) if len(parts) > 1 else frame).rechunk()
-
-        lines = zip(*([Step(**step) for step in part["steps"]] for part in parts), strict=True)
-        steps = tuple(sum_read_steps(line) if line[0].verb == "read" else sum_part_steps(line) for line in lines)
-        return Table(spec, join("rows"), join("rejects"), steps, scales, self.rows.plan.opened.source.path)
-
 
 @contextmanager
 def open_table(
@@ -134,7 +139,7 @@ def open_table(
     Args:
         spread: runs the tasks.
         source: of files.
-        place: a file on a disk that all tasks see; parts wait beside it.
+        place: a file on a disk that all tasks see, or its address; parts wait beside it.
         selection: ``columns``, ``batch_rows``, ``select``, ``decontaminate`` and ``tokenizer`` play a part.
         begin: a verb before the selection, which decides row by row.
         key: what else parts depend on: settings of the verbs, as JSON values.
@@ -147,8 +152,10 @@ def open_table(
     stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in inputs]
     versions = (__version__, metadata.version("polars"))
     settings = [selection.model_dump(mode="json"), files.model_dump(mode="json")]
-    with open_staging(place, hash_values(settings, stats, versions, key)) as staging:
-        folder = staging.path.absolute()
+    parts_key, is_far = hash_values(settings, stats, versions, key), find_address(place) is not None
+    waiting = open_far_staging(locate_staging(place), parts_key) if is_far else open_staging(place, parts_key)
+    with waiting as staging:
+        folder = staging.place
         recalled = recall_plan(spread, files, selection.columns, folder)
         if recalled is not None:
             yield TableJob(spread, Rows(recalled[0], selection, whole=True, begin=begin))
@@ -158,7 +165,10 @@ def open_table(
             compare_rows(spread, job.rows)
             record_plan(plan, {})
             yield job
-    clear_staging(place)
+    if is_far:
+        open_shelf(folder).clear()
+    else:
+        clear_staging(place)
 
 
 def find_collection(source: Any) -> Collection:
@@ -179,22 +189,19 @@ def find_collection(source: Any) -> Collection:
 
 def make_table_item(rows: Rows, verbs: Verbs, count: Count | None, item: Item) -> dict[int, Any]:
     """Make the parts of an item, and describe them: files, steps, kind of table, counts."""
-    folder, entries = rows.plan.folder, {}
+    entries = {}
     for number, table in rows.read(item):
         left = verbs(rows.select(number, table))
-        files = {}
-        for what, frame in (("rows", left.frame), ("rejects", left.rejects)):
-            files[what] = folder / f"made-{what}.{number:07d}.arrow"
-            write_frame(frame, files[what])
         entries[number] = {
-            "files": {what: describe_file(path) for what, path in files.items()},
+            "files": write_ranges(rows.plan, number, left),
+            "rows": len(left),
             "steps": [asdict(step) for step in left.steps],
             "spec": left.spec.name,
             "counts": {} if count is None else count(table, left),
         }
-    write_atomically(_locate_record(rows, item), json.dumps(entries, default=str))
+    write_record(_locate_record(rows, item), {str(number): entry for number, entry in entries.items()})
     # As they will be found there: tuples are lists, and paths are texts.
-    return _read_entries(_locate_record(rows, item)) or {}
+    return _read_entries(rows, item) or {}
 
 
 def find_first_range(rows: Rows, item: Item) -> list[tuple[float, float] | None]:
@@ -222,8 +229,6 @@ def _locate_record(rows: Rows, item: Item) -> Path:
     return rows.plan.folder / f"made.{item.name}.json"
 
 
-def _read_entries(path: Path) -> dict[int, Any] | None:
-    try:
-        return {int(number): entry for number, entry in json.loads(path.read_text("utf-8")).items()}
-    except (OSError, ValueError):
-        return None
+def _read_entries(rows: Rows, item: Item) -> dict[int, Any] | None:
+    record = read_record(_locate_record(rows, item))
+    return None if record is None else {int(number): entry for number, entry in record.items()}

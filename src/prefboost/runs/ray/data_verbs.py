@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefboost.addresses import find_address
-from prefboost.errors import Place, RunError, SettingsError
+from prefboost.atomic import replace_atomically
+from prefboost.errors import SettingsError
 from prefboost.preferences.accept import UNSCORED, accept
 from prefboost.preferences.condition import resolve_place
 from prefboost.preferences.score_hint import refuse_unscored_completions
 from prefboost.recipes.implicit_reward import ImplicitRewards
 from prefboost.recipes.recipe import Recipe
 from prefboost.runs.augment.settings import Augment
-from prefboost.runs.outputs import write_output
+from prefboost.runs.outputs import locate_rejects, open_target, write_history, write_sorted_rejects
 from prefboost.runs.preparation import list_goal_aspects, make_goal_pairs
+from prefboost.runs.ray.data_order import Form
 from prefboost.runs.ray.data_plan import Spread
 from prefboost.runs.ray.data_tables import Verbs, find_collection, open_table
 from prefboost.runs.select import SelectCompletions, count_part, drop_cut_completions, sum_counts
+from prefboost.runs.table_pieces import PieceTable
 from prefboost.settings import dump_with_kind
+from prefboost.sources.readers.remote import guard_address
+from prefboost.sources.write import find_extras, find_table_export, refuse_other_rows
 from prefboost.sources.writers.file_types import find_file_type
 from prefboost.sources.writers.outputs import companions, refuse_foreign, refuse_inputs
 from prefboost.tables import Table
@@ -29,7 +35,7 @@ from prefboost.tables import Table
 if TYPE_CHECKING:
     from prefboost.chat.template import Render
 
-__all__ = ["choose_selection", "pair_on", "prepare_on", "select_on"]
+__all__ = ["choose_selection", "count_shaped", "pair_on", "prepare_on", "select_on"]
 
 
 def select_on(
@@ -41,47 +47,64 @@ def select_on(
     overwrite: bool = False,
     rows: int | None = None,
 ) -> Mapping[str, Any]:
-    """Do what `prefboost.runs.select.select_completions` does, by tasks that see the same disk.
+    """Do what `prefboost.runs.select.select_completions` does, by tasks; none of the rows are here but one row group.
 
     Args:
         spread: runs the tasks.
-        source: of files; not a stream.
+        source: of files on a disk that all tasks see; not a stream.
         how, overwrite: see there.
-        out: a file on a disk that all tasks see.
+        out: a file on such a disk, or an address that all tasks reach.
         rows: records per part, about.
 
     Returns:
         the counts that it writes to ``OUT.select.json``.
 
     Raises:
-        RunError: the source is no files, the output is an address, the input, not of `select`, or holds other rows.
+        RunError: the source is no files, the output is the input, not of `select`, or holds other rows.
         DataError: the source cannot be read, or has no scored completions.
     """
-    if find_address(out) is not None:
-        raise RunError(
-            "parts are made on a disk that all nodes share, and an address is none",
-            remedy="give a file on such a disk with -o, and copy it when it is finished",
-            place=Place(str(out)),
-        )
-    find_file_type(Path(out))
+    target, kind = Path(out), find_file_type(Path(out))
     files = companions(out, ".select.json")
-    refuse_inputs(files, [find_collection(source)])
+    refuse_inputs(files, [find_collection(source)], far=True)
     refuse_foreign(files, files[-1:], "select")
+    if not overwrite and (address := find_address(out)) is not None:
+        guard_address(address, source, overwrite=False)
     selection = Augment(select=how.select, columns=how.columns, batch_rows=rows)
     begin = drop_cut_completions if how.cut == "drop" else None
-    with open_table(spread, source, Path(out), selection, begin=begin, key=how.model_dump(mode="json")) as job:
-        selected, parts = job.make(partial(accept, strategy=how.strategy, is_part=True), count=count_part)
-        chosen = selected.steps[-1]
+    with open_table(spread, source, target, selection, begin=begin, key=how.model_dump(mode="json")) as job:
+        verb, count = partial(accept, strategy=how.strategy, is_part=True), partial(count_shaped, how.format)
+        head, parts = job.make(verb, count=count)
+        chosen = head.steps[-1]
         if chosen.rejected.get(UNSCORED) == chosen.rows_in > 0:
-            refuse_unscored_completions(replace(selected, frame=selected.frame.clear(1)), "selected by it")
-        counts = sum_counts(parts, selected)
-        history = {"select": lambda _: counts}
-        write_output(selected, Path(out), history=history, format=how.format, overwrite=overwrite)
+            refuse_unscored_completions(replace(head, frame=head.frame.clear(1)), "selected by it")
+        extras = {name for part in parts for name in part["extras"]}
+        ordered = job.order(head, Form(kind.ending, how.format, tuple(sorted(extras))))
+        table = ordered.as_table(head)
+        counts = sum_counts(parts, table.rejected)
+        with open_target(target, source, overwrite=overwrite) as place:
+            with replace_atomically(place) as waiting:
+                if kind.is_json:
+                    kind.join(ordered.open_files("rows"), waiting)
+                else:
+                    kind.write_all(table.read_rows(), waiting)
+                if not overwrite:
+                    refuse_other_rows(waiting, place)
+            write_sorted_rejects(table.read_rejects() if table.rejected else [], locate_rejects(place))
+            write_history(head, place.with_name(f"{place.name}.select.json"), counts)
     return counts
 
 
-def prepare_on(spread: Spread, recipe: Recipe, render: Render | None, place: Path, *, rows: int | None = None) -> Table:
-    """Do what `prefboost.runs.pipelines.offline.prepare` does, by tasks that see the same disk.
+def count_shaped(format: str, table: Table, selected: Table) -> Mapping[str, Any]:
+    """Count a part as `count_part` does, and find what its rows need of the form that all are written in."""
+    extras = find_extras(selected.frame, find_table_export(selected, format))
+    return {**count_part(table, selected), "extras": extras}
+
+
+@contextmanager
+def prepare_on(
+    spread: Spread, recipe: Recipe, render: Render | None, place: Path, *, rows: int | None = None
+) -> Iterator[PieceTable]:
+    """Do what `prefboost.runs.pipelines.offline.prepare` does, by tasks; the pieces are there while the block runs.
 
     Args:
         spread: runs the tasks.
@@ -104,14 +127,15 @@ def prepare_on(spread: Spread, recipe: Recipe, render: Render | None, place: Pat
     with open_table(spread, recipe.data, place, choose_selection(recipe, rows), key=key) as job:
         scales = job.fit(recipe.scale, list_goal_aspects(recipe))
         settings = Augment(keep=recipe.keep, pair=recipe.pair, relabel=recipe.relabel)
-        table, _ = job.make(partial(make_goal_pairs, settings=settings, scales=scales, say=say), scales=scales)
-    # Tasks were told the place, and not why it is there.
-    last = table.steps[-1]
-    return replace(table, steps=(*table.steps[:-1], replace(last, notes={**last.notes, "because": because})))
+        head, _ = job.make(partial(make_goal_pairs, settings=settings, scales=scales, say=say), scales=scales)
+        # Tasks were told the place, and not why it is there.
+        last = head.steps[-1]
+        explained = replace(head, steps=(*head.steps[:-1], replace(last, notes={**last.notes, "because": because})))
+        yield job.order(head).as_table(explained)
 
 
 def pair_on(spread: Spread, source: Any, selection: Augment, verb: Verbs, place: Path, *, key: Any) -> Table:
-    """Read and select rows and make pairs of them, by tasks that see the same disk.
+    """Read and select rows and make pairs of them, by tasks that see the same disk; all pairs are gathered here.
 
     Args:
         spread: runs the tasks.
@@ -122,7 +146,8 @@ def pair_on(spread: Spread, source: Any, selection: Augment, verb: Verbs, place:
         key: JSON values of the verb's settings.
     """
     with open_table(spread, source, place, selection, key=key) as job:
-        return job.make(verb)[0]
+        head, _ = job.make(verb)
+        return job.order(head).as_table(head).collect()
 
 
 def choose_selection(recipe: Recipe | ImplicitRewards, rows: int | None = None) -> Augment:
