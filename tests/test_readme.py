@@ -32,14 +32,16 @@ def test_cells_of_the_readmes_tables_hold_two_measurements_at_most() -> None:
 def test_the_drawn_figure_has_the_numbers_of_the_pages_that_report_them() -> None:
     figures = readme_figure.read_figures()
     assert readme_figure.read_drawn() == figures, "run python tools/readme_figure.py"
-    assert all(low <= value <= high for rows in figures["kept"].values() for value, low, high in rows.values())
+    kept = [row for measures in figures["kept"].values() for arms in measures.values() for row in arms.values()]
+    assert len(kept) == 8 and all(low <= value <= high for value, low, high in kept)
     assert all(low <= value <= high for rows in figures["control"].values() for _, value, low, high in rows)
 
 
 def test_a_page_without_the_figures_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "log.md").write_text(
+        "| measure on test prompts, beta 0.2 | |\n"
         "| good rejected completions, change of log-prob, nats | | -12.7 [-20.1, -3.4] | few |\n"
     )
     monkeypatch.setattr(readme_figure, "LOG", tmp_path / "log.md")
-    with pytest.raises(ValueError, match=r"log\.md no longer has the tables"):
+    with pytest.raises(ValueError, match=r"log\.md no longer has the table for beta 0\.2"):
         readme_figure.read_figures()

@@ -4,7 +4,7 @@
     python tools/readme_figure.py --check    # 1 where the drawn figure has other numbers than the pages
 
 Left: docs/explanation/when-goals-help.md, the world with known truth. Right: docs/log.md, the
-registered comparison on a gold score.
+registered comparisons on a gold score at two betas.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ KEPT = {
     "good rejected completions, change of log-prob, nats": "rejected",
     "good chosen completions, the same": "chosen",
 }
+BETAS = ("0.2", "0.03")
 ARMS = {"plain DPO": "#d9480f", "reward-augmented": "#0b7285"}
 
 
@@ -34,7 +35,8 @@ def read_figures() -> dict[str, Any]:
 
     Returns:
         ``control``: policy -> [goal, score, low, high] per goal; ``plain``: best score of plain DPO;
-        ``kept``: ``rejected`` and ``chosen`` -> policy -> [change of log-prob of good completions in nats, low, high].
+        ``kept``: beta -> ``rejected`` and ``chosen`` -> policy -> [change of log-prob of good completions in nats, low,
+        high].
 
     Raises:
         ValueError: if a page no longer has them in the expected form.
@@ -47,14 +49,27 @@ def read_figures() -> dict[str, Any]:
             raise ValueError(f"{WORLD.name} no longer lists the scores of {policy} by requested score")
         control[policy] = [[float(n) for n in row] for row in re.findall(rf"(\d+): {INTERVAL}", listed[1])]
     plain = re.search(r"^\| DPO \| [\d.]+ \|  \| ([\d.]+) \|", world, re.MULTILINE)
+    kept = {beta: read_kept(log, beta) for beta in BETAS}
+    if plain is None:
+        raise ValueError(f"{WORLD.name} no longer has the table that the figure is drawn from")
+    return {"control": control, "plain": float(plain[1]), "kept": kept}
+
+
+def read_kept(log: str, beta: str) -> dict[str, dict[str, list[float]]]:
+    """Read what good completions lost from the log's table for a beta.
+
+    Raises:
+        ValueError: the log has no such table, or a row is missing.
+    """
+    table = log.partition(f"| measure on test prompts, beta {beta} |")[2].partition("\n\n")[0]
     kept = {}
     for measure, name in KEPT.items():
-        row = re.search(rf"^\| {measure} \| *\| {INTERVAL} \| {INTERVAL} \| [+-]", log, re.MULTILINE)
-        numbers = [float(n) for n in row.groups()] if row else []
+        row = re.search(rf"^\| {measure} \| *\| {INTERVAL} \| {INTERVAL} \| [+-]", table, re.MULTILINE)
+        if row is None:
+            raise ValueError(f"{LOG.name} no longer has the table for beta {beta} that the figure is drawn from")
+        numbers = [float(n) for n in row.groups()]
         kept[name] = dict(zip(ARMS, (numbers[:3], numbers[3:]), strict=True))
-    if plain is None or not all(kept["rejected"].values()) or not all(kept["chosen"].values()):
-        raise ValueError(f"{WORLD.name} or {LOG.name} no longer has the tables that the figure is drawn from")
-    return {"control": control, "plain": float(plain[1]), "kept": kept}
+    return kept
 
 
 def draw(figures: dict[str, Any]) -> str:
@@ -88,17 +103,18 @@ def draw(figures: dict[str, Any]) -> str:
     left.set(title="The requested score steers the answer", xlabel="requested score", xticks=[1, 4, 7, 10])
     left.set(ylabel="true score, unseen topics", ylim=(1, 10.3))
     left.legend(frameon=False, loc="lower right", fontsize=9)
-    for at, changes in enumerate(figures["kept"].values()):
-        for place, (name, colour) in enumerate(ARMS.items()):
-            value, low, high = changes[name]
-            x = at + 0.36 * (place - 0.5)
-            right.bar(x, value, 0.32, color=colour, label=None if at else name)
-            right.errorbar(x, value, [[value - low], [high - value]], color="#212529", capsize=3)
-            right.text(x, low - 0.7, f"{value}", ha="center", va="top", fontsize=9)
+    groups = [(beta, name) for beta in BETAS for name in KEPT.values()]
+    for at, (beta, name) in enumerate(groups):
+        for place, (arm, colour) in enumerate(ARMS.items()):
+            value, low, high = figures["kept"][beta][name][arm]
+            x = at + 0.4 * (place - 0.5)
+            right.bar(x, value, 0.36, color=colour, label=None if at else arm)
+            right.errorbar(x, value, [[value - low], [high - value]], color="#212529", capsize=2)
+            right.text(x, low - 3, f"{value:.0f}", ha="center", va="top", fontsize=9)
     right.axhline(0, color="#212529", linewidth=0.8)
-    right.set(title="Good answers lose less likelihood", ylabel="change of log-prob, nats", ylim=(-28, 3),
-              xticks=range(2), xticklabels=[f"good {name} answers" for name in figures["kept"]])  # fmt: skip
-    right.legend(frameon=False, loc="lower right", fontsize=9, ncols=2)
+    right.set(title="Good answers lose less likelihood", ylabel="change of log-prob, nats", ylim=(-195, 8),
+              xticks=range(len(groups)), xticklabels=[f"{name},\nbeta {beta}" for beta, name in groups])  # fmt: skip
+    right.legend(frameon=False, loc="lower left", fontsize=9)
     target = io.StringIO()
     canvas.savefig(target, format="svg", metadata={"Date": None, "Description": json.dumps(figures)})
     return target.getvalue()
