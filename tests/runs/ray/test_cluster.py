@@ -40,6 +40,7 @@ def test_an_address_of_another_form_is_refused(address: str, word: str) -> None:
         pass
 
 
+@pytest.mark.usefixtures("settled")
 def test_a_cluster_is_joined_left_and_described(cluster: Any) -> None:
     with open_cluster(OnRay(address=cluster.address, tasks=3)) as opened:
         assert (opened.address, opened.nodes, opened.cores, opened.tasks) == (cluster.address, 2, 2, 3)
@@ -60,6 +61,7 @@ def test_nodes_with_another_version_are_named(cluster: Any, monkeypatch: pytest.
     assert not ray.is_initialized()
 
 
+@pytest.mark.usefixtures("settled")
 def test_a_node_that_has_left_and_is_still_listed_is_passed_over(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def list_nodes(list_real: Any = ray.nodes) -> list[Any]:
         nodes = list_real()

@@ -107,36 +107,47 @@ def test_a_killed_worker_costs_the_part_in_flight(
 
 
 def test_a_removed_node_costs_the_parts_in_flight(
-    cluster: Any, spread: SpreadByRay, cases: dict[str, tuple[Path, Augment]], tmp_path: Path
+    cluster: Any, spread: SpreadByRay, spare_node: Any, cases: dict[str, tuple[Path, Augment]], tmp_path: Path
 ) -> None:
     source, settings = cases["row groups"]
     augment(source, tmp_path / "here" / "out", settings)
-    extra = [cluster.add_node(num_cpus=1, object_store_memory=80 << 20)]
-    cluster.wait_for_nodes()
     wide = SpreadByRay.__new__(SpreadByRay)
     wide.tasks, wide.folder = 3, spread.folder
 
     def remove_once(work: WorkProgress) -> None:
-        if work.done and extra:
-            cluster.remove_node(extra.pop(), allow_graceful=False)
+        if work.done and spare_node in cluster.worker_nodes:
+            cluster.remove_node(spare_node, allow_graceful=False)
 
     augment_on(wide, source, tmp_path / "many" / "out", settings, progress=remove_once)
-    assert not extra, "the node was removed in mid-run"
+    assert spare_node not in cluster.worker_nodes, "the node was removed in mid-run"
     assert read_output(tmp_path / "many") == read_output(tmp_path / "here")
 
 
 DRIVER = """
 import os, sys
-from prefboost.cli import bars
+from threading import Event
 from prefboost.cli.main import main
-if sys.argv.pop(1) == "die":
-    from contextlib import contextmanager
-    @contextmanager
-    def show_work(**options):
-        yield lambda work: os._exit(9) if work.label == "augmenting" and work.done else None
-    bars.show_work = show_work
+from prefboost.runs.ray.data_spread import SpreadByRay
+fatal = sys.argv.pop(1)
+def die_in_mid_pass(spread, work, items, run=SpreadByRay.__call__):
+    def do_first_half(item):
+        # The others are in work when this process dies, however quick they are.
+        return work(item) if items.index(item) * 2 < len(items) else Event().wait()
+    for result in run(spread, do_first_half if fatal in str(work) else work, items):
+        yield result
+        if fatal in str(work) and result:
+            os._exit(9)
+SpreadByRay.__call__ = die_in_mid_pass
 sys.exit(main())
 """
+"""The command as it is; it dies when a pass has made something, and those who called for it know."""
+
+
+def run_until_death(fatal: str, command: Sequence[str]) -> None:
+    """Run a command in a process that dies in the midst of a pass, named by its function."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])}
+    killed = subprocess.run([sys.executable, "-c", DRIVER, fatal, *command], env=environment, check=False)
+    assert killed.returncode == 9
 
 
 def test_a_killed_driver_resumes_after_the_finished_parts_at_an_address(
@@ -148,26 +159,11 @@ def test_a_killed_driver_resumes_after_the_finished_parts_at_an_address(
     out = f"file://{tmp_path}/many/out"
     command = ["augment", str(source), "batch_rows=7", "-o", out, "--json"]
     command += ["--executor", "ray", "--address", cluster.address, "--tasks", "1"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])}
-    killed = subprocess.run([sys.executable, "-c", DRIVER, "die", *command], env=environment, check=False)
-    assert killed.returncode == 9 and not (tmp_path / "many" / "out").exists()
+    run_until_death("write_item", command)
+    assert not (tmp_path / "many" / "out").exists()
     report = augment_on(spread, source, out, settings)
     assert 0 < report.parts_found < report.parts
     assert read_output(tmp_path / "many") == read_output(tmp_path / "here")
-
-
-SELECT = """
-import os, sys
-from prefboost.cli.main import main
-from prefboost.runs.ray.data_spread import SpreadByRay
-def die_late(spread, work, items, run=SpreadByRay.__call__):
-    for result in run(spread, work, items):
-        yield result
-        if "make_table_item" in str(work):
-            os._exit(9)
-SpreadByRay.__call__ = die_late
-sys.exit(main())
-"""
 
 
 def test_a_select_whose_driver_was_killed_is_finished_by_the_same_command(
@@ -177,9 +173,7 @@ def test_a_select_whose_driver_was_killed_is_finished_by_the_same_command(
     command = ["select", str(source), "kind=best_of_n", "select.dedupe=prompt", "-o"]
     assert main([*command, str(tmp_path / "here" / "best.jsonl")]) == 0
     ray_options = ["--executor", "ray", "--address", cluster.address, "--tasks", "1"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])}
-    killed = [sys.executable, "-c", SELECT, *command, str(out), *ray_options]
-    assert subprocess.run(killed, env=environment, check=False).returncode == 9
+    run_until_death("make_table_item", [*command, str(out), *ray_options])
     assert not out.exists() and list(out.parent.glob(".best.jsonl.partial/made.*.json"))
     assert main([*command, str(out), *ray_options]) == 0
     assert read_output(tmp_path / "many") == read_output(tmp_path / "here")
