@@ -24,7 +24,10 @@ from prefboost.costs import Fleet, Workload, estimate_cost, estimate_training_se
 
 __all__ = ["VERBS", "compare", "simulate", "simulate_training"]
 
-MEASURED = {"augment_row_s": 1.68e-5, "augment_part_s": 0.072, "call_s": 0.00128, "call_bytes": 741.0}
+MEASURED = {
+    "augment_row_s": 1.68e-5, "augment_part_s": 0.072, "call_s": 0.00128, "call_bytes": 741.0, "read_row_s": 7.5e-6,
+    "shuffled_bytes_least": 2.5, "shuffled_bytes_most": 31.4,
+}  # fmt: skip
 """CPU seconds and bytes on a shared machine with two cores of AVX2, 2026-11-29 (`--measure`)."""
 
 PAIRS = (10**6, 10**7, 10**8, 10**9)
@@ -45,7 +48,7 @@ VERBS: dict[str, tuple[Workload, Fleet]] = {
             driver_s=0.02,
             moved_bytes=2_000.0,  # a pair of 1 kB, compressed, read and written
             # Two passes, fitted scales and duplicates: a hash, a score and an id per row.
-            shuffled_bytes=32.0,
+            shuffled_bytes=MEASURED["shuffled_bytes_most"],
         ),
         Fleet(slots=16, mtbf_hours=1000.0, spread=0.3),
     ),
@@ -171,7 +174,59 @@ def measure(rows: int = 60_000) -> dict[str, float]:
             "augment_row_s": (many - few) / (rows * 3 / 4),
             "augment_part_s": (parts - many) / 59,
         }
-    return found | _measure_calls(2000)
+    return found | _measure_passes(rows) | _measure_calls(2000)
+
+
+def _measure_passes(rows: int) -> dict[str, float]:
+    """Measure the CPU seconds of reading a row, and the bytes per row that the passes of a cluster leave each other."""
+    import tempfile
+    import time
+    from collections.abc import Iterator
+
+    from prefboost.preferences.select import Select
+    from prefboost.runs.augment.goals import read_inputs
+    from prefboost.runs.augment.settings import Augment
+    from prefboost.runs.ray.data import augment_on
+
+    left: dict[str, int] = {}
+
+    class Here:
+        """Runs tasks in this process, and weighs what lies between them."""
+
+        tasks = 4
+
+        def __call__(self, work: Any, items: Any) -> Iterator[Any]:
+            yield from map(work, items)
+            for path in folder.glob(".*.partial/between/*.arrow"):
+                left[path.name] = path.stat().st_size
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        found: dict[str, float] = {}
+        for case, settings in (
+            ("least", Augment(batch_rows=rows // 8)),
+            ("most", Augment(batch_rows=rows // 8, scale={"kind": "quantile"}, select=Select(dedupe="prompt"))),
+        ):
+            source = folder / f"{case}.jsonl"
+            with source.open("w") as file:
+                for number in range(rows):
+                    ids = {"prompt_id": f"q{number // 4}", "completion_id": f"c{number}"} if case == "most" else {}
+                    row = {"prompt": f"Question {number // 4}?", "completion": f"answer {number}", "score": number % 97}
+                    file.write(json.dumps(row | ids) + "\n")
+            if case == "least":
+                spent = []
+                # Fixed costs fall out of the difference, and the first run is not counted.
+                for count in (rows // 4, rows // 4, rows):
+                    (folder / "read.jsonl").write_text("".join(source.open().readlines()[:count]))
+                    begun = time.process_time()
+                    for _ in read_inputs(folder / "read.jsonl", settings):
+                        pass
+                    spent.append(time.process_time() - begun)
+                found["read_row_s"] = (spent[2] - spent[1]) / (rows - rows // 4)
+            left.clear()
+            augment_on(Here(), source, folder / case, settings)
+            found[f"shuffled_bytes_{case}"] = sum(left.values()) / rows
+    return found
 
 
 def _measure_calls(rows: int) -> dict[str, float]:

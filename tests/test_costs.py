@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from prefboost.costs import (
     Fleet,
     Machines,
+    RowMachines,
     Workload,
     estimate_cost,
     estimate_forecast,
+    estimate_rows,
     estimate_training_seconds,
     wait_for_last,
 )
@@ -90,3 +92,26 @@ def test_a_forecast_costs_its_flops() -> None:
     assert 1000 / 3600 <= through_one["hours"] < 1001 / 3600, "more machines do not help the process that asks"
     training = estimate_forecast(Forecast(tokens={"packed": 10**6}), machines)
     assert training["gpu_hours"] == pytest.approx(6 * 1e9 * 1e6 / 0.5 / 1e14 / 3600)
+
+
+def test_the_process_that_asks_takes_longer_where_a_cluster_answers() -> None:
+    forecast, machines = Forecast(total=CallForecast(calls=10**6)), Machines(parameters=1.0)
+    here, there = (estimate_forecast(forecast, machines, executor)["hours"] for executor in ("local", "ray"))
+    assert here == pytest.approx(60 / 3600, rel=1e-3) and there == pytest.approx(83 / 3600, rel=1e-3)
+    named = machines.model_copy(update={"driver_us": 10.0})
+    assert estimate_forecast(forecast, named, "ray")["hours"] == pytest.approx(10 / 3600, rel=1e-3)
+
+
+@given(records=st.integers(1, 10**9), part=st.integers(1, 10**6), nodes=st.integers(1, 1000), shards=st.integers(2, 99))
+def test_rows_of_augment_cost_no_less_than_their_time_and_shards_no_less_than_reading(
+    records: int, part: int, nodes: int, shards: int
+) -> None:
+    machines = RowMachines(nodes=nodes, cores=4, row_us=20.0, read_us=5.0, part_ms=0.0, dollars=2.0)
+    alone = estimate_rows(records, part, machines)
+    assert alone["hours"] == pytest.approx(records * 20e-6 / 3600) == alone["machine_hours"]
+    many = estimate_rows(records, part, machines, executor="ray")
+    assert many["hours"] >= 0.99 * alone["hours"] / (4 * nodes) and many["shuffled_bytes"] > 0
+    assert many["dollars"] == pytest.approx(2 * many["machine_hours"]) == pytest.approx(2 * nodes * many["hours"])
+    divided = estimate_rows(records, part, machines, shards=shards)
+    least = max(records * 5e-6, records * 20e-6 / (4 * nodes)) / 3600
+    assert least * 0.99 <= divided["hours"] and not divided["shuffled_bytes"]

@@ -14,10 +14,12 @@ from prefboost.settings import Settings
 __all__ = [
     "Fleet",
     "Machines",
+    "RowMachines",
     "WorkCost",
     "Workload",
     "estimate_cost",
     "estimate_forecast",
+    "estimate_rows",
     "estimate_training_seconds",
     "wait_for_last",
 ]
@@ -206,6 +208,79 @@ _TOKEN_BYTES = 4
 """Bytes of text per token, a rule of thumb for English."""
 
 
+_DRIVER_US = {"local": 60.0, "ray": 83.0}
+"""CPU microseconds of the command's own process per answer, as measured by benchmarks/ray_asking.py."""
+
+_ROW_US = {"local": 19.4, "ray": 38.2}
+"""CPU microseconds of `augment` per record of short texts, as measured by benchmarks/ray_augment.py."""
+
+
+class RowMachines(Settings):
+    """Machines for which a dry run of `augment` estimates time and price."""
+
+    nodes: int = Field(1, ge=1, description="Number of machines.")
+    cores: int = Field(16, ge=1, description="Cores of a machine, each with a part or a shard at a time.")
+    records: int | None = Field(None, ge=1, description="Records of the input; null: what its files tell.")
+    row_us: float | None = Field(
+        None,
+        gt=0,
+        description="CPU microseconds per record; null: 38.2 with --executor ray and 19.4 without, measured.",
+    )
+    read_us: float = Field(
+        6.0, ge=0, description="Of these, what reading a record takes: each shard reads all of them."
+    )
+    part_ms: float = Field(72.0, ge=0, description="CPU milliseconds per part besides its records, measured.")
+    driver_ms: float = Field(
+        20.0, ge=0, description="Milliseconds of the command's own process per part on a cluster; assumed."
+    )
+    shuffled_bytes: float = Field(
+        31.0,
+        ge=0,
+        description="Bytes per record that tasks of a cluster leave each other; measured 31 with ids, a fitted scale "
+        "and select.dedupe=prompt, 2.5 without all three.",
+    )
+    mtbf_hours: float | None = Field(None, gt=0, description="Mean hours between failures of a machine; null: none.")
+    dollars: float | None = Field(None, ge=0, description="Price of a machine for an hour; null: unknown.")
+
+
+def estimate_rows(
+    records: int, part_records: int, machines: RowMachines, *, executor: str = "local", shards: int = 1
+) -> dict[str, float]:
+    """Estimate what `augment` costs on some machines.
+
+    A cluster has parts on all cores, and a process that hands them out. Shards are processes without one, and each of
+    them reads the whole input. Without either, one core does everything.
+
+    Args:
+        records: of the input.
+        part_records: records of a part.
+        machines: that do the work.
+        executor: local or ray.
+        shards: processes that share the work of the executor ``local``.
+
+    Returns:
+        ``hours``, ``machine_hours``, ``shuffled_bytes``, and ``dollars`` where a machine-hour has a price.
+    """
+    row_s = (_ROW_US[executor] if machines.row_us is None else machines.row_us) / 1e6
+    part_s = machines.part_ms / 1e3
+    fleet = Fleet(machines.nodes, machines.cores, machines.mtbf_hours or math.inf)
+    if executor == "ray":
+        driver_s = machines.driver_ms / 1e3
+        work = Workload(
+            records, row_s, part_records, part_s, driver_s, shuffled_bytes=machines.shuffled_bytes
+        )  # fmt: skip
+    else:
+        read_s = min(machines.read_us / 1e6, row_s)
+        parts = -(-records // part_records)
+        work = Workload(shards, records * (read_s + (row_s - read_s) / shards) + parts * part_s / shards, 1)
+        if shards == 1:
+            fleet = Fleet(1, 1, fleet.mtbf_hours)
+    cost = estimate_cost(work, fleet)
+    held = cost.seconds * fleet.nodes / 3600
+    estimate = {"hours": cost.seconds / 3600, "machine_hours": held, "shuffled_bytes": cost.shuffled_bytes}
+    return estimate | ({} if machines.dollars is None else {"dollars": held * machines.dollars})
+
+
 class Machines(Settings):
     """Machines for which a dry run estimates time and price."""
 
@@ -218,18 +293,24 @@ class Machines(Settings):
     dollars: float | None = Field(None, ge=0, description="Price of a GPU-hour; null: unknown.")
     calls_per_s: float | None = Field(None, gt=0, description="Most calls per second that a server allows; null: any.")
     mtbf_hours: float | None = Field(None, gt=0, description="Mean hours between failures of a machine; null: none.")
-    driver_us: float = Field(
-        83.0,
+    driver_us: float | None = Field(
+        None,
         ge=0,
-        description="Microseconds of the command's own process per answer; measured 83 on a Ray cluster, 60 without.",
+        description="Microseconds of the command's own process per answer; null: 83 with --executor ray, 60 without "
+        "(measured).",
     )
 
 
-def estimate_forecast(forecast: Forecast, machines: Machines) -> dict[str, float]:
+def estimate_forecast(forecast: Forecast, machines: Machines, executor: str = "local") -> dict[str, float]:
     r"""Estimate what a forecast costs on some machines.
 
     A token takes 2N FLOPs to read or write, 6N to train on, 2N for the reference model. Of answers whose length nothing
     tells, the most tokens count.
+
+    Args:
+        forecast: of a verb.
+        machines: that do the work.
+        executor: local or ray.
 
     Returns:
         ``gpu_hours``, ``hours``, ``store_bytes``, and ``dollars`` where a GPU-hour has a price.
@@ -248,7 +329,8 @@ def estimate_forecast(forecast: Forecast, machines: Machines) -> dict[str, float
     alone = gpu_s / fleet.workers
     if calls.calls:
         # Every answer passes through one process, which keeps the store, the budget and the plan of batches.
-        driver_s, most_per_s = machines.driver_us / 1e6, machines.calls_per_s or math.inf
+        driver_us = _DRIVER_US[executor] if machines.driver_us is None else machines.driver_us
+        driver_s, most_per_s = driver_us / 1e6, machines.calls_per_s or math.inf
         work = Workload(calls.calls, gpu_s / calls.calls, 1, driver_s=driver_s, most_per_s=most_per_s)
         alone = estimate_cost(work, fleet).seconds
     elif alone:

@@ -141,3 +141,21 @@ def test_a_benchmark_with_a_prompt_a_line_is_taken(
     assert "the prompt shares words with a benchmark's" in capsys.readouterr().out
     assert main([*arguments[:4], "decontaminate=[nothing/here.txt]"]) == 2
     assert "hub" not in capsys.readouterr().err.partition("->")[0]
+
+
+def test_a_dry_run_estimates_time_on_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "scored.jsonl"
+    rows = [{"prompt": f"q{n // 2}", "completion": f"a{n}", "score": n % 9} for n in range(100)]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["augment", str(source), "batch_rows=10", "--dry-run", "--json"]
+    machines = ["--on", "row_us=36", "--on", "part_ms=0", "--on", "driver_ms=0", "--on", "read_us=0"]
+    hours = {}
+    for name, options in {"one": [], "ray": ["--executor", "ray"], "shards": ["--shard", "0/4"]}.items():
+        assert main([*command, *machines, *options]) == 0
+        hours[name] = json.loads(capsys.readouterr().out)["estimate"]["hours"]
+    assert hours["one"] == pytest.approx(1e-6) and hours["shards"] == pytest.approx(hours["one"] / 4)
+    assert hours["one"] / 16 <= hours["ray"] < hours["one"]
+    assert main([*command[:-1], "--on", "records=1000000000", "--on", "dollars=1"]) == 0
+    assert "machine-hours, $" in capsys.readouterr().out
+    assert main([*command, "--on", "parameters=7e9"]) == 2
+    assert "parameters" in capsys.readouterr().err

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from prefboost.cli.executors import read_executor, settle_executor
+from prefboost.cli.main import main
 from prefboost.errors import SettingsError
 from prefboost.recipes.executors import OnRay, OnThisMachine
 
@@ -37,3 +40,16 @@ def test_options_win_over_a_recipe_setting_by_setting() -> None:
     assert settle_executor(OnThisMachine(), "ray", None, 3) == OnRay(tasks=3)
     with pytest.raises(SettingsError, match="add --executor ray"):
         settle_executor(OnThisMachine(), None, None, 3)
+
+
+@pytest.mark.parametrize("verb", ["augment", "select"])
+def test_the_memory_of_this_process_is_no_place_for_a_cluster(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ["kind=best_of_n"] if verb == "select" else []
+    for source, out in (
+        ("memory://a/in.jsonl", tmp_path / "out.jsonl"),
+        (tmp_path / "in.jsonl", "memory://a/out.jsonl"),
+    ):
+        assert main([verb, str(source), *settings, "-o", str(out), "--executor", "ray"]) == 2
+        assert "memory:// belongs to one process" in capsys.readouterr().err

@@ -11,13 +11,19 @@ from typing import Any
 import fsspec
 import polars as pl
 import pytest
+from tests.runs.ray.rows import SpreadHere, read_output
 
 from prefboost.addresses import find_address
 from prefboost.cli.main import main
 from prefboost.engines.store.opening import has_store
+from prefboost.errors import UnreadableFile
+from prefboost.runs.augment.augment import augment
+from prefboost.runs.augment.settings import Augment
 from prefboost.runs.folder.far_staging import FarStaging
 from prefboost.runs.outputs import locate_store
+from prefboost.runs.ray.data import augment_on
 from prefboost.sources import read
+from prefboost.sources.readers import pipes
 
 COMPLETIONS = [{"prompt": f"q{n // 2}", "completion": f"answer {n}", "score": float(n % 2 * 5 + 1)} for n in range(8)]
 PAIRS = [{"prompt": f"q{n}", "chosen": f"good {n}", "rejected": f"bad {n}"} for n in range(4)]
@@ -204,3 +210,43 @@ def test_shards_of_augment_are_made_resumed_and_merged_at_an_address(
     system.pipe_file(file, b"short")
     assert main(["merge", *shards, "-o", f"{place}/again", "--quiet"]) == 2
     assert "goals.shard-0-of-2 is damaged (1 of" in capsys.readouterr().err
+
+
+def test_shards_of_select_are_merged_at_an_address(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["select", put_rows(f"{place}/scored.jsonl", COMPLETIONS), "kind=best_of_n", "--json"]
+    for shard in ("0/2", "1/2", "1/2"):
+        assert main([*command, "-o", f"{place}/best.jsonl", "--shard", shard]) == 0
+    assert main(["merge", f"{place}/best.shard-*-of-2.jsonl"]) == 0
+    assert main([*command, "-o", "whole.jsonl"]) == 0
+    system, root = fsspec.core.url_to_fs(place)
+    beside = ("", ".rejects.parquet", ".select.json")
+    for name in beside:
+        assert system.cat_file(f"{root}/best.jsonl{name}") == Path(f"whole.jsonl{name}").read_bytes()
+    file = next(name for name in system.find(f"{root}/best.shard-1-of-2.jsonl") if name.endswith(".rows"))
+    system.pipe_file(file, bytes(len(system.cat_file(file))))
+    assert main(["merge", f"{place}/best.shard-*-of-2.jsonl", "-o", "again.jsonl"]) == 2
+    assert "its checksum differs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["scored.jsonl", "scored.parquet"])
+def test_many_read_an_input_at_an_address_in_pieces(
+    name: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"prompt": f"q{n // 2}", "completion": f"a{n}", "score": float(n * 7 % 10)} for n in range(40)]
+    source = f"{place}/{name}"
+    put_rows(source, rows)
+    if name.endswith(".parquet"):
+        pl.DataFrame(rows).write_parquet(tmp_path / name, row_group_size=8)
+        system, path = fsspec.core.url_to_fs(source)
+        system.pipe_file(path, (tmp_path / name).read_bytes())
+    settings = Augment(batch_rows=8, scale={"kind": "min_max"})
+    whole = augment(source, tmp_path / "here" / "goals", settings)
+    monkeypatch.setattr(pipes, "fetch_file", None)
+    report = augment_on(SpreadHere(), source, tmp_path / "many" / "goals", settings)
+    assert report.parts == whole.parts > 3
+    assert read_output(tmp_path / "many") == read_output(tmp_path / "here")
+    with pytest.raises(UnreadableFile, match="cannot be fetched"):
+        augment_on(SpreadHere(), f"{place}/missing.parquet", tmp_path / "none" / "goals", settings)

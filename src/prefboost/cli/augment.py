@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefboost.cli.executors import Address, ExecutorName, Tasks, augment_by, read_executor
-from prefboost.cli.options import OneShard, Quiet
-from prefboost.cli.printing import format_columns, print_report
+from prefboost.cli.options import OnCores, OneShard, Quiet
+from prefboost.cli.printing import format_columns, list_estimate, print_report
 from prefboost.cli.terminal import open_output
 from prefboost.errors import SettingsError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from prefboost.runs.augment.settings import Augment, AugmentReport
     from prefboost.sources import Source
 
-__all__ = ["augment_command", "list_report", "read_augment"]
+__all__ = ["augment_command", "estimate_augment", "list_report", "print_preview", "read_augment"]
 
 _FORMATS = "prefboost, trl, llamafactory, axolotl, openrlhf, ms-swift, nemo-rl, tinker or open-instruct"
 
@@ -52,6 +52,7 @@ def augment_command(
         bool,
         typer.Option("--dry-run", help="Show the columns, counts and examples of the first records; write nothing."),
     ] = False,
+    on: OnCores = None,
     shard: OneShard = None,
     executor: ExecutorName = "local",
     address: Address = None,
@@ -66,10 +67,8 @@ def augment_command(
     """
     data, settings = read_augment(source, overrides, format_, tokenizer)
     if dry_run:
-        from prefboost.runs.augment.augment import preview
-
-        sample = preview(data, settings)
-        print_report({**sample.report.as_json(), "rows": list(sample.rows)}, _list_preview(sample), as_json=as_json)
+        estimate = estimate_augment((data, settings), on, executor, shard)
+        print_preview((data, settings), estimate, as_json=as_json)
         return
     if out is None:
         raise SettingsError("no output is named", remedy="-o FOLDER, or -o FILE.parquet")
@@ -86,6 +85,45 @@ def augment_command(
         report = augment_by(work, (data, settings), target, overwrite=overwrite, push_to=push, quiet=quiet)
         report = report if target == out else replace(report, out="standard output", rejects_path=None)
         print_report(report.as_json(), list_report(report), as_json=as_json)
+
+
+def print_preview(work: tuple[str | Source, Augment], estimate: Mapping[str, float], *, as_json: bool) -> None:
+    """Print what the first records would become, and an estimate (`estimate_augment`)."""
+    from prefboost.runs.augment.augment import preview
+
+    sample = preview(*work)
+    record = {**sample.report.as_json(), "rows": list(sample.rows)} | ({"estimate": estimate} if estimate else {})
+    print_report(record, [*_list_preview(sample), *list_estimate(estimate)], as_json=as_json)
+
+
+def estimate_augment(
+    work: tuple[str | Source, Augment], on: list[str] | None, executor: str, shard: str | None
+) -> dict[str, float]:
+    """Estimate time and price on the machines of ``--on``; empty without them.
+
+    Raises:
+        SettingsError: no such machines can be, or the input does not tell how many records it has.
+    """
+    if not on:
+        return {}
+    from prefboost.cli.overrides import read_overrides
+    from prefboost.costs import RowMachines, estimate_rows
+    from prefboost.runs.augment.output import count_records, name_source
+    from prefboost.runs.folder.manifest import list_input_files
+    from prefboost.runs.shards import Shard
+    from prefboost.sources.readers.raw import BATCH_BYTES, MOST_ROWS
+
+    (data, settings), machines = work, read_overrides(RowMachines, on)
+    files = list_input_files(name_source(data))
+    counted = count_records(files)
+    records = machines.records or counted
+    if records is None:
+        raise SettingsError("the input does not tell how many records it has", remedy="add --on records=N")
+    # A file that is a sample of the input tells how large a record is.
+    record_bytes = sum(path.stat().st_size for path in files) / (counted or records)
+    part = settings.batch_rows or min(MOST_ROWS, max(1, int(BATCH_BYTES / max(record_bytes, 1))))
+    shards = 1 if shard is None else Shard.parse(shard).count
+    return estimate_rows(records, part, machines, executor=executor, shards=shards)
 
 
 def read_augment(

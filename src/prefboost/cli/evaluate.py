@@ -102,7 +102,8 @@ def evaluate_command(
         if canary:
             print_canary(settings, out, as_json=as_json, quiet=quiet)
         elif dry_run:
-            print_forecast(add_workers(_forecast(settings, out, store)), as_json=as_json, on=on)
+            forecast = add_workers(_forecast(settings, out, store))
+            print_forecast(forecast, as_json=as_json, on=on, executor=executor)
         else:
             _run(settings, (out, store), quiet=quiet, as_json=as_json)
 

@@ -158,6 +158,7 @@ def augment_by(
         with show_work(hidden=quiet, begin="augmenting") as tell:
             return augment(source, out, settings, overwrite=overwrite, push_to=push_to, progress=tell)
     refuse_memory(out)
+    refuse_memory(getattr(source, "path", source))
     from prefboost.runs.ray.cluster import open_cluster
     from prefboost.runs.ray.data import augment_on
     from prefboost.runs.ray.data_spread import SpreadByRay
@@ -180,6 +181,7 @@ def select_by(
         table = read(source, columns=settings.columns)
         return count_selection(table, select_completions(table, settings, out, overwrite=overwrite))
     refuse_memory(out)
+    refuse_memory(source)
     from prefboost.runs.ray.data_spread import open_spread
     from prefboost.runs.ray.data_verbs import select_on
 
@@ -187,15 +189,15 @@ def select_by(
         return select_on(spread, source, settings, out, overwrite=overwrite)
 
 
-def refuse_memory(out: Path) -> None:
-    """Refuse an output of a cluster at an address of this process alone.
+def refuse_memory(place: object) -> None:
+    """Refuse an input or output of a cluster at an address of this process alone.
 
     Raises:
         RunError: it is one.
     """
-    if (find_address(out) or "").startswith("memory:"):
+    if (find_address(str(place)) or "").startswith("memory:"):
         raise RunError(
             "memory:// belongs to one process, and the tasks of a cluster are others",
             remedy="give an address that every node reaches (s3://), or a folder of a disk that all share",
-            place=Place(format_place(out)),
+            place=Place(format_place(str(place))),
         )

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["AskAgain", "AskNothing", "OnMachines", "OneShard", "Partial", "Quiet", "StoreFolder", "add_retry"]
+__all__ = [
+    "AskAgain",
+    "AskNothing",
+    "OnCores",
+    "OnMachines",
+    "OneShard",
+    "Partial",
+    "Quiet",
+    "StoreFolder",
+    "add_retry",
+]
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 
@@ -28,6 +38,15 @@ OnMachines = Annotated[
         "--on",
         metavar="KEY=VALUE",
         help="With --dry-run, estimate time and price on machines: parameters=70e9 nodes=4 dollars=2.5; one per --on.",
+    ),
+]
+
+OnCores = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--on",
+        metavar="KEY=VALUE",
+        help="With --dry-run, estimate time and price on machines: nodes=4 cores=16 dollars=1.5; one per --on.",
     ),
 ]
 

@@ -40,23 +40,26 @@ def print_report(record: Any, lines: Iterable[str], *, as_json: bool) -> None:
         print(line)
 
 
-def print_forecast(forecast: Forecast, *, as_json: bool, on: Sequence[str] | None = None) -> None:
+def print_forecast(
+    forecast: Forecast, *, as_json: bool, on: Sequence[str] | None = None, executor: str = "local"
+) -> None:
     """Print what a dry run forecasts.
 
     Args:
         forecast: of the verb.
         as_json: print a record instead of lines.
         on: ``key=value`` of machines for which time and price are estimated.
+        executor: local or ray.
 
     Raises:
         SettingsError: no such machines can be.
     """
-    estimate = estimate_machines(forecast, on)
+    estimate = estimate_machines(forecast, on, executor)
     record = forecast.record() | ({"estimate": estimate} if estimate else {})
     print_report(record, [*forecast.lines(), *list_estimate(estimate)], as_json=as_json)
 
 
-def estimate_machines(forecast: Forecast, on: Sequence[str] | None) -> dict[str, float]:
+def estimate_machines(forecast: Forecast, on: Sequence[str] | None, executor: str = "local") -> dict[str, float]:
     """Estimate time and price of a forecast on the machines of ``--on``; empty without them.
 
     Raises:
@@ -67,16 +70,20 @@ def estimate_machines(forecast: Forecast, on: Sequence[str] | None) -> dict[str,
     from prefboost.cli.overrides import read_overrides
     from prefboost.costs import Machines, estimate_forecast
 
-    return estimate_forecast(forecast, read_overrides(Machines, on))
+    return estimate_forecast(forecast, read_overrides(Machines, on), executor)
 
 
 def list_estimate(estimate: Mapping[str, float]) -> Iterator[str]:
     """List an estimate as lines of a dry run."""
     if estimate:
         price = f", ${estimate['dollars']:,.2f}" if "dollars" in estimate else ""
-        yield f"on these machines: about {estimate['hours']:.3g} h, {estimate['gpu_hours']:.3g} GPU-hours{price}"
+        unit = "GPU-hours" if "gpu_hours" in estimate else "machine-hours"
+        held = estimate.get("gpu_hours", estimate.get("machine_hours", 0.0))
+        yield f"on these machines: about {estimate['hours']:.3g} h, {held:.3g} {unit}{price}"
     if estimate.get("store_bytes"):
         yield f"store:  about {estimate['store_bytes'] / 1e6:,.1f} MB"
+    if estimate.get("shuffled_bytes"):
+        yield f"between nodes: about {estimate['shuffled_bytes'] / 1e6:,.1f} MB"
 
 
 def print_json(record: Any) -> None:

@@ -75,7 +75,7 @@ class RowOptions:
         """
         with share_models(read_executor(self.executor, self.address, self.tasks), settings) as add_workers:
             if self.dry_run:
-                print_forecast(add_workers(forecast()), as_json=as_json, on=self.on)
+                print_forecast(add_workers(forecast()), as_json=as_json, on=self.on, executor=self.executor)
             yield not self.dry_run
 
 

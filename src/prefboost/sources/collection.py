@@ -11,6 +11,7 @@ from typing import Literal, Protocol, runtime_checkable
 import polars as pl
 from pydantic import Field
 
+from prefboost.addresses import find_address
 from prefboost.errors import DataError, Place, UnreadableFile
 from prefboost.preferences.score_hint import NUMBERS
 from prefboost.settings import Settings
@@ -31,7 +32,7 @@ from prefboost.sources.layouts.whole_conversations import SplitReader, find_conv
 from prefboost.sources.messages.conversations import NULL_KEYS, count_null_keys
 from prefboost.sources.messages.encoded import DECODED_ROWS, count_encoded
 from prefboost.sources.readers.decoded import DECODED, DecodedReader, StoredReader, find_encoded, list_plain_columns
-from prefboost.sources.readers.files import FORMATS, open_path_reader
+from prefboost.sources.readers.files import FORMATS, open_far_reader, open_path_reader
 from prefboost.sources.readers.hub import HubReader, SavedReader, is_hub_id, is_saved_folder
 from prefboost.sources.readers.raw import ROW, RawBatch, Reader, WrappedReader
 from prefboost.sources.rows.faults import FAULT, add_fault, build_no_faults, split_rejects
@@ -105,9 +106,9 @@ class Collection(Settings):
         for batch in group_prompts(reader, layout, rows) if opened.groups else reader.batches(None, rows):
             yield convert_batch(opened.source, batch, layout, facts)
 
-    def open_source(self, columns: Columns) -> OpenedSource:
-        """Open the source and guess what its columns mean."""
-        reader, layout, names = self._guess_layout(columns)
+    def open_source(self, columns: Columns, *, in_place: bool = False) -> OpenedSource:
+        """Open the source and guess what its columns mean; a file at an address is read ``in_place``, or fetched."""
+        reader, layout, names = self._guess_layout(columns, in_place=in_place)
         scored = self.model_copy(update={"score": self.resolve_score(layout)})
         return OpenedSource(scored, reader, layout, tuple(names), _find_split_column(self, reader, layout))
 
@@ -156,10 +157,12 @@ class Collection(Settings):
         """Return the best and the worst rank (a hook of families); None where the ranks do not tell."""
         return find_rank_ends(reader, layout, None)
 
-    def _guess_layout(self, columns: Columns) -> tuple[Reader, Layout, list[str]]:
+    def _guess_layout(self, columns: Columns, *, in_place: bool = False) -> tuple[Reader, Layout, list[str]]:
         """Open the source; return its reader, the meaning of its columns, and their names."""
         named = columns.over(self.columns)
-        reader: Reader = StoredReader(self.open_reader())
+        stays_there = in_place and find_address(self.path) is not None
+        # As a path is written, which is how rejects name the file.
+        reader: Reader = StoredReader(open_far_reader(str(Path(self.path))) if stays_there else self.open_reader())
         sample = sample_records(reader)
         encoded = find_encoded(sample, named, self.path)
         if encoded:

@@ -9,14 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import polars as pl
 import pytest
 from tests.runs.ray.rows import SpreadHere, build_cases, read_output
 
 from prefboost.errors import DataError, RunError
+from prefboost.preferences.accept import BestOfN
 from prefboost.runs.augment.augment import augment
 from prefboost.runs.augment.settings import Augment
 from prefboost.runs.ray.data import augment_on
+from prefboost.runs.ray.data_verbs import select_on
+from prefboost.runs.select import SelectCompletions, select_completions
 from prefboost.shelf import _Objects
+from prefboost.sources import read
+from prefboost.sources.readers import pipes
+from prefboost.sources.readers.binary_files import ParquetReader
 
 CASES = (
     "scattered", "broken lines", "long prompts", "ids and splits", "prompts once", "rows once", "fitted", "row groups",
@@ -80,6 +87,75 @@ def test_an_output_at_an_address_has_the_bytes_of_one_on_a_disk(
     augment_on(SpreadHere(), source, f"{place}/out", changed, overwrite=True)
     augment(source, tmp_path / "changed" / "out", changed)
     assert read_output(str(place)) == read_output(tmp_path / "changed"), "nothing is left of the old one"
+
+
+@pytest.mark.parametrize("case", ["broken lines", "row groups", "ids and splits", "fitted", "capped pairs"])
+def test_an_input_at_an_address_is_read_there_piece_by_piece_to_the_same_bytes(
+    case: str, cases: dict[str, tuple[Path, Augment]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, settings = cases[case]
+    far = f"memory://{uuid.uuid4().hex}/{source.name}"
+    system = fsspec.filesystem("memory")
+    system.pipe_file(far, source.read_bytes())
+    whole = augment(far, tmp_path / "here" / "out", settings)
+    if not source.name.endswith(".gz"):  # which cannot be read in pieces
+
+        def refuse(address: str) -> Path:
+            raise AssertionError(f"{address} is fetched whole")
+
+        monkeypatch.setattr(pipes, "fetch_file", refuse)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            augment_on(Dying(1), far, tmp_path / "many" / "out", settings)
+    report = augment_on(SpreadHere(), far, tmp_path / "many" / "out", settings)
+    assert read_output(tmp_path / "many") == read_output(tmp_path / "here")
+    assert report.goal_pairs == whole.goal_pairs and 0 < report.parts_found < report.parts
+    # Another content at the same address is another input.
+    system.pipe_file(far, source.read_bytes()[: -len(source.read_bytes().splitlines(keepends=True)[-1])])
+    if source.suffix == ".jsonl":
+        with pytest.raises(RunError, match="another input"):
+            augment_on(SpreadHere(), far, tmp_path / "many" / "out", settings)
+
+
+def test_a_selection_reads_an_input_at_an_address_to_the_same_bytes(
+    cases: dict[str, tuple[Path, Augment]], tmp_path: Path
+) -> None:
+    source = cases["broken lines"][0]
+    far = f"memory://{uuid.uuid4().hex}/{source.name}"
+    fsspec.filesystem("memory").pipe_file(far, source.read_bytes())
+    how = SelectCompletions(strategy=BestOfN())
+    (tmp_path / "here").mkdir()
+    select_completions(read(far), how, tmp_path / "here" / "out.jsonl")
+    with pytest.raises(KeyboardInterrupt):
+        select_on(Dying(1, "make_table_item"), far, how, tmp_path / "many" / "out.jsonl", rows=7)
+    # Of a plan that is taken up, no piece is surveyed again.
+    select_on(Dying(0, "survey_piece"), far, how, tmp_path / "many" / "out.jsonl", rows=7)
+    assert read_output(tmp_path / "many") == read_output(tmp_path / "here")
+
+
+def test_of_parquet_at_an_address_only_the_row_groups_of_a_slice_are_fetched(
+    cases: dict[str, tuple[Path, Augment]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = cases["row groups"][0]
+    far = f"memory://{uuid.uuid4().hex}/{source.name}"
+    system = fsspec.filesystem("memory")
+    system.pipe_file(far, source.read_bytes())
+    fetched: list[int] = []
+    fetch = type(system).cat_file
+    monkeypatch.setattr(
+        type(system),
+        "cat_file",
+        lambda *place, **span: fetched.append(span["end"] - span["start"]) or fetch(*place, **span),
+    )
+    here, there = (ParquetReader(path) for path in (str(source), far))
+    groups = pl.read_parquet(source).height // 17
+    for offset, length in here.plan_slices(9):
+        batches = [reader.read_slice(offset, length, None) for reader in (here, there)]
+        assert batches[0].frames[0].equals(batches[1].frames[0])
+    assert there.plan_slices(9) == here.plan_slices(9) and groups >= 3
+    fetched.clear()
+    there.read_slice(0, 5, None)
+    assert sum(fetched) < 0.9 * source.stat().st_size
 
 
 def test_no_input_and_no_file_of_others_is_replaced_at_an_address(

@@ -109,7 +109,9 @@ def test_a_killed_worker_costs_the_part_in_flight(
 def test_a_removed_node_costs_the_parts_in_flight(
     cluster: Any, spread: SpreadByRay, spare_node: Any, cases: dict[str, tuple[Path, Augment]], tmp_path: Path
 ) -> None:
-    source, settings = cases["row groups"]
+    local, settings = cases["row groups"]
+    # An address of a file system that all nodes reach, whose Parquet is fetched by row groups.
+    source = f"file://{local}"
     augment(source, tmp_path / "here" / "out", settings)
     wide = SpreadByRay.__new__(SpreadByRay)
     wide.tasks, wide.folder = 3, spread.folder

@@ -48,8 +48,14 @@ def test_augment_reads_and_writes_remotely_and_replaces_only_when_told(
     (tmp_path / "rows.jsonl").write_text(ROWS)
     for out in ("pairs.jsonl", "folder"):
         assert main(["augment", f"{place}/rows.jsonl", "-o", f"{place}/{out}"]) == 0
-        assert main(["augment", f"{place}/rows.jsonl", "-o", f"{place}/{out}"]) == 2
-        assert "the output exists" in capsys.readouterr().err
+        assert main(["augment", f"{place}/rows.jsonl", "-o", f"{place}/{out}"]) == 0
+        assert "nothing to do" in capsys.readouterr().out
+        assert main(["augment", f"{place}/rows.jsonl", "seed=1", "-o", f"{place}/{out}"]) == 2
+        assert "the output exists: it was made with other settings: seed" in capsys.readouterr().err
+        card = find_address(f"{place}/{out}" + (".card.md" if out == "pairs.jsonl" else "/README.md")) or ""
+        before = fetch_file(card).read_text()
+        assert main(["augment", f"{place}/rows.jsonl", "seed=1", "-o", f"{place}/{out}", "--overwrite"]) == 0
+        assert fetch_file(card).read_text() != before, "what was fetched before is fetched again"
         assert main(["augment", f"{place}/rows.jsonl", "-o", f"{place}/{out}", "--overwrite"]) == 0
     assert main(["augment", str(tmp_path / "rows.jsonl"), "-o", str(tmp_path / "here.jsonl")]) == 0
     with fsspec.open(f"{place}/pairs.jsonl", "rb") as stream:

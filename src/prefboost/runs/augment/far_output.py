@@ -16,7 +16,7 @@ from prefboost.runs.folder.far_staging import FarStaging, open_far_staging
 from prefboost.runs.folder.staging import Staging, locate_staging
 from prefboost.shelf import Shelf, open_shelf
 from prefboost.sources import Source
-from prefboost.sources.readers.remote import explain_far
+from prefboost.sources.readers.remote import explain_far, forget_fetched
 
 __all__ = ["FarOutput", "locate_output"]
 
@@ -75,6 +75,7 @@ class FarOutput(Output):
                     for left_over in old.keys() - moved.keys() - written.keys():
                         self._shelf.remove(self._locate(left_over))
                 self._shelf.put(written[name], self._locate(name))
+        forget_fetched(find_address(self.path.parent if self.single else self.path) or "")
 
     def clear(self) -> None:
         """See `Output.clear`."""
@@ -92,11 +93,11 @@ class FarOutput(Output):
         return name if self.single else f"{self.path.name}/{name}"
 
 
-def locate_output(out: str | Path, settings: Augment, source: str | Path | Source) -> Output:
-    """Describe the output at a path or an address.
+def locate_output(out: str | Path, settings: Augment, source: str | Path | Source, *, in_place: bool = False) -> Output:
+    """Describe the output at a path or an address; see `Output.at`.
 
     Raises:
         DataError, SettingsError, RunError: see `Output.at`.
     """
     kind = Output if find_address(out) is None else FarOutput
-    return kind.at(Path(out), settings, source)
+    return kind.at(Path(out), settings, source, in_place=in_place)

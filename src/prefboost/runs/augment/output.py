@@ -37,7 +37,7 @@ from prefboost.sources.writers.file_types import FILE_TYPES, FileType, find_file
 from prefboost.sources.writers.outputs import refuse_inputs
 from prefboost.tables import REJECTS, Table
 
-__all__ = ["MANIFEST", "Output", "name_source"]
+__all__ = ["MANIFEST", "Output", "count_records", "name_source"]
 
 MANIFEST = "prefboost.json"
 _BESIDE = ("card.md", MANIFEST, "rejects.parquet")
@@ -64,8 +64,13 @@ class Output:
         return hash_values(self.key, self.executor) if self.executor else self.key
 
     @classmethod
-    def at(cls, path: Path, settings: Augment, source: str | Path | Source) -> Output:
+    def at(cls, path: Path, settings: Augment, source: str | Path | Source, *, in_place: bool = False) -> Output:
         """Describe the output at a path.
+
+        Args:
+            path: of a folder or file, or an address.
+            settings, source: of `augment`.
+            in_place: an input at an address is read through for its fingerprint, instead of being fetched.
 
         Raises:
             DataError, SettingsError: its name asks for a type that is not written or that the trainer does not load, or
@@ -88,11 +93,15 @@ class Output:
         if single and settings.test_share:
             raise SettingsError("a single file cannot hold a test split", remedy="write a folder: -o FOLDER")
         name = name_source(source)
-        files = list_input_files(name)
+        files = [Path(name)] if in_place and find_address(name) else list_input_files(name)
         beside = [path.with_name(f"{path.name}.{name}") for name in _BESIDE] if single else []
         inputs = [source, settings.tokenizer, *settings.decontaminate]
         refuse_inputs([path, *beside, locate_staging(path)], [source], inputs, far=find_address(path) is not None)
-        contents = [source.hash_content()] if isinstance(source, InMemory) else [hash_path(file) for file in files]
+        contents = (
+            [source.hash_content()]
+            if isinstance(source, InMemory)
+            else [hash_path(file, in_place=True) for file in files]
+        )
         print_of_input = hash_values(name, contents)
         versions = (__version__, metadata.version("polars"))
         benchmarks = [hash_path(path) for path in settings.decontaminate]
@@ -173,8 +182,7 @@ class Output:
 
     def records_total(self) -> int | None:
         """Count the input's records where its files tell cheaply, else None; estimate them for plain JSON lines."""
-        counts = [_count_records(path) for path in self.files]
-        return sum(count or 0 for count in counts) if counts and None not in counts else None
+        return count_records(self.files)
 
     def by_split(self, frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
         """Yield the rows of each split; a single file holds them all."""
@@ -343,6 +351,12 @@ class Output:
                 "rejects_path": report.rejects_path and Path(report.rejects_path).name,
             },
         }
+
+
+def count_records(files: Sequence[Path]) -> int | None:
+    """Count the records of files where they tell cheaply, else None; estimate them for plain JSON lines."""
+    counts = [_count_records(path) for path in files]
+    return sum(count or 0 for count in counts) if counts and None not in counts else None
 
 
 def name_source(source: str | Path | Source) -> str:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from prefboost import __version__
+from prefboost.addresses import find_address
 from prefboost.atomic import write_atomically
 from prefboost.errors import Place, RunError
 from prefboost.runs.folder.staging import remove
@@ -33,6 +34,7 @@ __all__ = [
     "MANIFEST",
     "Run",
     "list_differences",
+    "describe_version",
     "hash_path",
     "hash_values",
     "holds_foreign_files",
@@ -222,25 +224,32 @@ def _describe_call(
     }
 
 
-def hash_path(path: str | Path) -> str:
+def hash_path(path: str | Path, *, in_place: bool = False) -> str:
     """Hash a file's bytes, or the names and bytes of a folder's files: the first 16 hex digits of SHA-256.
+
+    Args:
+        path: a path; or a stream or an address, which is copied to this machine first.
+        in_place: read through a file at an address, without a copy.
 
     Raises:
         RunError: nothing stands at the path, or it cannot be read.
     """
-    source = _copy_stream(Path(path))
+    source = Path(path) if in_place else _copy_stream(Path(path))
     files = sorted(part for part in source.rglob("*") if part.is_file()) if source.is_dir() else [source]
     digest = hashlib.sha256()
+    is_far = in_place and find_address(source) is not None
+    if is_far:
+        from prefboost.sources.readers.remote import open_bytes
     try:
         for file in files:
             if source.is_dir():
                 digest.update(str(file.relative_to(source)).encode())
-            with file.open("rb") as stream:
+            with open_bytes(file) if is_far else file.open("rb") as stream:
                 while block := stream.read(1 << 20):
                     digest.update(block)
     except OSError as error:
         raise RunError(
-            f"cannot read an input: {error.strerror}", remedy="check the path", place=Place(str(source))
+            f"cannot read an input: {error.strerror or error}", remedy="check the path", place=Place(str(source))
         ) from None
     return digest.hexdigest()[:16]
 
@@ -255,6 +264,16 @@ def list_input_files(name: str) -> list[Path]:
     if any(mark in path.name for mark in "*?["):
         return sorted(each for each in path.parent.glob(path.name) if each.is_file())
     return []
+
+
+def describe_version(name: str) -> list[tuple[str, int, str]]:
+    """Describe the version of each file that an input is read from, without reading it: name, size, time or ETag."""
+    if (address := find_address(name)) is not None:
+        from prefboost.sources.readers.remote import find_version
+
+        return [(address, *find_version(address))]
+    stats = [(path, path.stat()) for path in list_input_files(name)]
+    return [(str(path), stat.st_size, str(stat.st_mtime_ns)) for path, stat in stats]
 
 
 def _copy_stream(path: Path) -> Path:

@@ -88,7 +88,7 @@ def augment_on(
     """
     files = find_collection(source)
     files = files.model_copy(update={"whole_prompts": settings.pair.cap is not None})
-    output = replace(locate_output(out, settings, source), executor="ray")
+    output = replace(locate_output(out, settings, source, in_place=True), executor="ray")
 
     def make(staging: Staging) -> Made:
         try:

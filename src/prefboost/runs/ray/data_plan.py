@@ -273,7 +273,7 @@ def gather_files(folder: Path, name: str) -> pl.DataFrame:
 
 def open_members(columns: Columns, source: Collection) -> tuple[OpenedSource, list[Member]]:
     """Open a source and list its files, as one task: ranks are looked for in all records."""
-    opened = source.open_source(columns)
+    opened = source.open_source(columns, in_place=True)
     reader = opened.reader
     while isinstance(reader, WrappedReader):
         reader = reader.reader

@@ -23,7 +23,7 @@ from prefboost.preferences.scales.fit import find_declared_range
 from prefboost.preferences.scales.kinds import DeclaredRange, Scale
 from prefboost.runs.augment.settings import Augment
 from prefboost.runs.folder.far_staging import list_damaged_parts, open_far_staging
-from prefboost.runs.folder.manifest import hash_values, list_input_files
+from prefboost.runs.folder.manifest import describe_version, hash_values
 from prefboost.runs.folder.staging import clear_staging, locate_staging, open_staging
 from prefboost.runs.ray.data_order import Form, Ordered, order_parts, read_record, write_ranges, write_record
 from prefboost.runs.ray.data_plan import Item, Spread, list_items, plan_source, recall_plan, record_plan
@@ -148,8 +148,7 @@ def open_table(
         RunError: the source is no files, or another process makes the same output.
     """
     files = find_collection(source)
-    inputs = [path for name in (files.path, *selection.decontaminate) for path in list_input_files(name)]
-    stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in inputs]
+    stats = [describe_version(name) for name in (files.path, *selection.decontaminate)]
     versions = (__version__, metadata.version("polars"))
     settings = [selection.model_dump(mode="json"), files.model_dump(mode="json")]
     parts_key, is_far = hash_values(settings, stats, versions, key), find_address(place) is not None

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from typing import BinaryIO
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from prefboost.addresses import find_address
 from prefboost.errors import DataError, Place, UnreadableFile
 from prefboost.sources.readers.raw import BATCH_BYTES, MOST_ROWS, RawBatch, add_row_numbers
+from prefboost.sources.readers.remote import find_version, open_bytes, read_range
 
-__all__ = ["DAMAGE", "ArrowReader", "ParquetReader", "refuse_duplicates"]
+__all__ = ["DAMAGE", "PARQUET_MAGIC", "ArrowReader", "ParquetReader", "refuse_duplicates"]
+
+PARQUET_MAGIC = b"PAR1"
 
 DAMAGE = (
     pa.ArrowException,
@@ -40,7 +47,7 @@ class ParquetReader:
         first = 0
         try:
             if _is_vast(metadata):
-                streamed = pq.ParquetFile(self.path).iter_batches(_choose_step(metadata, rows), columns=held)
+                streamed = pq.ParquetFile(self._open()).iter_batches(_choose_step(metadata, rows), columns=held)
                 frames = map(_convert_table, map(_validate_batch, streamed))
             for frame in frames:
                 yield RawBatch((add_row_numbers(frame, first),))
@@ -65,12 +72,47 @@ class ParquetReader:
             raise _describe_damage(self.path, "Parquet", error) from error
 
     def _collect(self, offset: int, length: int, columns: list[str] | None) -> pl.DataFrame:
-        scan = pl.scan_parquet(self.path, glob=False)
-        return (scan if columns is None else scan.select(columns)).slice(offset, length).collect()
+        with self._locate_slice(offset, length) as path:
+            scan = pl.scan_parquet(path, glob=False)
+            return (scan if columns is None else scan.select(columns)).slice(offset, length).collect()
+
+    @contextmanager
+    def _locate_slice(self, offset: int, length: int) -> Iterator[str]:
+        """Give the path of a file of this machine that has a slice where the whole file has it.
+
+        Of a file at an address, the row groups of the slice are fetched into a file with holes in the place of all
+        others, so that the same code decodes them, to the same frames.
+        """
+        address, first = find_address(self.path), 0
+        spans: list[tuple[int, int]] = []
+        if address is None:
+            yield self.path
+            return
+        for group in _list_groups(self._read_metadata()):
+            if first < offset + length and offset < first + group.num_rows:
+                columns = [group.column(index) for index in range(group.num_columns)]
+                # The dictionary of a column stands in front of its pages; some writers say 0 where there is none.
+                begins = [min(filter(None, (each.dictionary_page_offset, each.data_page_offset))) for each in columns]
+                ends = [begin + each.total_compressed_size for begin, each in zip(begins, columns, strict=True)]
+                spans.append((min(begins), max(ends)))
+            first += group.num_rows
+        with tempfile.NamedTemporaryFile(prefix="prefboost-", suffix=".parquet") as local:
+            size, _ = find_version(address)
+            # In front of the last eight bytes stands the footer, whose length they tell.
+            tail = read_range(self.path, size - 8, 8)
+            footer = int.from_bytes(tail[:4], "little") + 8
+            for begin, stop in [(0, 4), *spans, (size - footer, size)]:
+                local.seek(begin)
+                local.write(read_range(self.path, begin, stop - begin))
+            local.flush()
+            yield local.name
+
+    def _open(self) -> str | BinaryIO:
+        return self.path if find_address(self.path) is None else open_bytes(self.path)
 
     def _read_metadata(self) -> pq.FileMetaData:
         try:
-            metadata = pq.ParquetFile(self.path).metadata
+            metadata = pq.ParquetFile(self._open()).metadata
             refuse_duplicates(_list_names(metadata), self.path)
         except DAMAGE as error:
             raise _describe_damage(self.path, "Parquet", error) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,15 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from prefboost.errors import DataError, Place, UnreadableFile
-from prefboost.sources.readers.binary_files import DAMAGE, ArrowReader, ParquetReader, refuse_duplicates
+from prefboost.sources.readers.binary_files import (
+    DAMAGE,
+    PARQUET_MAGIC,
+    ArrowReader,
+    ParquetReader,
+    refuse_duplicates,
+)
 from prefboost.sources.readers.content import detect_delimiter, detect_ending, detect_magic_ending
+from prefboost.sources.readers.encodings import detect_encoding
 from prefboost.sources.readers.json_array import read_array_blocks
 from prefboost.sources.readers.json_lines import parse_block
 from prefboost.sources.readers.json_objects import refuse_single_object
@@ -26,10 +34,28 @@ from prefboost.sources.readers.raw import (
     build_line_rejects,
     make_storable,
 )
+from prefboost.sources.readers.remote import read_range
 from prefboost.sources.readers.split_files import choose_split, list_files, list_split_values
-from prefboost.sources.readers.text_files import Block, BrokenRow, read_byte_chunks, read_csv_rows, read_line_blocks
+from prefboost.sources.readers.text_files import (
+    BYTE_ORDER_MARK,
+    GZIP_MAGIC,
+    ZSTD_MAGIC,
+    Block,
+    BrokenRow,
+    read_byte_chunks,
+    read_csv_rows,
+    read_line_blocks,
+)
 
-__all__ = ["FORMATS", "Readers", "open_file_reader", "open_path_reader", "get_format_ending"]
+__all__ = [
+    "FORMATS",
+    "FarReader",
+    "Readers",
+    "get_format_ending",
+    "open_far_reader",
+    "open_file_reader",
+    "open_path_reader",
+]
 
 
 @dataclass(frozen=True)
@@ -68,9 +94,13 @@ class JsonReader:
             length: in bytes.
             line: number of its first line, from 1.
         """
-        with Path(self.path).open("rb") as file:
-            file.seek(begin)
-            return parse_block(Block(file.read(length), line), 0, self.path)
+        return parse_block(Block(read_range(self.path, begin, length), line), 0, self.path)
+
+    def holds_plain_lines(self) -> bool:
+        """Tell whether its records are found by the ends of lines: neither packed, nor UTF-16, nor an array."""
+        head = read_range(self.path, 0, 4)
+        packed = head.startswith(GZIP_MAGIC) or head == ZSTD_MAGIC
+        return not packed and detect_encoding(head) is None and not self.is_array()
 
     def is_array(self) -> bool:
         """Tell whether the file begins with ``[`` and its first line is not a whole value of its own."""
@@ -266,3 +296,33 @@ def open_path_reader(pattern: str, config: str | None = None, split: str | None 
         tuple(splits[at] for at in positions),
         chosen is not None,
     )
+
+
+@dataclass(frozen=True)
+class FarReader:
+    """A file at an address, which each process that reads it fetches whole."""
+
+    path: str
+
+    def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
+        """See `Reader`."""
+        fetched = open_path_reader(self.path)
+        assert fetched is not None
+        yield from fetched.batches(columns, rows)
+
+
+def open_far_reader(path: str) -> Reader:
+    """Open the reader of a file at an address where it is: Parquet and plain JSON lines are not fetched whole.
+
+    A fault is raised once the file is read.
+    """
+    kind = FORMATS.get(get_format_ending(Path(path)))
+    with suppress(Exception):  # every file system raises its own kinds; whoever fetches the file explains them
+        head = read_range(path, 0, 4)
+        if kind is ParquetReader and head == PARQUET_MAGIC:
+            return ParquetReader(path)
+        if kind is JsonReader and head.strip().startswith((b"{", BYTE_ORDER_MARK)):
+            lines = JsonReader(path)
+            if lines.holds_plain_lines():
+                return lines
+    return FarReader(path)

@@ -16,16 +16,14 @@ import polars as pl
 from prefboost.addresses import find_address
 from prefboost.errors import Place, UnreadableFile
 from prefboost.sources.readers.binary_files import ParquetReader
-from prefboost.sources.readers.encodings import detect_encoding
 from prefboost.sources.readers.files import JsonReader, Readers
 from prefboost.sources.readers.frames import read_frame, write_frame
 from prefboost.sources.readers.raw import ROW, RawBatch, Reader, WrappedReader
+from prefboost.sources.readers.remote import find_version, read_range
 from prefboost.sources.readers.split_files import list_split_values
-from prefboost.sources.readers.text_files import GZIP_MAGIC, ZSTD_MAGIC
+from prefboost.sources.readers.text_files import BYTE_ORDER_MARK
 
 __all__ = ["Member", "Piece", "PieceReader", "list_members", "number_pieces", "plan_pieces", "replace_innermost"]
-
-_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ class Member:
         """Whether its pieces are found without parsing it; else one reader has to read it all."""
         if isinstance(self.reader, ParquetReader):
             return not self.reader.is_vast()
-        return isinstance(self.reader, JsonReader) and _holds_plain_lines(self.reader)
+        return isinstance(self.reader, JsonReader) and self.reader.holds_plain_lines()
 
 
 def list_members(reader: Reader) -> list[Member]:
@@ -138,15 +136,15 @@ def plan_pieces(member: Member, rows: int | None, store: Path) -> list[Piece]:
         pieces = [Piece(reader, offset, length, length) for offset, length in spans]
     else:
         assert isinstance(reader, JsonReader)
-        with Path(reader.path).open("rb") as file:
-            begin = len(_MARK) if file.read(len(_MARK)) == _MARK else 0
+        begin = len(BYTE_ORDER_MARK) if read_range(reader.path, 0, 3) == BYTE_ORDER_MARK else 0
         pieces = []
         for block in reader.cut_blocks(rows):
             records = sum(1 for line in block.text.split(b"\n") if line.strip())
             if records:
                 pieces.append(Piece(reader, begin, len(block.text), records, block.line))
             begin += len(block.text) + 1
-        if begin - Path(reader.path).stat().st_size not in (0, 1):
+        far = find_address(reader.path)
+        if begin - (Path(reader.path).stat().st_size if far is None else find_version(far)[0]) not in (0, 1):
             raise UnreadableFile(
                 "the file changed while it was read", remedy="wait until it is written", place=Place(reader.path)
             )
@@ -187,10 +185,3 @@ def _store_batches(reader: Reader, rows: int | None, store: Path) -> list[Piece]
 
 def _locate_frame(store: str, number: int, part: int | str) -> Path:
     return Path(store) / f"{number:06d}.{part}.arrow"
-
-
-def _holds_plain_lines(reader: JsonReader) -> bool:
-    with Path(reader.path).open("rb") as file:
-        head = file.read(4)
-    packed = head.startswith(GZIP_MAGIC) or head == ZSTD_MAGIC
-    return not packed and detect_encoding(head) is None and not reader.is_array()

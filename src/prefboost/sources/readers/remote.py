@@ -9,12 +9,25 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from prefboost.addresses import find_address, format_place
 from prefboost.errors import Place, PrefboostError, RunError, UnreadableFile
 
-__all__ = ["explain_far", "fetch_file", "find_files", "guard_address", "is_there", "lies_at", "put_files", "put_output"]
+__all__ = [
+    "explain_far",
+    "fetch_file",
+    "find_files",
+    "find_version",
+    "forget_fetched",
+    "guard_address",
+    "is_there",
+    "lies_at",
+    "open_bytes",
+    "put_files",
+    "put_output",
+    "read_range",
+]
 
 _MANIFEST = "prefboost.json"
 """File by which a folder that `augment` wrote is known; it lists the others."""
@@ -33,19 +46,68 @@ def fetch_file(address: str) -> Path:
         folder = Path(tempfile.mkdtemp(prefix="prefboost-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         local = folder / address.rpartition("/")[2]
-        try:
+        with _explain_unreadable(address):
             system, path = _open_system(address)
             if system.isdir(path):
                 raise IsADirectoryError("this is a folder: name one file of it")
             system.get_file(path, str(local))
-        except Exception as error:  # every file system raises its own kinds: no library, no right, no such file
-            raise UnreadableFile(
-                f"the file cannot be fetched: {str(error)[:300] or type(error).__name__}",
-                remedy="check address and login; s3:// needs s3fs, gs:// gcsfs, hf:// huggingface-hub",
-                place=Place(address),
-            ) from error
         _FETCHED[address] = local
     return _FETCHED[address]
+
+
+def open_bytes(place: str | Path) -> BinaryIO:
+    """Open a file to read where it is: of one at an address, only what is read is fetched.
+
+    Raises:
+        OSError: a file of this machine cannot be opened.
+        UnreadableFile: one at an address cannot.
+    """
+    if (address := find_address(place)) is None:
+        return Path(place).open("rb")
+    with _explain_unreadable(address):
+        system, path = _open_system(address)
+        opened: BinaryIO = system.open(path, "rb")
+    return opened
+
+
+def read_range(place: str | Path, begin: int, length: int) -> bytes:
+    """Read some bytes of a file, by one request where it is at an address.
+
+    Raises:
+        OSError, UnreadableFile: see `open_bytes`.
+    """
+    if (address := find_address(place)) is None:
+        with Path(place).open("rb") as file:
+            file.seek(begin)
+            return file.read(length)
+    with _explain_unreadable(address):
+        system, path = _open_system(address)
+        content: bytes = system.cat_file(path, start=begin, end=begin + length)
+    return content
+
+
+def find_version(address: str) -> tuple[int, str]:
+    """Return the size of a file at an address, and what the file system changes with its content (ETag, time).
+
+    Raises:
+        UnreadableFile: it cannot be asked.
+    """
+    with _explain_unreadable(address):
+        system, path = _open_system(address)
+        system.invalidate_cache()
+        return int(system.size(path)), str(system.checksum(path))
+
+
+@contextmanager
+def _explain_unreadable(address: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # every file system raises its own kinds: no library, no right, no such file
+        raise UnreadableFile(
+            f"the file cannot be fetched: {str(error)[:300] or type(error).__name__}",
+            remedy="check address and login; s3:// needs s3fs, gs:// gcsfs, hf:// huggingface-hub",
+            place=Place(address),
+        ) from error
 
 
 def find_files(place: str | Path) -> list[str]:
@@ -61,7 +123,7 @@ def find_files(place: str | Path) -> list[str]:
         system, path = _open_system(address)
         system.invalidate_cache()
         files = sorted(system.glob(path))
-    except Exception as error:  # see `fetch_file`
+    except Exception as error:  # see `_explain_unreadable`
         raise UnreadableFile(
             f"the files cannot be listed: {str(error)[:300]}", remedy="check address and login", place=Place(address)
         ) from error
@@ -112,7 +174,7 @@ def put_output(local: Path, address: str, *, overwrite: bool) -> None:
             target = path if file == local else f"{path}/{file.relative_to(local).as_posix()}"
             system.makedirs(target.rpartition("/")[0], exist_ok=True)
             system.put_file(str(file), target)
-    _forget(address)
+    forget_fetched(address)
 
 
 def put_files(local: Path, address: str, *, absent: Iterable[str] = ()) -> None:
@@ -136,7 +198,7 @@ def put_files(local: Path, address: str, *, absent: Iterable[str] = ()) -> None:
         for name in absent:
             if not (local / name).exists() and system.exists(f"{path}/{name}"):
                 system.rm_file(f"{path}/{name}")
-    _forget(address)
+    forget_fetched(address)
 
 
 def is_there(path: str | Path) -> bool:
@@ -155,7 +217,8 @@ def is_there(path: str | Path) -> bool:
         return bool(system.exists(place))
 
 
-def _forget(address: str) -> None:
+def forget_fetched(address: str) -> None:
+    """Fetch files at an address or below it anew, since they have changed."""
     # Files inside a replaced folder have changed, too.
     for fetched in [each for each in _FETCHED if lies_at(each, address)]:
         del _FETCHED[fetched]

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 from prefboost.errors import Place, UnreadableFile
 from prefboost.sources.readers.encodings import NOT_UTF8, as_utf8, has_undecoded
+from prefboost.sources.readers.remote import open_bytes
 
 __all__ = ["BrokenRow", "Block", "read_byte_chunks", "read_csv_rows", "read_line_blocks"]
 
 CHUNK_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LONGEST_CELL = 2**31 - 1
 STRAY_QUOTE = "a quote in the row opens or ends no cell (inside a cell write two of them, as RFC 4180 says)"
 OTHER_CELLS = "the row has another number of cells than the header"
@@ -48,7 +50,7 @@ def read_byte_chunks(path: Path) -> Iterator[bytes]:
 
 def _unpack(path: Path) -> Iterator[bytes]:
     try:
-        with path.open("rb") as file:
+        with open_bytes(path) as file:
             head = file.read(4)
             file.seek(0)
             if head.startswith(GZIP_MAGIC):
@@ -66,7 +68,7 @@ def _unpack(path: Path) -> Iterator[bytes]:
         ) from error
 
 
-def _unzstd(file: io.BufferedReader, path: Path) -> Iterator[bytes]:
+def _unzstd(file: BinaryIO, path: Path) -> Iterator[bytes]:
     import zstandard
 
     frame = zstandard.ZstdDecompressor().decompressobj()
@@ -101,7 +103,7 @@ def read_line_blocks(path: Path, block_bytes: int) -> Iterator[Block]:
     pending: list[bytes] = []
     size, line, first = 0, 1, True
     for piece in read_byte_chunks(path):
-        chunk = piece.removeprefix(b"\xef\xbb\xbf") if first else piece
+        chunk = piece.removeprefix(BYTE_ORDER_MARK) if first else piece
         first = False
         pending.append(chunk)
         size += len(chunk)
