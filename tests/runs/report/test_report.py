@@ -71,7 +71,7 @@ def test_a_watched_run_is_written_again_until_it_ends(run_folder: Callable[..., 
 
 
 @pytest.mark.slow
-def test_thirty_thousand_pairs_are_a_page_in_seconds(
+def test_a_hundred_thousand_pairs_are_a_page_in_seconds(
     tmp_path: Path, goal_row: Callable[..., dict[str, object]]
 ) -> None:
     folder = tmp_path / "large"
@@ -84,16 +84,16 @@ def test_thirty_thousand_pairs_are_a_page_in_seconds(
         [{**each, "chosen": messages, "rejected": messages} for each in row],
         schema_overrides=dict.fromkeys(("prompt", "chosen", "rejected"), MESSAGES),
     )
-    ids = pl.DataFrame({"at": pl.int_range(30_000, eager=True).cast(pl.String)})
+    ids = pl.DataFrame({"at": pl.int_range(100_000, eager=True).cast(pl.String)})
     frame.drop("pair_id", "prompt_id", "goal_pair_id").join(ids, how="cross").with_columns(
         pair_id=pl.col("at"), prompt_id=pl.col("at"), goal_pair_id=pl.col("at") + "/" + pl.col("view")
     ).drop("at").write_parquet(folder / "pairs.parquet")
     began = time.process_time()
     report([folder], tmp_path / "page.html")
     # Processor time, which a busy machine does not stretch as it does the clock.
-    assert time.process_time() - began < 20
+    assert time.process_time() - began < 40
     assert (tmp_path / "page.html").stat().st_size < 8_000_000
-    assert "300 of 60,000, evenly spaced" in (tmp_path / "page.html").read_text()
+    assert "300 of 200,000, evenly spaced" in (tmp_path / "page.html").read_text()
 
 
 @pytest.mark.slow
