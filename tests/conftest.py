@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,6 +39,17 @@ def _session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test writes into the home of whoever runs it, nor finds what another test has left."""
     monkeypatch.setenv("PREFBOOST_CACHE", str(tmp_path_factory.getbasetemp() / f"cache-{uuid.uuid4().hex}"))
+
+
+@pytest.fixture(autouse=True)
+def _closed_records() -> Iterator[None]:
+    """No test leaves a store or a run open: its number type would count in every later test of this process."""
+    yield
+    numbers = sys.modules.get("prefboost.devices.numbers")
+    left = [] if numbers is None else [str(path) for path, _ in numbers._RECORDS]
+    if left:
+        numbers._RECORDS.clear()
+        pytest.fail(f"left open: {', '.join(left)}")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -102,7 +102,8 @@ def test_a_large_segment_is_closed_and_another_begun(tmp_path: Path, monkeypatch
             keep(store, number)
         names = store.shelf.list_files("rows")
         assert len(names) > 3 and sum(name.endswith(".log") for name in names) <= 1
-    assert len(list(SegmentStore(tmp_path).__enter__().rows())) == 12
+    with SegmentStore(tmp_path, read_only=True) as store:
+        assert len(list(store.rows())) == 12
 
 
 def test_rows_of_a_writer_that_was_taken_for_dead_are_written_anew(tmp_path: Path) -> None:
