@@ -7,7 +7,6 @@ and the same command after the death of this process resumes.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +24,7 @@ from prefboost.runs.augment.settings import Augment, AugmentReport
 from prefboost.runs.folder.far_staging import list_damaged_parts
 from prefboost.runs.folder.staging import Staging, describe_file
 from prefboost.runs.preparation import make_goal_pairs
+from prefboost.runs.ray.data_order import read_record, write_record
 from prefboost.runs.ray.data_plan import Item, ReadPlan, Spread, list_items, plan_source, recall_plan, record_plan
 from prefboost.runs.ray.data_rows import Rows, compare_rows
 from prefboost.runs.ray.data_scales import settle_scales
@@ -139,7 +139,7 @@ def make_items(spread: Spread, job: Job, items: list[Item], staging: Staging, pr
 
     waiting = []
     for item in items:
-        entries = _read_entries(job.plan.folder / f"{item.name}.json")
+        entries = read_record(job.plan.folder / f"{item.name}.json")
         if entries is None or not all(int(number) in staging.entries for number in entries):
             waiting.append(item)
         else:
@@ -154,7 +154,7 @@ def write_item(job: Job, item: Item) -> Mapping[str, Any]:
     entries: dict[str, Any] = {}
     for number, table in job.rows.read(item):
         record = job.plan.folder / f"part-{number:06d}.json"
-        entry = _read_entries(record)
+        entry = read_record(record)
         if entry is None or list_damaged_parts(job.parts, entry["files"]):
             pairs = make_goal_pairs(job.rows.select(number, table), job.settings, goals.scales, goals.say)
             is_far = find_address(job.parts) is not None
@@ -168,19 +168,7 @@ def write_item(job: Job, item: Item) -> Mapping[str, Any]:
                     else:
                         path.replace(job.parts / path.name)
             entry = {"files": described, "made": asdict(counts)}
-            _write_entries(record, entry)
+            write_record(record, entry)
         entries[str(number)] = entry
-    _write_entries(job.plan.folder / f"{item.name}.json", entries)
+    write_record(job.plan.folder / f"{item.name}.json", entries)
     return entries
-
-
-def _write_entries(place: Path, entries: Mapping[str, Any]) -> None:
-    open_shelf(place.parent).write(place.name, json.dumps(entries).encode())
-
-
-def _read_entries(path: Path) -> dict[str, Any] | None:
-    try:
-        entries: dict[str, Any] = json.loads(open_shelf(path.parent).read(path.name))
-        return entries
-    except (OSError, ValueError):
-        return None
