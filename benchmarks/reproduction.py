@@ -3,7 +3,7 @@
     python benchmarks/reproduction.py written --out RUN               # RA against DPO, gold score; a CPU
     python benchmarks/reproduction.py written_small_beta --out RUN    # the same, beta 0.03 without likelihood; a CPU
     python benchmarks/reproduction.py written_demo --out RUN          # the same with the demo's pairs and steps; a CPU
-    python benchmarks/reproduction.py written_tuned --out RUN         # four arms, each at its best beta; a CPU
+    python benchmarks/reproduction.py written_tuned --out RUN         # the same, each arm at its best beta; a CPU
     python benchmarks/reproduction.py judged SCORED --out RUN         # RA against its rivals, GPT-4's scores; a GPU
     python benchmarks/reproduction.py rmboost SCORED --out RUN        # RMBoost against its rivals; a GPU, or a night
     ... --dry-run                                                     # the time it takes
@@ -74,10 +74,9 @@ PLANS: dict[str, tuple[str, ...]] = {
         "seeds=[31,32,33,34,35]",
         _DEMO_LOSS,
     ),
-    # Goals against plain DPO, every arm at the beta that suits it best.
+    # The same, both arms at the beta that suits them best.
     "written_tuned": (
-        *(word for word in _WRITTEN if not word.startswith(("arms=", "betas=", "pair=", "validation=", "steps="))),
-        "arms=[dpo,ra,grid,conditional_sft]",
+        *(word for word in _WRITTEN if not word.startswith(("betas=", "pair=", "validation=", "steps="))),
         "betas=[0.05,0.2,0.5]",
         "published_beta=0.2",
         "pair={kind: best_vs_worst}",
