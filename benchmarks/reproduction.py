@@ -3,7 +3,8 @@
     python benchmarks/reproduction.py written --out RUN               # RA against DPO, gold score; a CPU
     python benchmarks/reproduction.py written_small_beta --out RUN    # the same, beta 0.03 without likelihood; a CPU
     python benchmarks/reproduction.py written_demo --out RUN          # the same with the demo's pairs and steps; a CPU
-    python benchmarks/reproduction.py written_tuned --out RUN         # the same, each arm at its best beta; a CPU
+    python benchmarks/reproduction.py written_slow --out RUN          # that at a quarter of the learning rate; a CPU
+    python benchmarks/reproduction.py written_tuned --out RUN         # that with beta and rate searched; a CPU, hours
     python benchmarks/reproduction.py judged SCORED --out RUN         # RA against its rivals, GPT-4's scores; a GPU
     python benchmarks/reproduction.py rmboost SCORED --out RUN        # RMBoost against its rivals; a GPU, or a night
     ... --dry-run                                                     # the time it takes
@@ -51,6 +52,16 @@ _WRITTEN = (
 # Beta 0.2 is the demo's tuned value.
 _DEMO_LOSS = "train.loss={kind: sum, terms: [{loss: {kind: dpo, beta: 0.2}}, {loss: {kind: sft}, weight: 0.2}]}"
 
+# The demo once more, with five seeds: the best against the worst completion, and more steps.
+_WRITTEN_DEMO = (
+    *(word for word in _WRITTEN if not word.startswith(("pair=", "steps="))),
+    "pair={kind: best_vs_worst}",
+    "steps=58",
+    "published_beta=0.2",
+    "seeds=[31,32,33,34,35]",
+    _DEMO_LOSS,
+)
+
 PLANS: dict[str, tuple[str, ...]] = {
     "written": (
         *_WRITTEN,
@@ -65,25 +76,18 @@ PLANS: dict[str, tuple[str, ...]] = {
         "seeds=[21,22,23,24,25]",
         "train.loss={kind: dpo, beta: 0.03}",
     ),
-    # The demo once more, with five seeds: the best against the worst completion, and more steps.
-    "written_demo": (
-        *(word for word in _WRITTEN if not word.startswith(("pair=", "steps="))),
-        "pair={kind: best_vs_worst}",
-        "steps=58",
-        "published_beta=0.2",
-        "seeds=[31,32,33,34,35]",
-        _DEMO_LOSS,
+    "written_demo": _WRITTEN_DEMO,
+    "written_slow": (
+        *(word for word in _WRITTEN_DEMO if not word.startswith("train.learning_rate=")),
+        "train.learning_rate=1.25e-5",
     ),
-    # The same, both arms at the beta that suits them best.
+    # Both arms at the settings that suit them best; seeds of its own.
     "written_tuned": (
-        *(word for word in _WRITTEN if not word.startswith(("betas=", "pair=", "validation=", "steps="))),
+        *(word for word in _WRITTEN_DEMO if not word.startswith(("betas=", "validation=", "seeds="))),
         "betas=[0.05,0.2,0.5]",
-        "published_beta=0.2",
-        "pair={kind: best_vs_worst}",
+        "learning_rates=[1.25e-5,5e-5]",
         "validation=0.2",
-        "steps=58",
         "seeds=[41,42,43,44,45]",
-        _DEMO_LOSS,
     ),
     "judged": (
         "reward_augmented",
