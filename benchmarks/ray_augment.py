@@ -24,7 +24,7 @@ import tempfile
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -143,40 +143,41 @@ class NodeWatch(threading.Thread):
 
 def write_input(path: Path, rows: int, seed: int = 0) -> None:
     """Write scored pairs of short texts, in row groups, without ever holding all of them."""
-    rng = np.random.default_rng(seed)
-    words = np.array([f"word{number}" for number in range(2000)])
-    path.mkdir()
-    for start in range(0, rows, CHUNK):
-        count = min(CHUNK, rows - start)
-        drawn = [words[rng.integers(0, len(words), count)] for _ in range(24)]
-        scores = rng.integers(10, 101, (2, count)) / 10
-        text = [_join(drawn[begin : begin + 8]) for begin in (0, 8, 16)]
-        number = pl.Series("number", range(start, start + count)).cast(pl.String)
-        pl.DataFrame(
-            {
-                "prompt": number + ": " + text[0],
-                "chosen": text[1],
-                "rejected": text[2],
-                "score_chosen": np.maximum(*scores),
-                "score_rejected": np.minimum(*scores),
-            }
-        ).write_parquet(path / f"{start:09d}.parquet", row_group_size=20_000)
+
+    def build(number: pl.Series, texts: list[pl.Series], rng: np.random.Generator) -> dict[str, Any]:
+        scores = rng.integers(10, 101, (2, len(number))) / 10
+        return {
+            "prompt": number.cast(pl.String) + ": " + texts[0],
+            "chosen": texts[1],
+            "rejected": texts[2],
+            "score_chosen": np.maximum(*scores),
+            "score_rejected": np.minimum(*scores),
+        }
+
+    _write_chunks(path, rows, 3, build, seed)
 
 
 def write_completions(path: Path, rows: int, seed: int = 0) -> None:
     """Write scored completions of short texts, those of a prompt side by side; see `write_input`."""
+
+    def build(number: pl.Series, texts: list[pl.Series], rng: np.random.Generator) -> dict[str, Any]:
+        return {
+            "prompt": "What is said of number " + (number // COMPLETIONS).cast(pl.String) + ", in a few words?",
+            "completion": number.cast(pl.String) + ": " + texts[0],
+            "score": rng.integers(10, 101, len(number)) / 10,
+        }
+
+    _write_chunks(path, rows, 1, build, seed)
+
+
+def _write_chunks(path: Path, rows: int, texts: int, build: Callable[..., dict[str, Any]], seed: int) -> None:
     rng = np.random.default_rng(seed)
     words = np.array([f"word{number}" for number in range(2000)])
     path.mkdir()
     for start in range(0, rows, CHUNK):
         count = min(CHUNK, rows - start)
-        drawn = [words[rng.integers(0, len(words), count)] for _ in range(8)]
-        number = pl.Series("number", range(start, start + count))
-        columns = {
-            "prompt": "What is said of number " + (number // COMPLETIONS).cast(pl.String) + ", in a few words?",
-            "completion": number.cast(pl.String) + ": " + _join(drawn),
-            "score": rng.integers(10, 101, count) / 10,
-        }
+        drawn = [_join([words[rng.integers(0, len(words), count)] for _ in range(8)]) for _ in range(texts)]
+        columns = build(pl.Series("number", range(start, start + count)), drawn, rng)
         pl.DataFrame(columns).write_parquet(path / f"{start:09d}.parquet", row_group_size=20_000)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 
 import pytest
 
 from prefboost import errors
-from prefboost.errors import DataError, MissingExtra, Place, PrefboostError
+from prefboost.errors import DataError, MissingExtra, Place, PrefboostError, require_extra, suggest_name
 
 TREE = [each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, PrefboostError)]
 
@@ -40,3 +41,15 @@ def test_a_place_prints_what_is_known(place: Place, text: str) -> None:
 
 def test_a_missing_extra_says_how_to_install_it() -> None:
     assert 'pip install "prefboost[train]"' in str(MissingExtra("torch", "train"))
+
+
+def test_a_library_that_is_missing_is_named_with_its_extra() -> None:
+    message = r"no_such_library is not installed\n  -> pip install \"prefboost\[demo\]\""
+    with pytest.raises(MissingExtra, match=message), require_extra("no_such_library", "demo"):
+        importlib.import_module("no_such_library")
+
+
+def test_the_nearest_name_is_suggested_and_nothing_where_none_is_near() -> None:
+    assert suggest_name("adamv", ["sgd", "adamw"]) == "; did you mean adamw?"
+    assert suggest_name("first", ["last", "firs"], "did you mean {!r}? ") == "did you mean 'firs'? "
+    assert suggest_name(None, ["sgd"]) == ""

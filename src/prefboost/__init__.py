@@ -71,9 +71,9 @@ if TYPE_CHECKING:
     from prefboost.preferences import condition as condition
     from prefboost.preferences import pair as pair
     from prefboost.preferences import relabel as relabel
-    from prefboost.preferences.accept import BestOfN as BestOfN
-    from prefboost.preferences.accept import RejectionSampling as RejectionSampling
-    from prefboost.preferences.accept import ScoreAtLeast as ScoreAtLeast
+    from prefboost.preferences.score_selection import BestOfN as BestOfN
+    from prefboost.preferences.score_selection import RejectionSampling as RejectionSampling
+    from prefboost.preferences.score_selection import ScoreAtLeast as ScoreAtLeast
     from prefboost.preferences.select import Select as Select
     from prefboost.preferences.select import select as select
     from prefboost.preferences.verdict_pairs import ByVerdict as ByVerdict

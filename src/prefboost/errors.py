@@ -18,6 +18,9 @@ what to do.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 __all__ = [
@@ -35,6 +38,8 @@ __all__ = [
     "UnreachableGoal",
     "UnreadData",
     "UnreadableFile",
+    "require_extra",
+    "suggest_name",
 ]
 
 
@@ -131,5 +136,24 @@ class MissingExtra(PrefboostError):
         super().__init__(f"{library} is not installed", remedy=f"pip install {package}")
 
 
+@contextmanager
+def require_extra(library: str, extra: str) -> Iterator[None]:
+    """Say which extra brings a library, where its import in the body of ``with`` fails.
+
+    Raises:
+        MissingExtra: the library is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtra(library, extra) from error
+
+
 class RunError(PrefboostError):
     """A run folder or an output cannot be used or continued."""
+
+
+def suggest_name(name: object, choices: Iterable[str], form: str = "; did you mean {}?") -> str:
+    """Return the choice whose spelling is nearest to a name, in a sentence; nothing where none is near."""
+    near = difflib.get_close_matches(str(name or ""), choices, n=1)
+    return form.format(near[0]) if near else ""

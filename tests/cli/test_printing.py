@@ -45,7 +45,7 @@ def test_every_reason_has_its_line_its_count_and_its_share() -> None:
 
 
 def test_models_that_changed_are_noted() -> None:
-    from prefboost.runs.generate.generate import MODEL_CHANGES
+    from prefboost.runs.score.questions import MODEL_CHANGES
 
     assert list(list_changes({MODEL_CHANGES: ["m is now n"]})) == ["note: m is now n"]
     assert list(list_changes({})) == []

@@ -9,7 +9,7 @@ import pytest
 
 from prefboost.cli.main import main
 from prefboost.cli.select import read_select
-from prefboost.preferences.accept import RejectionSampling
+from prefboost.preferences.score_selection import RejectionSampling
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from pydantic import ConfigDict, PrivateAttr
+from scripted_engine import RendersJson
 
 from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Request, Result, Sampling
@@ -60,7 +60,7 @@ class Writer(Settings):
         return self._engine
 
 
-class WriterEngine:
+class WriterEngine(RendersJson):
     """Batches of two; "<cut>" at the end of a text stands for a completion that was cut."""
 
     says_goals = False
@@ -74,12 +74,6 @@ class WriterEngine:
         self.say = say
         self.weigh = weigh
         self.asked: list[Request] = []
-
-    def render(self, request: Request) -> str:
-        return json.dumps([dict(message) for message in request.prompt])
-
-    def render_conversation(self, messages: Any) -> str:
-        return self.render(Request(messages))
 
     def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
         return [sum(len(str(m["content"]).split()) for m in request.prompt) for request in requests]

@@ -42,7 +42,17 @@ class Scripted(Settings):
         return self._engine
 
 
-class WordyEngine:
+class RendersJson:
+    """Renders messages as their JSON."""
+
+    def render(self, request: Request) -> str:
+        return json.dumps([dict(message) for message in request.prompt])
+
+    def render_conversation(self, messages: Any) -> str:
+        return self.render(Request(messages))
+
+
+class WordyEngine(RendersJson):
     """Answers in words, one batch of two at a time."""
 
     says_goals = False
@@ -54,12 +64,6 @@ class WordyEngine:
         self.say = say
         self.ledger = Ledger()
         self.asked: list[Request] = []
-
-    def render(self, request: Request) -> str:
-        return json.dumps([dict(message) for message in request.prompt])
-
-    def render_conversation(self, messages: Any) -> str:
-        return self.render(Request(messages))
 
     def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
         return [len(self.render(request).split()) for request in requests]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.scoring.conftest import completions_table, pairs_table
 
 from prefboost.errors import DataError, MissingScores
-from prefboost.preferences.accept import BestOfN, RejectionSampling, ScoreAtLeast
+from prefboost.preferences.score_selection import BestOfN, RejectionSampling, ScoreAtLeast
 from prefboost.preferences.select import Select
 from prefboost.runs.select import (
     SelectCompletions,

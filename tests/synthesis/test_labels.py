@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from made_writer import LengthScorer, Writer
@@ -20,12 +21,17 @@ from prefboost.synthesis.labels import (
     add_criteria,
     build_sides_table,
     judge_both_orders,
-    judge_shares,
+    judge_pairs,
 )
 from prefboost.synthesis.proposal import BUDGET_SPENT
 
 PROMPT = [{"role": "user", "content": "Hi", "extra": None}]
 SIDES = build_sides_table([(PROMPT, "apple", "pear"), (PROMPT, "pear", "apple")])
+
+
+def judge_shares(judge: Any, sides: Any, calls: Any) -> list[Any]:
+    """Judge the share of every chosen completion, averaged over both orders."""
+    return [judgement.share for judgement in judge_pairs(judge, sides, calls)]
 
 
 def verdict(prompt: str, sample: int) -> str:

@@ -40,9 +40,8 @@ def judge_command(
     OUT.rejects.parquet lists pairs that could not be judged; OUT.judge.json holds history and figures.
     """
     from prefboost.cli.overrides import read_kind
-    from prefboost.runs.generate.generate import MODEL_CHANGES
     from prefboost.runs.score.judge import Judging, judge, write_finished_verdicts
-    from prefboost.runs.score.questions import forecast_questions
+    from prefboost.runs.score.questions import MODEL_CHANGES, forecast_questions
     from prefboost.scoring.judges.judge import JUDGES
     from prefboost.sources import read
 

@@ -15,9 +15,15 @@ __all__ = [
     "OneShard",
     "Partial",
     "Quiet",
+    "RecipeName",
+    "RunsFolder",
     "StoreFolder",
     "add_retry",
 ]
+
+RecipeName = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe (`prefboost show`).")]
+
+RunsFolder = Annotated[Path, typer.Option(help="Folder of all run folders; this run's is named after the recipe.")]
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 
@@ -32,22 +38,15 @@ StoreFolder = Annotated[
 
 AskNothing = Annotated[bool, typer.Option("--dry-run", help="Show the calls and their cost; ask nothing.")]
 
+_ON = "With --dry-run, estimate time and price on machines: {}; one per --on."
+
 OnMachines = Annotated[
     list[str] | None,
-    typer.Option(
-        "--on",
-        metavar="KEY=VALUE",
-        help="With --dry-run, estimate time and price on machines: parameters=70e9 nodes=4 dollars=2.5; one per --on.",
-    ),
+    typer.Option("--on", metavar="KEY=VALUE", help=_ON.format("parameters=70e9 nodes=4 dollars=2.5")),
 ]
 
 OnCores = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--on",
-        metavar="KEY=VALUE",
-        help="With --dry-run, estimate time and price on machines: nodes=4 cores=16 dollars=1.5; one per --on.",
-    ),
+    list[str] | None, typer.Option("--on", metavar="KEY=VALUE", help=_ON.format("nodes=4 cores=16 dollars=1.5"))
 ]
 
 AskAgain = Annotated[

@@ -7,12 +7,11 @@ nearest right one.
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from prefboost.errors import SettingsError
+from prefboost.errors import SettingsError, suggest_name
 
 if TYPE_CHECKING:
     from prefboost.settings import Settings
@@ -88,11 +87,8 @@ def refuse_name(override: str, names: Iterable[str], hint: str = "") -> Settings
         return SettingsError(f"override {override!r} has no value", remedy=f"write {override}=VALUE")
     from prefboost.recipes.other_names import suggest_own_name
 
-    nearest = ""
-    if suggestion := suggest_own_name([name], choices):
-        nearest = f"; {suggestion}"
-    elif near := difflib.get_close_matches(name, choices, n=1):
-        nearest = f"; did you mean {near[0]}?"
+    suggestion = suggest_own_name([name], choices)
+    nearest = f"; {suggestion}" if suggestion else suggest_name(name, choices)
     return SettingsError(
         f"override {override!r}: {name} is not a setting here{nearest}",
         remedy=f"write key=value; settings here: {', '.join(choices)}{hint}",

@@ -93,7 +93,7 @@ def print_json(record: Any) -> None:
 
 def list_changes(notes: Mapping[str, Any]) -> Iterator[str]:
     """List the models that changed under their name, from the notes of a step."""
-    from prefboost.runs.generate.generate import MODEL_CHANGES
+    from prefboost.runs.score.questions import MODEL_CHANGES
 
     for change in notes.get(MODEL_CHANGES, ()):
         yield f"note: {change}"

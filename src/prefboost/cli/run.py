@@ -12,7 +12,7 @@ import typer
 
 from prefboost.cli.bars import open_progress
 from prefboost.cli.executors import Address, RecipeExecutor, Workers, settle_executor
-from prefboost.cli.options import Quiet
+from prefboost.cli.options import Quiet, RecipeName, RunsFolder
 from prefboost.cli.printing import list_rejected, print_report
 
 if TYPE_CHECKING:
@@ -26,12 +26,10 @@ NEW = "not done yet"
 
 
 def run_command(
-    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe (`prefboost show`).")],
+    recipe: RecipeName,
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value, e.g. rounds=3 generate.n=8")] = None,
     *,
-    runs_dir: Annotated[
-        Path, typer.Option(help="Folder of all run folders; this run's is named after the recipe.")
-    ] = Path("runs"),
+    runs_dir: RunsFolder = Path("runs"),
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the stages, finished or to do with the reason; run nothing.")
     ] = False,

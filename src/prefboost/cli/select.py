@@ -63,7 +63,7 @@ def read_select(overrides: list[str]) -> SelectCompletions:
         SettingsError: one line for every wrong override.
     """
     from prefboost.cli.overrides import read_kind
-    from prefboost.preferences.accept import SELECT_STRATEGIES
+    from prefboost.preferences.score_selection import SELECT_STRATEGIES
     from prefboost.runs.select import SelectCompletions
 
     return read_kind(overrides, SelectCompletions, "strategy", SELECT_STRATEGIES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 from collections.abc import Iterator, Mapping
@@ -76,15 +75,14 @@ def read_synthesize(method: str, overrides: list[str]) -> Synthesize:
         SettingsError: there is no such method; one line for every wrong override.
     """
     from prefboost.cli.overrides import expand_model, load_settings_class, place_overrides, read_overrides
-    from prefboost.errors import SettingsError
+    from prefboost.errors import SettingsError, suggest_name
     from prefboost.runs.synthesize.synthesize import Synthesize
     from prefboost.synthesis.kinds import METHODS
 
     if method not in METHODS and ":" not in method:
-        near = difflib.get_close_matches(method, METHODS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
         raise SettingsError(
-            f"there is no method {method!r}{hint}", remedy=f"one of: {', '.join(METHODS)}; or package.module:Class"
+            f"there is no method {method!r}{suggest_name(method, METHODS)}",
+            remedy=f"one of: {', '.join(METHODS)}; or package.module:Class",
         )
     names = {
         **dict.fromkeys(Synthesize.model_fields, ""),

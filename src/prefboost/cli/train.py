@@ -12,7 +12,7 @@ import typer
 
 from prefboost.cli.bars import open_progress
 from prefboost.cli.executors import Address, RecipeExecutor, Tasks, settle_executor
-from prefboost.cli.options import OnMachines, Quiet
+from prefboost.cli.options import OnMachines, Quiet, RecipeName, RunsFolder
 from prefboost.cli.printing import estimate_machines, list_estimate, print_report
 
 if TYPE_CHECKING:
@@ -24,12 +24,10 @@ __all__ = ["list_lost_texts", "list_metrics", "train_command"]
 
 
 def train_command(
-    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe (`prefboost show`).")],
+    recipe: RecipeName,
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value, e.g. train.learning_rate=1e-6")] = None,
     *,
-    runs_dir: Annotated[
-        Path, typer.Option(help="Folder of all run folders; this run's is named after the recipe.")
-    ] = Path("runs"),
+    runs_dir: RunsFolder = Path("runs"),
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Prepare the data and predict time and memory; train nothing.")
     ] = False,

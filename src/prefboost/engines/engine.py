@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol
@@ -26,6 +26,7 @@ __all__ = [
     "Result",
     "Sampling",
     "SendsBodies",
+    "renders_goals",
     "row_seed",
 ]
 
@@ -270,6 +271,12 @@ class Engine(Protocol):
         Raises:
             ModelError: the engine gives none.
         """
+
+
+def renders_goals(render: Callable[[Request], str]) -> bool:
+    """Return whether another goal of a request changes its rendered prompt."""
+    prompt = [{"role": "user", "content": "Hello"}]
+    return render(Request(prompt, goal=3.0)) != render(Request(prompt, goal=7.0))
 
 
 def row_seed(sampling: Sampling, rendered: str, sample: int) -> int:

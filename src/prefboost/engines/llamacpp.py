@@ -18,13 +18,13 @@ from pydantic import Field
 from prefboost.chat import to_record
 from prefboost.devices import usable_cores
 from prefboost.engines.budget import Ledger
-from prefboost.engines.engine import Failure, Messages, Outcome, Request, Sampling, row_seed
+from prefboost.engines.engine import Failure, Messages, Outcome, Request, Sampling, renders_goals, row_seed
 from prefboost.engines.identity import identity_of, name_library
 from prefboost.engines.models.packaged import gguf_file
 from prefboost.engines.openai.logprobs import read_choice_logprobs
 from prefboost.engines.openai.replies import Malformed, Refused, Unavailable, read_results
 from prefboost.engines.reasoning import opens_reasoning
-from prefboost.errors import MissingExtra, ModelError, Place
+from prefboost.errors import ModelError, Place, require_extra
 from prefboost.settings import Settings
 
 __all__ = ["IMMATERIAL", "LlamaCpp", "LlamaCppEngine"]
@@ -93,10 +93,8 @@ class LlamaCppEngine:
             MissingExtra: xllamacpp is not installed.
             ModelError: llama.cpp cannot load the file.
         """
-        try:
+        with require_extra("xllamacpp", "llamacpp"):
             import xllamacpp
-        except ImportError as error:
-            raise MissingExtra("xllamacpp", "llamacpp") from error
         settings, params = self.settings, xllamacpp.CommonParams()
         params.model.path = str(self.file)
         # llama.cpp divides its context among the slots, so each row has what the setting says.
@@ -140,8 +138,7 @@ class LlamaCppEngine:
     @cached_property
     def says_goals(self) -> bool:
         """Whether asking for another goal changes the rendered prompt."""
-        prompt = [{"role": "user", "content": "Hello"}]
-        return self.render(Request(prompt, goal=3.0)) != self.render(Request(prompt, goal=7.0))
+        return renders_goals(self.render)
 
     @property
     def context(self) -> int | None:

@@ -18,7 +18,7 @@ from prefboost.engines.local.engine import Local
 from prefboost.engines.models.weights import fingerprint_of_model, name_weights
 from prefboost.engines.openai.logprobs import log_sum, token_text
 from prefboost.engines.reasoning import opens_reasoning
-from prefboost.errors import MissingExtra, ModelError
+from prefboost.errors import ModelError, require_extra
 from prefboost.settings import Settings
 
 __all__ = ["IMMATERIAL", "VLLM", "VLLMEngine"]
@@ -105,10 +105,8 @@ class VLLMEngine:
             MissingExtra: vLLM is not installed.
             ModelError: vLLM cannot load the model.
         """
-        try:
+        with require_extra("vllm", "vllm"):
             from vllm import LLM
-        except ImportError as error:
-            raise MissingExtra("vllm", "vllm") from error
         settings = self.settings
         # Said before the model is loaded, which takes minutes.
         announce(self.numbers)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from prefboost.losses.interface import LossOutput, PairLogps
+from prefboost.losses.interface import LossOutput, PairLogps, PairLoss
 from prefboost.losses.terms import attach_ratio_rewards, log_sigmoid, logistic
-from prefboost.settings import Settings
 
 __all__ = ["DPO", "DiscoPOP", "Hinge", "RobustDPO"]
 
 
-class DPO(Settings):
+class DPO(PairLoss):
     """Direct preference optimisation (arXiv 2305.18290, eq. 7): -(1-e) log sigmoid(beta D) - e log sigmoid(-beta D).
 
     D is the difference of the two log-ratios; e is the conservative label smoothing of cDPO (Mitchell 2023,
     A note on DPO with noisy preferences).
     """
-
-    needs_reference: ClassVar[bool] = True
-    needs_scores: ClassVar[bool] = False
-    whole_batch: ClassVar[bool] = False
 
     kind: Literal["dpo"] = Field("dpo", description="Direct preference optimisation (arXiv 2305.18290).")
     beta: float = Field(
@@ -46,15 +41,11 @@ class DPO(Settings):
         return attach_ratio_rewards(logistic(self.beta * delta, self.label_smoothing), batch, self.beta)
 
 
-class RobustDPO(Settings):
+class RobustDPO(PairLoss):
     """Robust DPO (arXiv 2403.00409, section 3): an estimate of DPO's loss that flipped labels leave unbiased.
 
     (-(1-e) log sigmoid(beta D) + e log sigmoid(-beta D)) / (1 - 2e); falls without bound as D grows where e > 0.
     """
-
-    needs_reference: ClassVar[bool] = True
-    needs_scores: ClassVar[bool] = False
-    whole_batch: ClassVar[bool] = False
 
     kind: Literal["robust"] = Field("robust", description="Robust DPO (arXiv 2403.00409).")
     beta: float = Field(0.1, gt=0, description="Strength of the tie to the reference (arXiv 2403.00409).")
@@ -67,15 +58,11 @@ class RobustDPO(Settings):
         return attach_ratio_rewards(losses, batch, self.beta)
 
 
-class Hinge(Settings):
+class Hinge(PairLoss):
     """The hinge of SLiC on DPO's reward difference (arXiv 2305.10425; with a reference as in arXiv 2309.06657).
 
     max(0, 1 - beta D).
     """
-
-    needs_reference: ClassVar[bool] = True
-    needs_scores: ClassVar[bool] = False
-    whole_batch: ClassVar[bool] = False
 
     kind: Literal["hinge"] = Field("hinge", description="SLiC's hinge on DPO's reward difference (arXiv 2309.06657).")
     beta: float = Field(0.1, gt=0, description="Reciprocal of the margin in nats (gamma of arXiv 2309.06657).")
@@ -85,15 +72,11 @@ class Hinge(Settings):
         return attach_ratio_rewards((1 - self.beta * batch.delta).relu(), batch, self.beta)
 
 
-class DiscoPOP(Settings):
+class DiscoPOP(PairLoss):
     """DiscoPOP, the log-ratio modulated loss (arXiv 2406.08414, eq. 5): a blend of logistic and exponential loss.
 
     (1 - m) (-log sigmoid(x)) + m exp(-x) with x = beta D and m = sigmoid(x / tau). Not monotone: it dips left of x = 0.
     """
-
-    needs_reference: ClassVar[bool] = True
-    needs_scores: ClassVar[bool] = False
-    whole_batch: ClassVar[bool] = False
 
     kind: Literal["discopop"] = Field("discopop", description="Discovered preference optimisation (arXiv 2406.08414).")
     beta: float = Field(0.05, gt=0, description="Strength of the tie to the reference (arXiv 2406.08414).")

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from prefboost.losses.interface import LossOutput, PairLogps
+from prefboost.losses.interface import LossOutput, PairLogps, PairLoss
 from prefboost.losses.terms import attach_ratio_rewards, bernoulli_kl
-from prefboost.settings import Settings
 
 __all__ = ["EXOPair"]
 
 
-class EXOPair(Settings):
+class EXOPair(PairLoss):
     """Efficient exact optimisation (arXiv 2402.00856, eq. 16): KL((sigmoid(beta D), .) || (1 - e, e))."""
-
-    needs_reference: ClassVar[bool] = True
-    needs_scores: ClassVar[bool] = False
-    whole_batch: ClassVar[bool] = False
 
     kind: Literal["exo_pair"] = Field("exo_pair", description="Efficient exact optimisation (arXiv 2402.00856).")
     beta: float = Field(0.1, gt=0, description="beta_pi of arXiv 2402.00856: tie to the reference.")

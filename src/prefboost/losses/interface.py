@@ -7,14 +7,15 @@ install); torch is imported where a formula is computed.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from prefboost.errors import DataError, MissingScores, SettingsError
+from prefboost.settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Loss", "LossOutput", "PairLogps"]
+__all__ = ["Loss", "LossOutput", "PairLogps", "PairLoss"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +64,12 @@ class PairLogps:
     @property
     def ratio_chosen(self) -> Tensor:
         """Log-ratio of policy to reference for the chosen completion [B], nats."""
-        return self.chosen - _require_reference(self, "ref_chosen")
+        return self.chosen - _require_tensor(self, "ref_chosen")
 
     @property
     def ratio_rejected(self) -> Tensor:
         """Log-ratio of policy to reference for the rejected completion [B], nats."""
-        return self.rejected - _require_reference(self, "ref_rejected")
+        return self.rejected - _require_tensor(self, "ref_rejected")
 
     @property
     def delta(self) -> Tensor:
@@ -78,7 +79,7 @@ class PairLogps:
     @property
     def ref_delta(self) -> Tensor:
         """By how much the reference prefers chosen over rejected [B], nats."""
-        return _require_reference(self, "ref_chosen") - _require_reference(self, "ref_rejected")
+        return _require_tensor(self, "ref_chosen") - _require_tensor(self, "ref_rejected")
 
     @property
     def average_chosen(self) -> Tensor:
@@ -100,12 +101,12 @@ class PairLogps:
     @property
     def score_gap(self) -> Tensor:
         """Score of chosen minus score of rejected [B], on the data's scale; negative in flipped goal pairs."""
-        return _require_score(self, "score_chosen") - _require_score(self, "score_rejected")
+        return _require_tensor(self, "score_chosen") - _require_tensor(self, "score_rejected")
 
     @property
     def distance_gap(self) -> Tensor:
         """By how much chosen is nearer to the goal than rejected [B], on the data's scale; >= 0 in goal pairs."""
-        return _require_score(self, "distance_rejected") - _require_score(self, "distance_chosen")
+        return _require_tensor(self, "distance_rejected") - _require_tensor(self, "distance_chosen")
 
 
 @dataclass(frozen=True)
@@ -147,21 +148,34 @@ class Loss(Protocol):
         """Compute losses and implicit rewards of a batch of pairs."""
 
 
-def _require_reference(batch: PairLogps, name: str) -> Tensor:
+class PairLoss(Settings):
+    """Base of losses of single pairs against a reference model, without scores; a subclass states what differs."""
+
+    needs_reference: ClassVar[bool] = True
+    needs_scores: ClassVar[bool] = False
+
+    @property
+    def whole_batch(self) -> bool:
+        """See `Loss`."""
+        return False
+
+
+def _require_tensor(batch: PairLogps, name: str) -> Tensor:
+    """Return a tensor of a batch that not every batch has.
+
+    Raises:
+        SettingsError: it is of the reference model, and missing.
+        MissingScores: it is of the scores, and missing.
+    """
     tensor: Tensor | None = getattr(batch, name)
-    if tensor is None:
+    if tensor is not None:
+        return tensor
+    if name.startswith("ref"):
         raise SettingsError(
             f"this loss needs a reference model, but PairLogps.{name} is None",
             remedy="give the reference's log-probs, or use a loss without one: simpo, orpo, cpo, sft",
         )
-    return tensor
-
-
-def _require_score(batch: PairLogps, name: str) -> Tensor:
-    tensor: Tensor | None = getattr(batch, name)
-    if tensor is None:
-        raise MissingScores(
-            f"this loss uses scores and PairLogps.{name} is None",
-            remedy="give pairs with scores, or use a loss that needs none: dpo, ipo, simpo",
-        )
-    return tensor
+    raise MissingScores(
+        f"this loss uses scores and PairLogps.{name} is None",
+        remedy="give pairs with scores, or use a loss that needs none: dpo, ipo, simpo",
+    )

@@ -6,9 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from prefboost.losses.interface import LossOutput, PairLogps
+from prefboost.losses.interface import LossOutput, PairLogps, PairLoss
 from prefboost.losses.terms import NllMean, attach_rewards, compute_chosen_nll, log_odds, logistic
-from prefboost.settings import Settings
 
 __all__ = ["CPO", "ORPO", "SFT", "SimPO"]
 
@@ -18,15 +17,13 @@ _NLL_MEAN = (
 )
 
 
-class SimPO(Settings):
+class SimPO(PairLoss):
     """Simple preference optimisation (arXiv 2405.14734, eq. 6): -log sigmoid(beta (a - b) - gamma).
 
     a and b are the mean log-probs per token of chosen and rejected; gamma = gamma_beta_ratio * beta.
     """
 
     needs_reference: ClassVar[bool] = False
-    needs_scores: ClassVar[bool] = False
-    whole_batch: ClassVar[bool] = False
 
     kind: Literal["simpo"] = Field("simpo", description="Simple preference optimisation (arXiv 2405.14734).")
     beta: float = Field(2.0, gt=0, description="Scale of the reward; 2.0 to 10 in arXiv 2405.14734.")
@@ -42,14 +39,13 @@ class SimPO(Settings):
         return attach_rewards(logistic(logit, self.label_smoothing), self.beta * chosen, self.beta * rejected)
 
 
-class CPO(Settings):
+class CPO(PairLoss):
     """Contrastive preference optimisation (arXiv 2401.08417, eq. 3 and the likelihood term of section 3).
 
     -log sigmoid(beta (log p_w - log p_l)) - nll_weight log p_w.
     """
 
     needs_reference: ClassVar[bool] = False
-    needs_scores: ClassVar[bool] = False
 
     kind: Literal["cpo"] = Field("cpo", description="Contrastive preference optimisation (arXiv 2401.08417).")
     beta: float = Field(0.1, gt=0, description="Scale of the log-probs (arXiv 2401.08417).")
@@ -71,7 +67,7 @@ class CPO(Settings):
         return attach_rewards(losses, chosen, rejected)
 
 
-class ORPO(Settings):
+class ORPO(PairLoss):
     """Odds ratio preference optimisation (arXiv 2403.07691, eqs. 4, 6 and 7).
 
     NLL of chosen - beta log sigmoid(log odds of chosen - log odds of rejected).
@@ -81,7 +77,6 @@ class ORPO(Settings):
     """
 
     needs_reference: ClassVar[bool] = False
-    needs_scores: ClassVar[bool] = False
 
     kind: Literal["orpo"] = Field("orpo", description="Odds ratio preference optimisation (arXiv 2403.07691).")
     beta: float = Field(0.1, gt=0, description="lambda of arXiv 2403.07691: weight of the odds-ratio term.")
@@ -99,7 +94,7 @@ class ORPO(Settings):
         return attach_rewards(losses, self.beta * chosen, self.beta * rejected)
 
 
-class SFT(Settings):
+class SFT(PairLoss):
     """Supervised fine-tuning on the chosen completion: -log p_w.
 
     On prompts that say the chosen completion's own score it is conditional fine-tuning, a baseline in the manner of
@@ -107,7 +102,6 @@ class SFT(Settings):
     """
 
     needs_reference: ClassVar[bool] = False
-    needs_scores: ClassVar[bool] = False
 
     kind: Literal["sft"] = Field(
         "sft", description="Fine-tuning on chosen; conditional where a goal is said (SteerLM)."

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from prefboost.errors import DataError, Place
-from prefboost.losses.interface import LossOutput, PairLogps
+from prefboost.losses.interface import LossOutput, PairLogps, PairLoss
 from prefboost.losses.terms import attach_ratio_rewards, bernoulli_kl, logistic
-from prefboost.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +32,7 @@ _DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-class RPO(Settings):
+class RPO(PairLoss):
     """Reward-aware preference optimisation (arXiv 2406.11704, section 3.3.2; arXiv 2502.00203): distance of x from t.
 
     x = beta D is the policy's reward difference, t = eta (s_w - s_l) the scores'. With p = sigmoid(x), q = sigmoid(t):
@@ -41,9 +40,7 @@ class RPO(Settings):
     ``rpo_bwd_kl``; arXiv 2406.11704 trains with the latter).
     """
 
-    needs_reference: ClassVar[bool] = True
     needs_scores: ClassVar[bool] = True
-    whole_batch: ClassVar[bool] = False
 
     kind: Literal["rpo"] = Field("rpo", description="Reward-aware preference optimisation (arXiv 2406.11704).")
     beta: float = Field(0.1, gt=0, description="Scale of the policy's log-ratios (arXiv 2406.11704).")
@@ -59,15 +56,13 @@ class RPO(Settings):
         return attach_ratio_rewards(losses, batch, self.beta)
 
 
-class MarginDPO(Settings):
+class MarginDPO(PairLoss):
     """DPO with an offset, ODPO (arXiv 2402.10571, section 3): -log sigmoid(beta D - alpha f(s_w - s_l)).
 
     f is the logarithm or the identity.
     """
 
-    needs_reference: ClassVar[bool] = True
     needs_scores: ClassVar[bool] = True
-    whole_batch: ClassVar[bool] = False
 
     kind: Literal["margin_dpo"] = Field("margin_dpo", description="DPO with an offset, ODPO (arXiv 2402.10571).")
     beta: float = Field(0.1, gt=0, description="Strength of the tie to the reference (arXiv 2402.10571).")

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from prefboost.losses.interface import LossOutput, PairLogps
+from prefboost.losses.interface import LossOutput, PairLogps, PairLoss
 from prefboost.losses.terms import attach_ratio_rewards
-from prefboost.settings import Settings
 
 __all__ = ["IPO", "SPPOHard"]
 
 
-class IPO(Settings):
+class IPO(PairLoss):
     """Identity preference optimisation (arXiv 2310.12036, eq. 17): (D - 1/(2 beta))^2, beta being the paper's tau.
 
     D is taken per token of each completion by default, as the paper's authors computed it (said in TRL's source);
     ``normalise=False`` is the equation to the letter.
     """
-
-    needs_reference: ClassVar[bool] = True
-    needs_scores: ClassVar[bool] = False
-    whole_batch: ClassVar[bool] = False
 
     kind: Literal["ipo"] = Field("ipo", description="Identity preference optimisation (arXiv 2310.12036).")
     beta: float = Field(0.1, gt=0, description="tau of arXiv 2310.12036: the target of D is 1 / (2 beta).")
@@ -36,15 +31,11 @@ class IPO(Settings):
         return attach_ratio_rewards((delta - 1 / (2 * self.beta)) ** 2, batch, self.beta)
 
 
-class SPPOHard(Settings):
+class SPPOHard(PairLoss):
     """Self-play preference optimisation with hard labels (arXiv 2405.00675, eq. 4.7, P = 1 and 0).
 
     (a - 1/(2 beta))^2 + (b + 1/(2 beta))^2 with the log-ratios a of chosen and b of rejected; beta is 1/eta.
     """
-
-    needs_reference: ClassVar[bool] = True
-    needs_scores: ClassVar[bool] = False
-    whole_batch: ClassVar[bool] = False
 
     kind: Literal["sppo_hard"] = Field("sppo_hard", description="SPPO with hard labels (arXiv 2405.00675).")
     beta: float = Field(0.001, gt=0, description="1 / eta; eta is 1000 in arXiv 2405.00675.")

@@ -6,22 +6,19 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from prefboost.losses.interface import LossOutput, PairLogps
+from prefboost.losses.interface import LossOutput, PairLogps, PairLoss
 from prefboost.losses.terms import attach_ratio_rewards, logistic
-from prefboost.settings import Settings
 
 __all__ = ["AOT", "AOTUnpaired"]
 
 
-class AOT(Settings):
+class AOT(PairLoss):
     """Alignment via optimal transport, paired (arXiv 2406.05882, section 3).
 
     The policy's log-ratios of chosen to rejected and the reference's are each sorted over the batch; the k-th of one is
     compared with the k-th of the other. The losses therefore stand in sorted order, not in that of the pairs.
     """
 
-    needs_reference: ClassVar[bool] = True
-    needs_scores: ClassVar[bool] = False
     whole_batch: ClassVar[bool] = True
 
     kind: Literal["aot"] = Field("aot", description="Alignment via optimal transport, paired (arXiv 2406.05882).")
@@ -35,15 +32,13 @@ class AOT(Settings):
         return attach_ratio_rewards(logistic(self.beta * delta, self.label_smoothing), batch, self.beta)
 
 
-class AOTUnpaired(Settings):
+class AOTUnpaired(PairLoss):
     """Alignment via optimal transport, unpaired (arXiv 2406.05882, section 3).
 
     The log-ratios of policy to reference are sorted over the batch, chosen and rejected separately, and the k-th
     of one is compared with the k-th of the other. The losses therefore stand in sorted order, not in that of the pairs.
     """
 
-    needs_reference: ClassVar[bool] = True
-    needs_scores: ClassVar[bool] = False
     whole_batch: ClassVar[bool] = True
 
     kind: Literal["aot_unpaired"] = Field(

@@ -6,22 +6,19 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from prefboost.losses.interface import LossOutput, PairLogps
+from prefboost.losses.interface import LossOutput, PairLogps, PairLoss
 from prefboost.losses.terms import attach_ratio_rewards, log_sigmoid, logistic
-from prefboost.settings import Settings
 
 __all__ = ["APODown", "APOZero", "BCOPair", "KTOPair", "NCAPair"]
 
 
-class KTOPair(Settings):
+class KTOPair(PairLoss):
     """Kahneman-Tversky optimisation on pairs (arXiv 2402.01306, eq. 7): the mean of the two completions' losses.
 
     Each half's point of reference is the other half's mean log-ratio over the batch, cut at 0 and without gradient,
     since completions of other pairs are what the paper estimates it from.
     """
 
-    needs_reference: ClassVar[bool] = True
-    needs_scores: ClassVar[bool] = False
     whole_batch: ClassVar[bool] = True
 
     kind: Literal["kto_pair"] = Field("kto_pair", description="Kahneman-Tversky optimisation (arXiv 2402.01306).")
@@ -42,15 +39,11 @@ class KTOPair(Settings):
         return attach_ratio_rewards(losses, batch, self.beta)
 
 
-class NCAPair(Settings):
+class NCAPair(PairLoss):
     """Noise contrastive alignment with two completions (arXiv 2402.05369).
 
     -log sigmoid(r_w) - 1/2 log sigmoid(-r_w) - 1/2 log sigmoid(-r_l), r = beta log-ratio.
     """
-
-    needs_reference: ClassVar[bool] = True
-    needs_scores: ClassVar[bool] = False
-    whole_batch: ClassVar[bool] = False
 
     kind: Literal["nca_pair"] = Field("nca_pair", description="Noise contrastive alignment (arXiv 2402.05369).")
     beta: float = Field(0.01, gt=0, description="Strength of the tie to the reference (arXiv 2402.05369).")
@@ -62,14 +55,11 @@ class NCAPair(Settings):
         return attach_ratio_rewards(losses, batch, self.beta)
 
 
-class BCOPair(Settings):
+class BCOPair(PairLoss):
     """Binary classifier optimisation on pairs (arXiv 2404.04656): -log sigmoid(r_w - d) - log sigmoid(-(r_l - d)).
 
     r = beta log-ratio; d is the paper's reward shift: 0 as in TRL 1.16, or the mean reward of this batch's completions.
     """
-
-    needs_reference: ClassVar[bool] = True
-    needs_scores: ClassVar[bool] = False
 
     kind: Literal["bco_pair"] = Field("bco_pair", description="Binary classifier optimisation (arXiv 2404.04656).")
     beta: float = Field(0.01, gt=0, description="Strength of the tie to the reference (arXiv 2404.04656).")
@@ -99,15 +89,11 @@ class BCOPair(Settings):
         return attach_ratio_rewards(logistic(chosen - shift) + logistic(shift - rejected), batch, self.beta)
 
 
-class APOZero(Settings):
+class APOZero(PairLoss):
     """Anchored preference optimisation, zero (arXiv 2408.06266, eq. 7): for chosen better than the policy's own.
 
     sigmoid(-beta a) + sigmoid(beta b) with the log-ratios a of chosen and b of rejected.
     """
-
-    needs_reference: ClassVar[bool] = True
-    needs_scores: ClassVar[bool] = False
-    whole_batch: ClassVar[bool] = False
 
     kind: Literal["apo_zero"] = Field("apo_zero", description="APO-zero: chosen up, rejected down (arXiv 2408.06266).")
     beta: float = Field(0.1, gt=0, description="Strength of the tie to the reference (arXiv 2408.06266).")
@@ -118,15 +104,11 @@ class APOZero(Settings):
         return attach_ratio_rewards(losses, batch, self.beta)
 
 
-class APODown(Settings):
+class APODown(PairLoss):
     """Anchored preference optimisation, down (arXiv 2408.06266, eq. 8): for chosen worse than the policy's own.
 
     sigmoid(beta a) + sigmoid(-beta (a - b)) with the log-ratios a of chosen and b of rejected.
     """
-
-    needs_reference: ClassVar[bool] = True
-    needs_scores: ClassVar[bool] = False
-    whole_batch: ClassVar[bool] = False
 
     kind: Literal["apo_down"] = Field("apo_down", description="APO-down: both down, rejected more (arXiv 2408.06266).")
     beta: float = Field(0.1, gt=0, description="Strength of the tie to the reference (arXiv 2408.06266).")

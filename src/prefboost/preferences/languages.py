@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.errors import MissingExtra, SettingsError
+from prefboost.errors import SettingsError, require_extra
 
 __all__ = ["FEWEST_WORDS", "check_languages", "detect_language", "detect_languages"]
 
@@ -21,10 +21,8 @@ _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff]"
 
 
 def _load_library() -> Any:
-    try:
+    with require_extra("py3langid", "synthesis"):
         import py3langid
-    except ImportError as error:
-        raise MissingExtra("py3langid", "synthesis") from error
     return py3langid
 
 

@@ -13,7 +13,6 @@ import polars as pl
 from pydantic import Field
 
 from prefboost.errors import DataError, Place, SettingsError
-from prefboost.preferences.accept import SelectStrategy, accept
 from prefboost.preferences.draw import draw_rank, draw_share
 from prefboost.preferences.languages import check_languages, detect_languages
 from prefboost.preferences.likeness import (
@@ -23,6 +22,7 @@ from prefboost.preferences.likeness import (
     hash_ngrams,
     join_contents,
 )
+from prefboost.preferences.score_selection import SelectStrategy, select_by_score
 from prefboost.settings import Settings
 from prefboost.tables import GOAL_PAIRS, REJECTS, Step, Table, reject_where
 
@@ -124,7 +124,7 @@ def select(
 
     Args:
         table: any declared table but GoalPairs; ScoredCompletions for a strategy.
-        how: the limits; or a strategy of `prefboost.preferences.accept`, such as `BestOfN`.
+        how: the limits; or a strategy of `prefboost.preferences.score_selection`, such as `BestOfN`.
         count_tokens: texts -> how many tokens each has; needed where a limit is in tokens.
 
     Returns:
@@ -138,7 +138,7 @@ def select(
     _refuse_goal_pairs(table, "select")
     how = how if how is not None else Select()
     if not isinstance(how, Select):
-        return accept(table, how)
+        return select_by_score(table, how)
     if how.counts_tokens and count_tokens is None:
         raise SettingsError(
             "a limit of select is in tokens, but no tokenizer is named",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from prefboost.errors import Place, SettingsError
+from prefboost.errors import Place, SettingsError, suggest_name
 from prefboost.recipes.documents import Document, KeyPath, apply_overrides, parse, write_yaml
 from prefboost.recipes.kinds import OFFLINE, RECIPES, AnyRecipe
 from prefboost.recipes.recipe import Recipe
@@ -81,8 +80,7 @@ def of_kind(document: Document) -> AnyRecipe:
     values = document.values
     kind = values.get("kind", OFFLINE) if isinstance(values, Mapping) else OFFLINE
     if not isinstance(kind, str) or kind not in RECIPES:
-        near = difflib.get_close_matches(str(kind), RECIPES, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
+        hint = suggest_name(kind, RECIPES, "did you mean {}? ")
         raise SettingsError(
             f"{document.origin(('kind',))}: kind {kind!r} is not a kind of recipe",
             remedy=f"{hint}kinds: {', '.join(RECIPES)}",
@@ -109,8 +107,7 @@ def _find(recipe: str | Path) -> Path:
         return path
     if str(recipe) in list_shipped_recipes():
         return SHIPPED / f"{recipe}.yaml"
-    near = difflib.get_close_matches(str(recipe), list_shipped_recipes(), n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    hint = suggest_name(recipe, list_shipped_recipes(), "did you mean {}? ")
     raise SettingsError(
         f"no recipe {str(recipe)!r}: neither a file nor a shipped recipe",
         remedy=f"{hint}shipped recipes: {', '.join(list_shipped_recipes())}",

@@ -18,7 +18,7 @@ from prefboost.preferences import (
     RewardAugmented,
     Scale,
 )
-from prefboost.preferences.accept import SELECT_STRATEGIES, SelectStrategy
+from prefboost.preferences.score_selection import SELECT_STRATEGIES, SelectStrategy
 from prefboost.preferences.select import Select
 from prefboost.settings import Settings, choice
 

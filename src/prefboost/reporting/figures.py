@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prefboost.errors import MissingExtra
+from prefboost.errors import require_extra
 from prefboost.statistics import Interval
 
 __all__ = ["Curve", "plot_coverage", "plot_goal_response"]
@@ -31,10 +31,8 @@ class Curve:
 
 
 def _pyplot() -> Any:
-    try:
+    with require_extra("matplotlib", "demo"):
         import matplotlib
-    except ImportError as error:
-        raise MissingExtra("matplotlib", "demo") from error
     # No display is needed, and the same figure is the same text: ids have a fixed salt, letters are paths.
     matplotlib.use("svg")
     matplotlib.rcParams.update(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefboost.chat import SayGoal, to_record
 from prefboost.preferences import FittedScale, PairStrategy, apply_scale, condition, pair, relabel
-from prefboost.preferences.accept import accept
+from prefboost.preferences.score_selection import select_by_score
 from prefboost.preferences.select import CountTokens, Select, decontaminate, select
 from prefboost.recipes.preparation import Preparation
 from prefboost.runs.generate.prompt_files import read_benchmark_prompts
@@ -74,7 +74,7 @@ def make_goal_pairs(
     if scales and table.spec in (SCORED_COMPLETIONS, PREFERENCE_PAIRS):  # else `pair` says what is missing
         table = apply_scale(table, scales)
     if settings.keep is not None:
-        table = accept(table, settings.keep)
+        table = select_by_score(table, settings.keep)
     table = relabel(pair(table, settings.pair), settings.relabel, say=say)
     return condition(table, say, render=render)
 

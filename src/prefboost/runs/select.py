@@ -17,9 +17,9 @@ from pydantic import Field
 from prefboost import __version__
 from prefboost.addresses import find_address
 from prefboost.errors import Place, RunError
-from prefboost.preferences.accept import SELECT_STRATEGIES, UNSCORED, SelectStrategy, accept
 from prefboost.preferences.scales.kinds import Scores
 from prefboost.preferences.score_hint import refuse_unscored_completions
+from prefboost.preferences.score_selection import SELECT_STRATEGIES, UNSCORED, SelectStrategy, select_by_score
 from prefboost.preferences.select import Select, select
 from prefboost.runs.folder.far_staging import fetch_part, fill_folder, read_finished_parts
 from prefboost.runs.folder.manifest import hash_path, hash_values, list_input_files
@@ -91,7 +91,7 @@ def select_completions(
         files = companions(out, ".select.json")
         refuse_inputs(files, [table], far=True)
         refuse_foreign(files, files[-1:], "select")
-    selected = accept(_limit(table, how), how.strategy)
+    selected = select_by_score(_limit(table, how), how.strategy)
     if out is None:
         return selected
     history = {"select": lambda written: count_selection(table, written)}
@@ -127,7 +127,7 @@ def select_shard(source: str, how: SelectCompletions, out: Path, shard: Shard) -
         refuse_other_tables(table, SCORED_COMPLETIONS, task="selection by score", remedy="score the completions first")
         refuse_unscored_completions(table, "selected by it")
         mine = shard.take(table)
-        selected = accept(_limit(mine, how), how.strategy, is_part=True)
+        selected = select_by_score(_limit(mine, how), how.strategy, is_part=True)
         files = {what: staging.path / f"{shard.index:06d}.{what}" for what in ("rows", "rejects")}
         write_frame(selected.frame, files["rows"])
         write_frame(selected.rejects, files["rejects"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from prefboost.errors import suggest_name
 
 __all__ = ["Settings", "choice", "dump_with_kind", "kind_of", "load_class"]
 
@@ -91,8 +92,7 @@ class choice:  # noqa: N801 - reads as a verb where it stands: Annotated[PairStr
         if isinstance(kind, str) and ":" in kind:
             return load_class(kind)(**{key: item for key, item in value.items() if key != "kind"})
         if kind not in self.arms:
-            near = difflib.get_close_matches(str(kind or ""), self.arms, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = suggest_name(kind, self.arms)
             kinds = ", ".join(self.arms)
             fault = "its kind is missing" if "kind" not in value else f"{kind!r} is not a kind here"
             raise PydanticCustomError(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from prefboost.errors import DataError, MissingExtra, Place
+from prefboost.errors import DataError, Place, require_extra
 from prefboost.sources.write import find_table_export, shape
 from prefboost.sources.writers.file_types import FILE_TYPES
 from prefboost.tables import Table
@@ -50,8 +50,6 @@ def to_dataset(table: Table, format: str = "prefboost", *, drop_rejects: bool = 
     Raises:
         MissingExtra: `datasets` is not installed.
     """
-    try:
+    with require_extra("datasets", "hub"):
         import datasets
-    except ImportError as error:
-        raise MissingExtra("datasets", "hub") from error
     return datasets.Dataset.from_polars(to_polars(table, format, drop_rejects=drop_rejects))

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from prefboost.engines.kinds import ENGINES, EngineSettings
-from prefboost.errors import MissingExtra
+from prefboost.errors import require_extra
 from prefboost.preferences.languages import detect_language
 from prefboost.settings import Settings, choice
 from prefboost.synthesis.meta_talk import Kind, find_leak
@@ -93,10 +93,8 @@ def edit_distance(first: str, second: str) -> float:
     Raises:
         MissingExtra: rapidfuzz is not installed.
     """
-    try:
+    with require_extra("rapidfuzz", "synthesis"):
         from rapidfuzz.distance import Levenshtein
-    except ImportError as error:
-        raise MissingExtra("rapidfuzz", "synthesis") from error
     return float(Levenshtein.normalized_distance(first.split(), second.split()))
 
 

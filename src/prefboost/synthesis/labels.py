@@ -22,7 +22,6 @@ __all__ = [
     "Judgement",
     "Share",
     "judge_both_orders",
-    "judge_shares",
     "judge_pairs",
     "build_sides_table",
     "add_criteria",
@@ -72,22 +71,11 @@ def add_criteria(judge: Judge, aspects: Aspects, prompt: str) -> Judge:
     return judge.model_copy(update={"criteria": words})
 
 
-def judge_shares(judge: Judge, sides: Table, calls: ModelCalls) -> list[Share]:
-    """Judge the share of a table's ``chosen`` completions, averaged over both orders, row by row.
-
-    Args:
-        judge: a language model is asked through ``calls``; any other judge by itself.
-        sides: PreferencePairs whose sides are in no order of merit.
-        calls: asks.
-    """
-    return [judgement.share for judgement in judge_pairs(judge, sides, calls)]
-
-
 def judge_both_orders(judge: Judge, sides: Table, calls: ModelCalls) -> list[tuple[Share, Share]]:
     """Judge the share of a table's ``chosen`` completions, shown first and shown second.
 
     Args:
-        judge, sides, calls: see `judge_shares`.
+        judge, sides, calls: see `judge_pairs`.
     """
     return [judgement.orders for judgement in judge_pairs(judge, sides, calls)]
 
@@ -96,7 +84,9 @@ def judge_pairs(judge: Judge, sides: Table, calls: ModelCalls) -> list[Judgement
     """Judge each pair in both orders.
 
     Args:
-        judge, sides, calls: see `judge_shares`.
+        judge: a language model is asked through ``calls``; any other judge by itself.
+        sides: PreferencePairs whose sides are in no order of merit.
+        calls: asks.
     """
     if not len(sides):
         return []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from prefboost.engines.models.weights import context_of, count_embedding_rows
-from prefboost.errors import DataError, ModelError, SettingsError
+from prefboost.errors import DataError, ModelError, SettingsError, suggest_name
 from prefboost.training.optimisation import Optimisation
 from prefboost.training.trackers import check_trackers
 
@@ -55,10 +54,8 @@ def check_request(settings: Optimisation) -> None:
     # Names are asked of transformers itself, whose list grows with every version.
     names = [each.value for each in OptimizerNames]
     if name not in names:
-        near = difflib.get_close_matches(name, names, 1)
         raise SettingsError(
-            f"optimizer: there is no {name!r}{f'; did you mean {near[0]}?' if near else ''}",
-            remedy=f"choose of {', '.join(names)}",
+            f"optimizer: there is no {name!r}{suggest_name(name, names)}", remedy=f"choose of {', '.join(names)}"
         )
     try:
         # A stand-in, since making the true arguments would join the processes of a launch before the model is loaded.

@@ -5,7 +5,6 @@ trackio's stay where it keeps those of all runs, side by side: it fixes that pla
 
 from __future__ import annotations
 
-import difflib
 import os
 import shutil
 import sys
@@ -13,7 +12,7 @@ from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from prefboost.errors import RunError, SettingsError
+from prefboost.errors import RunError, SettingsError, suggest_name
 from prefboost.training.claim import MANIFEST
 
 __all__ = ["PROJECT", "TRACKING", "check_trackers", "clear_checkpoints", "logs_in", "name_run"]
@@ -53,9 +52,8 @@ def check_trackers(names: Sequence[str]) -> None:
             continue
         if name not in INTEGRATION_TO_CALLBACK:
             # Otherwise a misspelt tracker is found when transformers builds its trainer, after all data are prepared.
-            near = difflib.get_close_matches(name, INTEGRATION_TO_CALLBACK, 1)
             raise SettingsError(
-                f"report_to: there is no tracker {name!r}{f'; did you mean {near[0]}?' if near else ''}",
+                f"report_to: there is no tracker {name!r}{suggest_name(name, INTEGRATION_TO_CALLBACK)}",
                 remedy=f"choose of {', '.join(sorted(INTEGRATION_TO_CALLBACK))}",
             )
         try:

@@ -115,10 +115,8 @@ def test_a_server_that_starts_is_waited_for_and_a_model_that_is_missing_is_not()
     assert len(unknown.times) == 1
 
 
-def test_a_wrong_path_is_told_after_a_while_by_one_row_that_asks_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = Server(httpx.Response(404, json={"detail": "Not Found"}))
-    limits = CallLimits(attempts=1000, backoff_s=0.01, longest_wait_s=0.01, concurrency=16)
-    monkeypatch.setattr("prefboost.engines.openai.server_state._RELOAD_S", 0.1)
+def ask_sixteen(server: Server, limits: CallLimits) -> list[Any]:
+    """Ask sixteen rows at once, up to the first that fails: errors of those that ended, True for the others."""
 
     async def asked() -> list[Any]:
         async with httpx.AsyncClient(transport=httpx.MockTransport(server), base_url="http://x/v1") as client:
@@ -127,7 +125,14 @@ def test_a_wrong_path_is_told_after_a_while_by_one_row_that_asks_for_all(monkeyp
             await asyncio.wait(rows, return_when=asyncio.FIRST_EXCEPTION)
             return [row.exception() for row in rows if row.done()] + [row.cancel() for row in rows if not row.done()]
 
-    assert "refuses: HTTP 404: Not Found" in str(asyncio.run(asked())[0])
+    return asyncio.run(asked())
+
+
+def test_a_wrong_path_is_told_after_a_while_by_one_row_that_asks_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(httpx.Response(404, json={"detail": "Not Found"}))
+    limits = CallLimits(attempts=1000, backoff_s=0.01, longest_wait_s=0.01, concurrency=16)
+    monkeypatch.setattr("prefboost.engines.openai.server_state._RELOAD_S", 0.1)
+    assert "refuses: HTTP 404: Not Found" in str(ask_sixteen(server, limits)[0])
     assert 2 < len(server.times) <= 16 + 0.1 / 0.005 + 2
 
 
@@ -232,15 +237,7 @@ def test_a_refusal_without_a_word_is_no_empty_reason(status: int) -> None:
 def test_connections_that_always_break_end_after_a_bound() -> None:
     server = Server(httpx.ReadError(""))
     limits = CallLimits(attempts=6, backoff_s=0.001, concurrency=16)
-
-    async def asked() -> list[Any]:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(server), base_url="http://x/v1") as client:
-            caller = Caller(client, limits, Ledger(), make_redactor(KEY))
-            rows = [asyncio.create_task(caller.ask(QUESTION, lambda reply: "fine")) for _ in range(16)]
-            await asyncio.wait(rows, return_when=asyncio.FIRST_EXCEPTION)
-            return [row.exception() for row in rows if row.done()] + [row.cancel() for row in rows if not row.done()]
-
-    found = asyncio.run(asked())
+    found = ask_sixteen(server, limits)
     assert "gave no answer in 6 attempts: the connection broke (ReadError)" in str(found[0])
     assert len(server.times) <= 16 + 6, "once nobody replies, one row asks for all"
 

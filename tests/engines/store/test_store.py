@@ -1,4 +1,4 @@
-"""The store: nothing kept is lost, nothing is asked twice, whoever asks and however it ends."""
+"""The store in one file: nothing kept is lost or asked twice (what every kind does is in *test_opening.py*)."""
 
 from __future__ import annotations
 
@@ -37,40 +37,6 @@ UNSAFE = Failure("unsafe", 1, permanent=True, content=True)
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "out.store"
-
-
-def test_answers_and_refusals_survive_and_passing_failures_are_asked_again(path: Path) -> None:
-    with Store(path) as store:
-        assert store.claim(ROWS[:3]).granted == KEYS[:3]
-        store.finish([(ROWS[0], ANSWER), (ROWS[1], UNSAFE), (ROWS[2], Failure("500", 6))])
-        assert store.claim(ROWS[:3]).known.keys() == set(KEYS[:3]), "in one call a failure is final"
-    with Store(path) as store:
-        assert store.find_answers(KEYS) == {KEYS[0]: ANSWER, KEYS[1]: UNSAFE}
-        assert store.claim(ROWS[:3]).granted == [KEYS[2]]
-        store.finish([(ROWS[2], Failure("500", 6))])
-        assert list(store.rows())[-1].stored == Failure("500", 12), "attempts add up over calls"
-    with Store(path) as store:
-        store.claim(ROWS[2:3])
-        store.finish([(ROWS[2], ANSWER)])
-        assert [row.stored for row in store.rows()].count(ANSWER) == 2
-
-
-def test_what_was_claimed_and_not_finished_is_free_again(path: Path) -> None:
-    with Store(path) as store:
-        store.claim(ROWS[1:])
-        with Store(path) as other:
-            assert other.claim(ROWS).granted == KEYS[:1]
-            assert other.claim(ROWS[1:]).held == KEYS[1:]
-    with Store(path) as store:
-        assert store.claim(ROWS).granted == KEYS
-        assert list(store.rows()) == []
-
-
-def test_a_batch_is_claimed_whole_or_not_at_all(path: Path) -> None:
-    with Store(path) as store, Store(path) as other:
-        other.claim(ROWS[3:4])
-        assert store.claim(ROWS, whole=True).granted == []
-        assert other.claim(ROWS[:3], whole=True).granted == KEYS[:3]
 
 
 def test_a_lease_ends_and_the_first_answer_stays(path: Path) -> None:

@@ -42,7 +42,9 @@ def test_parts_notes_and_files_of_the_same_key_are_found_again(place: Path, tmp_
             add_part(staging, number)
         staging.note("said", {"goals": [1]})
     with reopen(place) as staging:
-        assert sorted(staging.entries) == [0, 1, 12] and staging.found == 3 and staging.entries[12]["made"] == 12
+        assert (
+            sorted(staging.entries) == [0, 1, 12] and staging.resumed_parts == 3 and staging.entries[12]["made"] == 12
+        )
         assert staging.read_note("said") == {"goals": [1]} and staging.read_note("other") is None
         assert [path.name for path in staging.files("data train")] == ["000000.train", "000001.train", "000012.train"]
         assert [path.read_bytes() for path in staging.fetch("data train")] == [b"rows" * n for n in (1, 2, 13)]
@@ -50,7 +52,7 @@ def test_parts_notes_and_files_of_the_same_key_are_found_again(place: Path, tmp_
         staging.discard()
         assert not staging.entries
     with reopen(place) as staging:
-        assert staging.found == 0 and staging.read_note("said") is not None
+        assert staging.resumed_parts == 0 and staging.read_note("said") is not None
 
 
 def test_parts_of_another_key_are_thrown_away_and_counted(place: Path) -> None:
@@ -58,7 +60,7 @@ def test_parts_of_another_key_are_thrown_away_and_counted(place: Path) -> None:
         add_part(staging, 0)
         open_shelf(place / "between").write("plan", b"x")
     with reopen(place, "other") as staging:
-        assert (staging.scraps, staging.found) == (1, 0)
+        assert (staging.deleted_parts, staging.resumed_parts) == (1, 0)
         assert set(open_shelf(place).find_files("")) == {"key.json"}
 
 

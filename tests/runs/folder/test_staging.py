@@ -21,7 +21,7 @@ def test_finished_parts_are_found_again_in_order(tmp_path: Path) -> None:
     for number in (1, 0, 2):
         add(tmp_path / "out", "key", number, str(number))
     with open_staging(tmp_path / "out", "key") as staging:
-        assert (staging.found, staging.scraps) == (3, 0)
+        assert (staging.resumed_parts, staging.deleted_parts) == (3, 0)
         assert [path.read_text() for path in staging.files("data")] == ["0", "1", "2"]
         assert staging.entries[2]["rows"] == 2
 
@@ -29,7 +29,7 @@ def test_finished_parts_are_found_again_in_order(tmp_path: Path) -> None:
 def test_another_key_throws_the_parts_away_and_says_so(tmp_path: Path) -> None:
     add(tmp_path / "out", "key", 0, "old")
     with open_staging(tmp_path / "out", "other") as staging:
-        assert (staging.found, staging.scraps) == (0, 1)
+        assert (staging.resumed_parts, staging.deleted_parts) == (0, 1)
         assert {path.name for path in staging.path.iterdir()} == {"lock", "journal.jsonl"}
 
 
@@ -141,6 +141,6 @@ def test_discarded_parts_are_not_found_again_and_notes_stay(tmp_path: Path) -> N
         assert not staging.entries
     add(tmp_path / "out", "key", 1, "new")
     with open_staging(tmp_path / "out", "key") as staging:
-        assert (sorted(staging.entries), staging.found, staging.scraps) == ([1], 1, 0)
+        assert (sorted(staging.entries), staging.resumed_parts, staging.deleted_parts) == ([1], 1, 0)
         assert staging.read_note("scale") == 5
         assert not (staging.path / "0.data").exists()

@@ -14,7 +14,7 @@ import pytest
 from tests.runs.ray.rows import SpreadHere, build_cases, read_output
 
 from prefboost.errors import DataError, RunError
-from prefboost.preferences.accept import BestOfN
+from prefboost.preferences.score_selection import BestOfN
 from prefboost.runs.augment.augment import augment
 from prefboost.runs.augment.settings import Augment
 from prefboost.runs.ray.data import augment_on

@@ -16,7 +16,7 @@ from tests.runs.ray.test_data import Dying
 
 from prefboost.errors import MissingScores, RunError, SettingsError
 from prefboost.preferences import AllPairs
-from prefboost.preferences.accept import BestOfN, RejectionSampling, ScoreAtLeast
+from prefboost.preferences.score_selection import BestOfN, RejectionSampling, ScoreAtLeast
 from prefboost.preferences.select import Select
 from prefboost.recipes.recipe import Recipe
 from prefboost.runs.augment.settings import Augment

@@ -60,7 +60,7 @@ def test_scores_stay_between_the_ends_and_aspects_err_by_themselves(scored: Tabl
 def test_pairs_are_refused(scored: Table) -> None:
     from prefboost.preferences import pair
 
-    with pytest.raises(DataError, match="needs scored completions"):
+    with pytest.raises(DataError, match="a noisy judge needs ScoredCompletions, found PreferencePairs"):
         add_noise(pair(scored), ScoreNoise(deviation=1.0))
 
 

@@ -88,6 +88,17 @@ def loss_of(model, views, rows):
     return -torch.nn.functional.logsigmoid(0.1 * (chosen - rejected)).sum() / 8
 
 
+def split_unevenly(rank):
+    mine = WHOLE.take(range(rank * 4, rank * 4 + 4))
+    parts = split_by_budget(mine, 200)
+    counts = [None, None]
+    group.all_gather_object(counts, len(parts))
+    assert len(set(counts)) == 2, counts
+    weights = [1.0] * len(parts) + [0.0] * (max(counts) - len(parts))
+    parts += parts[-1:] * (max(counts) - len(parts))
+    return mine, parts, weights
+
+
 def parted():
     model = build_model()
     assert probe_support(model).ok
@@ -106,13 +117,7 @@ def main():
     single, model = build_model(), parted()
     assert probe_support(single).ok
     optimizers = [torch.optim.SGD(each.parameters(), lr=0.5) for each in (single, model)]
-    mine = WHOLE.take(range(rank * 4, rank * 4 + 4))
-    parts = split_by_budget(mine, 200)
-    counts = [None, None]
-    group.all_gather_object(counts, len(parts))
-    assert len(set(counts)) == 2, counts
-    weights = [1.0] * len(parts) + [0.0] * (max(counts) - len(parts))
-    parts += parts[-1:] * (max(counts) - len(parts))
+    mine, parts, weights = split_unevenly(rank)
     for _ in range(3):
         loss_of(single, WHOLE, range(8)).backward()
         for number, (rows, weight) in enumerate(zip(parts, weights)):
@@ -143,13 +148,7 @@ deepspeed.init_distributed(dist_backend="gloo")
 rank = group.get_rank()
 single, model = build_model(), build_model()
 assert probe_support(single).ok and probe_support(model).ok
-mine = WHOLE.take(range(rank * 4, rank * 4 + 4))
-parts = split_by_budget(mine, 200)
-counts = [None, None]
-group.all_gather_object(counts, len(parts))
-assert len(set(counts)) == 2, counts
-weights = [1.0] * len(parts) + [0.0] * (max(counts) - len(parts))
-parts += parts[-1:] * (max(counts) - len(parts))
+mine, parts, weights = split_unevenly(rank)
 config = {
     "train_micro_batch_size_per_gpu": 1,
     "gradient_accumulation_steps": len(parts),

@@ -13,7 +13,7 @@ from prefboost.chat import to_record
 from prefboost.chat.contents import ContentForms, fit_contents, probe_content_forms
 from prefboost.devices import NumberChoice, NumberSetting, announce, choose_numbers
 from prefboost.engines.budget import Ledger
-from prefboost.engines.engine import Messages, Request, Result, Sampling, row_seed
+from prefboost.engines.engine import Messages, Request, Result, Sampling, renders_goals, row_seed
 from prefboost.engines.identity import identity_of
 from prefboost.engines.local.decoding import decode, draws_for
 from prefboost.engines.local.streams import logps_of_groups
@@ -128,8 +128,7 @@ class LocalEngine:
     @cached_property
     def says_goals(self) -> bool:
         """Whether asking for another goal changes the rendered prompt."""
-        prompt = [{"role": "user", "content": "Hello"}]
-        return self.render(Request(prompt, goal=3.0)) != self.render(Request(prompt, goal=7.0))
+        return renders_goals(self.render)
 
     @cached_property
     def context(self) -> int | None:

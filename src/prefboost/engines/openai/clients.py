@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from prefboost.errors import MissingExtra, SettingsError
+from prefboost.errors import SettingsError, require_extra
 from prefboost.settings.secrets import without_secrets
 
 if TYPE_CHECKING:
@@ -286,10 +286,8 @@ def check_addresses(addresses: Sequence[str]) -> list[str]:
 
 
 def _import_httpx() -> Any:
-    try:
+    with require_extra("httpx", "openai"):
         import httpx
-    except ImportError as error:
-        raise MissingExtra("httpx", "openai") from error
     return httpx
 
 

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from prefboost.chat import to_record
 from prefboost.engines.budget import Ledger
-from prefboost.engines.engine import Failure, Messages, Outcome, Request, Result, Sampling
+from prefboost.engines.engine import Failure, Messages, Outcome, Request, Result, Sampling, renders_goals
 from prefboost.engines.openai.background import BackgroundLoop
 from prefboost.engines.openai.bodies import Bodies, Numbered, group_samples
 from prefboost.engines.openai.calls import BudgetSpent, Caller, Question, make_redactor
@@ -146,8 +146,7 @@ class OpenAICompatibleEngine:
     @cached_property
     def says_goals(self) -> bool:
         """Whether the tokenizer's chat template does; through ``chat`` goals travel in the prompt."""
-        prompt = [{"role": "user", "content": "Hello"}]
-        return self.render(Request(prompt, goal=3.0)) != self.render(Request(prompt, goal=7.0))
+        return renders_goals(self.render)
 
     def render(self, request: Request) -> str:
         """Render the messages as JSON, or, for completions, through the tokenizer's chat template."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from prefboost.errors import MissingExtra
+from prefboost.errors import require_extra
 from prefboost.statistics.columns import FloatColumn
 from prefboost.statistics.length_control import LengthControl, LengthRows, build_design, predict_share
 from prefboost.statistics.sparse_logistic import Matrix
@@ -54,13 +54,11 @@ def length_control_liblinear(rows: LengthRows, inverse_penalty: float | None = N
 def _fit(
     features: Matrix, sides: Any, weights: FloatColumn, inverse_penalty: float | None
 ) -> tuple[FloatColumn, float]:
-    try:
+    with require_extra("scikit-learn", "eval"):
         import sklearn
         from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
         from sklearn.metrics import make_scorer
         from sklearn.model_selection import GroupKFold
-    except ImportError as error:
-        raise MissingExtra("scikit-learn", "eval") from error
     # scikit-learn 1.8 renamed the argument that selects the L1 norm.
     is_old = tuple(int(part) for part in sklearn.__version__.split(".")[:2]) < (1, 8)
     usual: dict[str, Any] = {"solver": "liblinear", "fit_intercept": False, "random_state": _SEED}
@@ -71,16 +69,16 @@ def _fit(
             model = LogisticRegression(C=inverse_penalty, **usual, **norm).set_fit_request(sample_weight=True)
             model.fit(features, sides, sample_weight=weights)
             return np.ravel(model.coef_), inverse_penalty
-        score = make_scorer(_log_likelihood, response_method="predict_proba").set_score_request(sample_weight=True)
+
+        def compute_score(sides: FloatColumn, chances: FloatColumn, sample_weight: FloatColumn) -> float:
+            # Upstream's score, a log-likelihood: both copies of a row together weigh as much as the row.
+            clipped = np.clip(chances, 1e-15, 1 - 1e-15)
+            return float(2 * np.mean(sample_weight * np.log(np.where(sides == 1, clipped, 1 - clipped))))
+
+        score = make_scorer(compute_score, response_method="predict_proba").set_score_request(sample_weight=True)
         norms: dict[str, Any] = {"penalty": "l1"} if is_old else {"l1_ratios": (1.0,)}
         search = LogisticRegressionCV(cv=GroupKFold(5), scoring=score, **usual, **norms)
         search.set_fit_request(sample_weight=True)
         groups = np.tile(np.arange(len(sides) // 2), 2)
         search.fit(features, sides, groups=groups, sample_weight=weights)
         return np.ravel(search.coef_), float(np.ravel(search.C_)[0])
-
-
-def _log_likelihood(sides: FloatColumn, chances: FloatColumn, sample_weight: FloatColumn) -> float:
-    """Compute upstream's score; both copies of a row together weigh as much as the row."""
-    clipped = np.clip(chances, 1e-15, 1 - 1e-15)
-    return float(2 * np.mean(sample_weight * np.log(np.where(sides == 1, clipped, 1 - clipped))))

@@ -30,7 +30,6 @@ from prefboost.statistics.json_form import replace_nan
 from prefboost.tables import Table, aspects_of
 
 __all__ = [
-    "PURPOSE",
     "AccuracyReport",
     "RewardAccuracy",
     "report_accuracy",
@@ -38,9 +37,6 @@ __all__ = [
     "name_slices",
     "mark_right_pairs",
 ]
-
-PURPOSE = "accuracy needs"
-"""Begins the error of a table without pairs."""
 
 
 class RewardAccuracy(Settings):
@@ -240,8 +236,8 @@ def name_slices(edges: Sequence[float]) -> list[str]:
 
 
 def _join_scores(pairs: Table, scored: Table) -> pl.DataFrame:
-    check_pairs(pairs, PURPOSE)
-    check_pairs(scored, PURPOSE)
+    check_pairs(pairs, "accuracy")
+    check_pairs(scored, "accuracy")
     fresh = scored.frame.select("pair_id", now_chosen="score_chosen", now_rejected="score_rejected").drop_nulls()
     frame = pairs.frame.join(fresh, on="pair_id", how="inner", maintain_order="left")
     if frame.is_empty():

@@ -12,7 +12,6 @@ import numpy as np
 from prefboost.chat import join_text
 from prefboost.evaluation.benchmark import MISSING_ALLOWED, is_withheld
 from prefboost.evaluation.reward_models.accuracy import (
-    PURPOSE,
     AccuracyReport,
     RewardAccuracy,
     mark_right_pairs,
@@ -116,7 +115,7 @@ def report_rewards(
     if bench is not None:
         return _report_bench(bench if limit is None else bench.first(limit), scorer, score, settings)
     pairs = source if isinstance(source, Table) else read(source, columns=columns or Columns())
-    check_pairs(pairs, PURPOSE)
+    check_pairs(pairs, "accuracy")
     first = None
     guess = pairs.steps[0].notes.get("guess", {}) if pairs.steps else {}
     if not isinstance(source, Table) and guess.get("shape") == "preference" and (records := read_bench_rows(source)):

@@ -206,11 +206,34 @@ def finish_output(
         make: fits the scales and makes every part that the staging folder lacks; returns the goals and messages.
         overwrite, progress: see `augment`.
     """
-    report = output.read_finished()
-    if report is None:
-        report = _run_parts(output, source, make, overwrite, progress)
+    if (finished := output.read_finished()) is not None:
+        output.clear()
+        return finished
+    settings = output.about.settings
+    output.refuse_existing(overwrite)
+    try:
+        with output.open_staging() as staging:
+            goals, notes = make(staging)
+            parts = [PartCounts(**staging.entries[number]["made"]) for number in sorted(staging.entries)]
+            try:
+                report = build_report(
+                    parts, output.about, goals, out=format_place(output.path), rejects_path=output.rejects_path
+                )
+            except DataError as error:
+                raise suggest_range(error, source, settings) from None
+            if progress is not None:
+                progress(report_work(report.records, report.records, report.goal_pairs, "putting the parts together"))
+            output.publish(staging, report, parts, goals)
+            resumed, deleted = staging.resumed_parts, staging.deleted_parts
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _explain_error(error, output) from error
+    messages = [*report.messages, *notes]
+    if resumed:
+        messages.append(f"went on after {resumed:,} parts that an earlier call had finished")
+    if deleted:
+        messages.append(f"started over: {deleted:,} unfinished parts of other settings or another input were deleted")
     output.clear()
-    return report
+    return replace(report, parts=len(parts), parts_found=resumed, messages=tuple(messages))
 
 
 def make_parts(output: Output, source: str | Path | Source, progress: Tell | None, staging: Staging) -> Made:
@@ -229,39 +252,6 @@ def make_parts(output: Output, source: str | Path | Source, progress: Tell | Non
             write_parts(read_inputs(source, settings), goals, output, staging, progress)
             messages = ["made all parts twice: the first rows have other scores than the whole, which decide the scale"]
     return goals, messages
-
-
-def _run_parts(
-    output: Output,
-    source: str | Path | Source,
-    make: Callable[[Staging], Made],
-    overwrite: bool,
-    progress: Tell | None,
-) -> AugmentReport:
-    settings = output.about.settings
-    output.refuse_existing(overwrite)
-    try:
-        with output.open_staging() as staging:
-            goals, notes = make(staging)
-            parts = [PartCounts(**staging.entries[number]["made"]) for number in sorted(staging.entries)]
-            try:
-                report = build_report(
-                    parts, output.about, goals, out=format_place(output.path), rejects_path=output.rejects_path
-                )
-            except DataError as error:
-                raise suggest_range(error, source, settings) from None
-            if progress is not None:
-                progress(report_work(report.records, report.records, report.goal_pairs, "putting the parts together"))
-            output.publish(staging, report, parts, goals)
-            resumed, scraps = staging.found, staging.scraps
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise _explain_error(error, output) from error
-    messages = [*report.messages, *notes]
-    if resumed:
-        messages.append(f"went on after {resumed:,} parts that an earlier call had finished")
-    if scraps:
-        messages.append(f"started over: {scraps:,} unfinished parts of other settings or another input were deleted")
-    return replace(report, parts=len(parts), parts_found=resumed, messages=tuple(messages))
 
 
 def _read_ahead(tables: Iterator[Table]) -> Iterator[Table]:

@@ -44,13 +44,13 @@ class FarStaging(Staging):
     Args:
         place: the address.
         scratch: folder of this machine, in which parts are written before they are put at the address.
-        key, entries, scraps: see `Staging`.
+        key, entries, deleted_parts: see `Staging`.
     """
 
     def __init__(
-        self, place: Path, scratch: Path, key: str, entries: dict[int, dict[str, Any]], *, scraps: int = 0
+        self, place: Path, scratch: Path, key: str, entries: dict[int, dict[str, Any]], *, deleted_parts: int = 0
     ) -> None:
-        super().__init__(scratch, key, entries, scraps=scraps)
+        super().__init__(scratch, key, entries, deleted_parts=deleted_parts)
         self.address = place
         self.shelf = open_shelf(place)
 
@@ -77,7 +77,7 @@ class FarStaging(Staging):
             self.shelf.remove(f"{number:06d}.json")
             for described in self.entries.pop(number)["files"].values():
                 self.shelf.remove(described["name"])
-        self.found = 0
+        self.resumed_parts = 0
 
     def note(self, name: str, value: Any) -> None:
         """See `Staging.note`."""
@@ -119,12 +119,12 @@ def open_far_staging(place: Path, key: str) -> Iterator[FarStaging]:
                 remedy="move it away, or give another output with -o",
                 place=Place(format_place(place)),
             )
-        scraps = 0
+        deleted_parts = 0
         if header != {"key": key}:
-            scraps, entries = len(entries), {}
+            deleted_parts, entries = len(entries), {}
             shelf.clear()
             shelf.write(_KEY, json.dumps({"key": key}).encode())
-        staging = FarStaging(place, Path(scratch), key, entries, scraps=scraps)
+        staging = FarStaging(place, Path(scratch), key, entries, deleted_parts=deleted_parts)
         try:
             yield staging
         except BaseException:

@@ -6,14 +6,13 @@ fingerprint of that, so that a change repeats the stages that depend on it and n
 
 from __future__ import annotations
 
-import difflib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefboost.errors import RunError
+from prefboost.errors import RunError, suggest_name
 from prefboost.runs.folder.executor import Executor
 from prefboost.runs.folder.manifest import Run, hash_values, list_differences
 
@@ -119,8 +118,7 @@ def carry_out(
     """
     names = [stage.name for stage in stages]
     if until is not None and until not in names:
-        near = difflib.get_close_matches(until, names, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        hint = suggest_name(until, names, "did you mean {!r}? ")
         raise RunError(f"there is no stage {until!r}", remedy=f"{hint}stages: {', '.join(names)}")
     end = len(names) if until is None else names.index(until) + 1
     did = []

@@ -44,15 +44,17 @@ class Staging:
         path: the folder.
         key: fingerprint of everything that the parts depend on.
         entries: finished parts by number, as their makers described them.
-        scraps: how many parts of another key were thrown away on opening.
+        deleted_parts: number of parts of another key that were deleted on opening.
+
+    ``resumed_parts`` is the number of parts that an earlier call had finished.
     """
 
-    def __init__(self, path: Path, key: str, entries: dict[int, dict[str, Any]], *, scraps: int = 0) -> None:
+    def __init__(self, path: Path, key: str, entries: dict[int, dict[str, Any]], *, deleted_parts: int = 0) -> None:
         self.path = path
         self.key = key
         self.entries = entries
-        self.scraps = scraps
-        self.found = len(entries)
+        self.deleted_parts = deleted_parts
+        self.resumed_parts = len(entries)
 
     @property
     def place(self) -> Path:
@@ -76,7 +78,7 @@ class Staging:
         for number in list(self.entries):
             for described in self.entries.pop(number)["files"].values():
                 remove(self.path / described["name"])
-        self.found = 0
+        self.resumed_parts = 0
 
     def note(self, name: str, value: Any) -> None:
         """Keep something that is costly to find out again, e.g. fitted scales."""
@@ -142,9 +144,9 @@ def open_staging(out: Path, key: str) -> Iterator[Staging]:
         if old.exists() and not out.exists():
             old.rename(out)
         header, entries = _read_journal(folder)
-        scraps = 0
+        deleted_parts = 0
         if header.get("key") != key:
-            scraps = len(entries)
+            deleted_parts = len(entries)
             for path in folder.iterdir():
                 if path.name != "lock":
                     remove(path)
@@ -155,7 +157,7 @@ def open_staging(out: Path, key: str) -> Iterator[Staging]:
             lines = [json.dumps(line) for line in (header, *entries.values())]
             write_atomically(folder / JOURNAL, "\n".join(lines) + "\n")
         try:
-            yield Staging(folder, key, entries, scraps=scraps)
+            yield Staging(folder, key, entries, deleted_parts=deleted_parts)
         except BaseException:
             # An input that cannot be read leaves nothing behind; whatever took work to make stays.
             if not entries and {path.name for path in folder.iterdir()} <= {JOURNAL, "lock"}:

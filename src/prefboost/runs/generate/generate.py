@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from prefboost.engines.ask import Inquiry, InWords, Reply
 from prefboost.engines.budget import UNLIMITED, describe_spent_budget, find_price
@@ -21,28 +19,18 @@ from prefboost.progress import Tell, WorkProgress
 from prefboost.runs.generate.completions import build_completions
 from prefboost.runs.generate.requests import CompletionRequest, list_requests, prepare_prompts, split_renderable
 from prefboost.runs.generate.settings import Generate
-from prefboost.runs.outputs import locate_sign, write_output
-from prefboost.runs.score.questions import forecast_calls, open_desk
+from prefboost.runs.outputs import locate_sign
+from prefboost.runs.score.questions import forecast_calls, open_desk, write_answered
 from prefboost.scoring.answers import Questions
 from prefboost.sources.writers.outputs import guard_file
 from prefboost.tables import Table
 
 __all__ = [
-    "MODEL_CHANGES",
     "Generate",
     "write_finished_completions",
     "generate",
     "forecast_generation",
-    "note_changes",
 ]
-
-
-MODEL_CHANGES = "answered as different models"
-"""Note of a step: what a server's replies notes of who answered."""
-
-
-_HISTORY: Mapping[str, Callable[[Table], Mapping[str, Any]]] = {"generate": lambda written: {"rows": len(written)}}
-"""Counts that stand beside an output, with the steps of its table."""
 
 
 def forecast_generation(
@@ -123,9 +111,7 @@ def generate(
         if desk.store is not None and len(results) < len(rows):
             raise describe_spent_budget(engine.ledger, len(results), len(rows))
         completed = build_completions(prompts, frame, rejects, settings, results)
-        table = note_changes(completed, *desk.changes)
-        if out is not None:
-            table = write_output(table, Path(out), store=desk.store, history=_HISTORY)
+        table = write_answered(completed, out, desk, "generate", _count_rows)
     reasons = [outcome.reason for _, outcome in results if isinstance(outcome, Failure)]
     check_answered(len(results) - len(reasons), len(results), settings, reasons)
     return table
@@ -157,8 +143,11 @@ def write_finished_completions(
         frame, rejects = prepare_prompts(prompts, settings, engine)
         rows = list_requests(frame, settings, engine)
         completed = build_completions(prompts, frame, rejects, settings, _complete(rows, desk, settings, engine))
-        noted = note_changes(completed, *desk.changes)
-        return write_output(noted, Path(out), store=desk.store, history=_HISTORY)
+        return write_answered(completed, out, desk, "generate", _count_rows)
+
+
+def _count_rows(written: Table) -> dict[str, int]:
+    return {"rows": len(written)}
 
 
 def _complete(
@@ -178,12 +167,3 @@ def _complete(
         )
     outcomes = [(row, replies.get(index)) for index, row in enumerate(rows)]
     return [(row, reply) for row, reply in outcomes if isinstance(reply, Result | Failure)]
-
-
-def note_changes(table: Table, *changes: str | None) -> Table:
-    """Note in a table's history that another model answered under the same name (`describe_change`)."""
-    notes = [change for change in changes if change]
-    if not notes:
-        return table
-    last = table.steps[-1]
-    return replace(table, steps=(*table.steps[:-1], replace(last, notes={**last.notes, MODEL_CHANGES: notes})))

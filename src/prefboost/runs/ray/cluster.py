@@ -17,7 +17,7 @@ from importlib import metadata
 from typing import Any
 
 from prefboost import __version__
-from prefboost.errors import MissingExtra, PrefboostError, RunError
+from prefboost.errors import PrefboostError, RunError, require_extra
 from prefboost.recipes.executors import OnRay
 
 __all__ = ["Cluster", "find_cause", "load_ray", "open_cluster"]
@@ -61,10 +61,8 @@ def load_ray() -> Any:
     # Read at import: neither usage reports nor warnings about accelerators that nothing here asks for.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
+    with require_extra("ray", "ray"):
         import ray
-    except ImportError as error:
-        raise MissingExtra("ray", "ray") from error
     return ray
 
 

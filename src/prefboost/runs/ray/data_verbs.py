@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from prefboost.addresses import find_address
 from prefboost.atomic import replace_atomically
 from prefboost.errors import SettingsError
-from prefboost.preferences.accept import UNSCORED, accept
 from prefboost.preferences.condition import resolve_place
 from prefboost.preferences.score_hint import refuse_unscored_completions
+from prefboost.preferences.score_selection import UNSCORED, select_by_score
 from prefboost.recipes.implicit_reward import ImplicitRewards
 from prefboost.recipes.recipe import Recipe
 from prefboost.runs.augment.settings import Augment
@@ -72,7 +72,7 @@ def select_on(
     selection = Augment(select=how.select, columns=how.columns, batch_rows=rows)
     begin = drop_cut_completions if how.cut == "drop" else None
     with open_table(spread, source, target, selection, begin=begin, key=how.model_dump(mode="json")) as job:
-        verb, count = partial(accept, strategy=how.strategy, is_part=True), partial(count_shaped, how.format)
+        verb, count = partial(select_by_score, strategy=how.strategy, is_part=True), partial(count_shaped, how.format)
         head, parts = job.make(verb, count=count)
         chosen = head.steps[-1]
         if chosen.rejected.get(UNSCORED) == chosen.rows_in > 0:

@@ -10,13 +10,12 @@ import polars as pl
 from pydantic import Field
 
 from prefboost.engines.desk import Desk
-from prefboost.errors import DataError, Place
 from prefboost.preferences.draw import draw_share
 from prefboost.preferences.scales.fit import find_declared_range, find_score_columns
 from prefboost.runs.score.score import score_by
 from prefboost.scoring.scorer import SCORERS, RangedScorer, Scorer
 from prefboost.settings import Settings, choice
-from prefboost.tables import SCORED_COMPLETIONS, Step, Table
+from prefboost.tables import SCORED_COMPLETIONS, Step, Table, refuse_other_tables
 
 __all__ = ["NoisyScorer", "ScoreNoise", "add_noise"]
 
@@ -78,13 +77,9 @@ def add_noise(table: Table, noise: ScoreNoise, declared: tuple[float, float] | N
     Raises:
         DataError: the table holds something else.
     """
-    if table.spec is not SCORED_COMPLETIONS:
-        # The label of a pair was chosen by the true scores: noise beside it would be noise that half of the rows show.
-        raise DataError(
-            f"a noisy judge needs scored completions, found {table.spec.name}",
-            remedy="give the completions with their scores, of which the noisy scores make the pairs",
-            place=Place(path=table.path),
-        )
+    # The label of a pair was chosen by the true scores: noise beside it would be noise that half of the rows show.
+    remedy = "give the completions with their scores, of which the noisy scores make the pairs"
+    refuse_other_tables(table, SCORED_COMPLETIONS, task="a noisy judge", remedy=remedy)
     fitted = table.scales.get("")
     scale = None if fitted is None else (fitted.knots[0], fitted.knots[-1])
     ends = noise.ends or declared or find_declared_range(table) or scale

@@ -10,15 +10,12 @@ from pydantic import Field
 from prefboost.engines.budget import UNLIMITED, Spending
 from prefboost.engines.desk import Desk
 from prefboost.progress import Tell, WorkProgress
-from prefboost.runs.generate.generate import note_changes
-from prefboost.runs.outputs import write_output
-from prefboost.runs.score.questions import check_rejects, open_desk
+from prefboost.runs.score.questions import check_rejects, open_desk, write_answered
 from prefboost.scoring.answers import FAILED
 from prefboost.scoring.judges.figures import JudgeFigures, judge_figures
 from prefboost.scoring.judges.judge import JUDGES, Judge, StoredJudge
 from prefboost.settings import choice
 from prefboost.sources import Columns
-from prefboost.sources.writers.file_types import find_file_type
 from prefboost.sources.writers.outputs import guard_file
 from prefboost.tables import Table
 
@@ -92,14 +89,8 @@ def write_finished_verdicts(
 
 
 def _write_verdicts(verdicts: Table, out: str | Path | None, desk: Desk) -> tuple[Table, JudgeFigures]:
-    verdicts = note_changes(verdicts, *desk.changes)
     figures = judge_figures(verdicts)
-    if out is None or desk.store is None:
-        return verdicts, figures
-    target = Path(out)
-    find_file_type(target)
-    history = {"judge": lambda _: {"figures": figures.record()}}
-    return write_output(verdicts, target, store=desk.store, history=history), figures
+    return write_answered(verdicts, out, desk, "judge", lambda _: {"figures": figures.record()}), figures
 
 
 def _judge_by(table: Table, by: Judge, desk: Desk) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,12 +20,23 @@ from prefboost.engines.store.opening import has_store, open_store
 from prefboost.errors import RunError
 from prefboost.forecast import CallForecast, Forecast
 from prefboost.progress import Tell
-from prefboost.runs.outputs import place_store
+from prefboost.runs.outputs import place_store, write_output
 from prefboost.scoring.answers import Questions
 from prefboost.scoring.judges.from_scorer import ScorerJudge
 from prefboost.tables import Table
 
-__all__ = ["QuestionAsker", "check_rejects", "forecast_calls", "forecast_questions", "open_desk"]
+__all__ = [
+    "MODEL_CHANGES",
+    "QuestionAsker",
+    "check_rejects",
+    "forecast_calls",
+    "forecast_questions",
+    "open_desk",
+    "write_answered",
+]
+
+MODEL_CHANGES = "answered as different models"
+"""Note of a step: other models answered under the same name (`describe_change`)."""
 
 
 @runtime_checkable
@@ -73,6 +84,27 @@ def open_desk(
     retry = "none" if partial else spending.retry  # what is written so far shows every row that failed, and why
     with open_store(place, retry=retry, read_only=partial) as held:
         yield Desk(held, spending, tell, partial=partial)
+
+
+def write_answered(
+    table: Table, out: str | Path | None, desk: Desk, verb: str, count: Callable[[Table], Mapping[str, Any]]
+) -> Table:
+    """Write what a verb made of a model's answers, where it has an output; the desk's store excludes other writers.
+
+    Args:
+        table: the rows; other models that answered under the same name are noted in its last step.
+        out: ``.parquet`` or ``.jsonl`` file.
+        desk: at which the model was asked.
+        verb: names the file of the history, ``OUT.VERB.json``.
+        count: counts the written rows for the history.
+
+    Returns:
+        the table with its notes, as it was written.
+    """
+    if changes := [change for change in desk.changes if change]:
+        last = table.steps[-1]
+        table = replace(table, steps=(*table.steps[:-1], replace(last, notes={**last.notes, MODEL_CHANGES: changes})))
+    return table if out is None else write_output(table, Path(out), store=desk.store, history={verb: count})
 
 
 def forecast_calls(

@@ -10,14 +10,11 @@ from pydantic import Field
 from prefboost.engines.budget import UNLIMITED, Spending
 from prefboost.engines.desk import Desk
 from prefboost.progress import Tell, WorkProgress
-from prefboost.runs.generate.generate import note_changes
-from prefboost.runs.outputs import write_output
-from prefboost.runs.score.questions import check_rejects, open_desk
+from prefboost.runs.score.questions import check_rejects, open_desk, write_answered
 from prefboost.scoring.answers import FAILED
 from prefboost.scoring.scorer import SCORERS, Scorer, StoredScorer
 from prefboost.settings import choice
 from prefboost.sources import Columns
-from prefboost.sources.writers.file_types import find_file_type
 from prefboost.sources.writers.outputs import guard_file
 from prefboost.tables import PREFERENCE_PAIRS, Table
 
@@ -65,7 +62,7 @@ def score(
     """
     guard_file(out, "score", [table], [scorer])
     with open_desk(out, store, spending, progress) as desk:
-        scored = _write_scores(score_by(table, scorer, desk), out, desk)
+        scored = write_answered(score_by(table, scorer, desk), out, desk, "score", count_scores)
     check_rejects(scored, len(table), (FAILED,), spending)
     return scored
 
@@ -85,16 +82,7 @@ def write_finished_scores(table: Table, scorer: Scorer, out: str | Path, *, stor
     """
     guard_file(out, "score", [table], [scorer])
     with open_desk(out, store, UNLIMITED, lambda _: None, partial=True) as desk:
-        return _write_scores(score_by(table, scorer, desk), out, desk)
-
-
-def _write_scores(scored: Table, out: str | Path | None, desk: Desk) -> Table:
-    scored = note_changes(scored, *desk.changes)
-    if out is None or desk.store is None:
-        return scored
-    target = Path(out)
-    find_file_type(target)
-    return write_output(scored, target, store=desk.store, history={"score": count_scores})
+        return write_answered(score_by(table, scorer, desk), out, desk, "score", count_scores)
 
 
 def count_scores(table: Table) -> dict[str, Any]:

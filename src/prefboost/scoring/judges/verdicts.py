@@ -9,7 +9,7 @@ from typing import Any, Literal
 import polars as pl
 
 from prefboost.errors import DataError, Place
-from prefboost.tables import PREFERENCE_PAIRS, VERDICTS, Table, reject_faulty
+from prefboost.tables import PREFERENCE_PAIRS, VERDICTS, Table, refuse_other_tables, reject_faulty
 
 __all__ = ["ORDERS", "Ruling", "Verdict", "check_pairs", "verdict_of", "verdicts_table"]
 
@@ -46,22 +46,18 @@ def verdict_of(first_wins: float, tie_within: float) -> Verdict:
     return "first" if first_wins > 0.5 else "second"
 
 
-def check_pairs(table: Table, purpose: str = "a judge compares") -> None:
+def check_pairs(table: Table, task: str = "a judge") -> None:
     """Refuse anything but pairs.
 
     Args:
         table: any table.
-        purpose: what pairs are wanted for, as the error begins.
+        task: what needs pairs, as the error begins.
 
     Raises:
         DataError: the table is no PreferencePairs.
     """
-    if table.spec is not PREFERENCE_PAIRS:
-        raise DataError(
-            f"{purpose} PreferencePairs, found {table.spec.name}",
-            remedy="give a file of pairs, or pair the completions first",
-            place=Place(path=table.path),
-        )
+    remedy = "give a file of pairs, or pair the completions first"
+    refuse_other_tables(table, PREFERENCE_PAIRS, task=task, remedy=remedy)
 
 
 def verdicts_table(

@@ -13,7 +13,7 @@ from pydantic import Field
 from prefboost.atomic import replace_atomically, write_atomically
 from prefboost.engines.desk import Desk
 from prefboost.engines.models.embeddings import Embedder
-from prefboost.errors import DataError, MissingExtra, Place
+from prefboost.errors import DataError, Place, require_extra
 from prefboost.progress import Tell
 from prefboost.scoring.regressor.scorer import (
     FORMAT,
@@ -122,10 +122,8 @@ def fit_regressor(
     """
     refuse_inputs([out], [table], [settings])
     refuse_foreign([Path(out) / WEIGHTS_FILE], [Path(out) / SETTINGS_FILE], "fit-regressor")
-    try:
+    with require_extra("scikit-learn", "regressor"):
         import sklearn  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("scikit-learn", "regressor") from error
     texts, scores, prompts = _list_judged(table)
     embedder = Embedder(settings.embedder, settings.device, settings.max_tokens)
     vectors = embeddings_of(embedder, texts, desk or Desk(tell=tell), settings.batch_tokens)

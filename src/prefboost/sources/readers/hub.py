@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from prefboost.errors import DataError, MissingExtra, Place, UnreadableFile, UnreadData
+from prefboost.errors import DataError, Place, UnreadableFile, UnreadData, require_extra
 from prefboost.sources.readers.raw import MOST_ROWS, RawBatch, add_row_numbers
 
 __all__ = ["HubReader", "SavedReader", "is_hub_id", "is_saved_folder", "pick_split", "read_dataset_batches"]
@@ -85,10 +85,8 @@ class SavedReader:
 
 
 def _import_datasets() -> Any:
-    try:
+    with require_extra("datasets", "hub"):
         import datasets
-    except ImportError as error:
-        raise MissingExtra("datasets", "hub") from error
     return datasets
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from prefboost.errors import MissingExtra, Place, RunError, SettingsError
+from prefboost.errors import Place, RunError, SettingsError, require_extra
 from prefboost.sources.readers.hub import is_hub_id
 
 __all__ = ["find_licence", "refuse_repository", "upload"]
@@ -52,10 +52,8 @@ def upload(
         MissingExtra: the hub's library is not installed.
         RunError: the hub refuses it, or cannot be reached.
     """
-    try:
+    with require_extra("huggingface_hub", "hub"):
         from huggingface_hub import HfApi
-    except ImportError as error:
-        raise MissingExtra("huggingface_hub", "hub") from error
     api = HfApi()
     options = {} if names is None else {"allow_patterns": list(names)}
     if card is not None:

@@ -95,5 +95,5 @@ def test_cells_try_every_rate_with_the_first_seed(tmp_path: Path) -> None:
 
 def test_what_is_not_labelled_is_refused(tmp_path: Path) -> None:
     (tmp_path / "scored.jsonl").write_text('{"prompt": "q", "completion": "a", "score": 1.0}\n')
-    with pytest.raises(DataError, match="labelled pairs are needed, found ScoredCompletions"):
+    with pytest.raises(DataError, match="reproduce rmboost needs PreferencePairs, found ScoredCompletions"):
         read_labelled(build_comparison(Path("m"), tmp_path / "scored.jsonl"))

@@ -17,7 +17,6 @@ import polars as pl
 
 from prefboost.atomic import write_atomically
 from prefboost.chat import join_text
-from prefboost.errors import DataError, Place
 from prefboost.forecast import CallForecast, Forecast
 from prefboost.progress import tell_bar
 from prefboost.runs.diagnose.policy_completions import PromptMeasures, average_within_prompts
@@ -39,7 +38,7 @@ from prefboost.runs.reproduce.verdicts import (
 from prefboost.scoring import RewardModelScorer
 from prefboost.sources import read
 from prefboost.sources.writers.outputs import refuse_inputs
-from prefboost.tables import PREFERENCE_PAIRS, Table
+from prefboost.tables import PREFERENCE_PAIRS, Table, refuse_other_tables
 from prefboost.training.claim import MODEL, hold_folder
 
 if TYPE_CHECKING:
@@ -87,12 +86,8 @@ def read_labelled(settings: RewardReproduction) -> HeldOutRows:
         DataError: the file holds no pairs, or too few prompts.
     """
     table = read(settings.data, columns=settings.columns)
-    if table.spec is not PREFERENCE_PAIRS:
-        raise DataError(
-            f"labelled pairs are needed, found {table.spec.name}",
-            remedy="give pairs that people or a strong judge labelled",
-            place=Place(path=table.path),
-        )
+    remedy = "give pairs that people or a strong judge labelled"
+    refuse_other_tables(table, PREFERENCE_PAIRS, task="reproduce rmboost", remedy=remedy)
     return hold_prompts_out(table, settings)
 
 

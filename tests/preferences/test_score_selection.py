@@ -14,7 +14,7 @@ from tables_of import pair_table, prompt_scores, scored_table
 
 from prefboost.errors import DataError, MissingScores
 from prefboost.preferences import AllPairs, pair
-from prefboost.preferences.accept import SELECT_STRATEGIES, BestOfN, RejectionSampling, ScoreAtLeast
+from prefboost.preferences.score_selection import SELECT_STRATEGIES, BestOfN, RejectionSampling, ScoreAtLeast
 from prefboost.preferences.select import select
 from prefboost.tables import Table
 

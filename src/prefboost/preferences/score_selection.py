@@ -15,7 +15,15 @@ from prefboost.preferences.score_hint import refuse_unscored_completions
 from prefboost.settings import Settings, dump_with_kind
 from prefboost.tables import SCORED_COMPLETIONS, Table, refuse_other_tables, reject_where
 
-__all__ = ["SELECT_STRATEGIES", "UNSCORED", "BestOfN", "RejectionSampling", "ScoreAtLeast", "SelectStrategy", "accept"]
+__all__ = [
+    "SELECT_STRATEGIES",
+    "UNSCORED",
+    "BestOfN",
+    "RejectionSampling",
+    "ScoreAtLeast",
+    "SelectStrategy",
+    "select_by_score",
+]
 
 UNSCORED = "the completion has no score"
 
@@ -105,7 +113,7 @@ SELECT_STRATEGIES: dict[str, type[Settings]] = {
 """Built-in strategies by kind."""
 
 
-def accept(table: Table, strategy: SelectStrategy, *, is_part: bool = False) -> Table:
+def select_by_score(table: Table, strategy: SelectStrategy, *, is_part: bool = False) -> Table:
     """Keep completions by their scores.
 
     Args:
