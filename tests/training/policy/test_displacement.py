@@ -31,6 +31,11 @@ def build_line(step: int, chosen: float = 0.0, margin: float = 1.0, distance: fl
     }
 
 
+def build_goal_line(step: int, followed: float, ignored: float) -> dict[str, float]:
+    """A line of a run on goal pairs."""
+    return build_line(step) | {"goal/followed": followed, "goal/ignored": ignored}
+
+
 def feed(watch: DisplacementWatch, lines: list[dict[str, float]], history: Any = (), leads: bool = True) -> list[str]:
     args = SimpleNamespace(warmup_steps=WARMUP)
     state = SimpleNamespace(log_history=list(history), global_step=0, is_world_process_zero=leads)
@@ -99,6 +104,30 @@ def test_each_kind_has_its_thresholds(line: dict[str, float], kinds: list[str]) 
 def test_a_threshold_of_0_switches_its_warning_off(changes: dict[str, float], count: int) -> None:
     lines = [build_line(step, chosen=-40.0, distance=2.0) for step in range(1, 40)]
     assert len(feed(DisplacementWatch(Train(model="m", **changes)), lines)) == count
+
+
+@pytest.mark.parametrize(
+    ("followed", "ignored", "threshold", "warns"),
+    [
+        (0.5, 25.0, 10.0, True),
+        (-3.0, 25.0, 10.0, True),  # worse than ignored: it goes against the goal
+        (8.0, 25.0, 10.0, False),  # on its way
+        (0.5, 9.0, 10.0, False),
+        (0.5, 9.0, 8.0, True),
+        (0.5, 25.0, 0.0, False),
+    ],
+)
+def test_goals_are_ignored_where_a_large_preference_is_the_same_under_both(
+    followed: float, ignored: float, threshold: float, warns: bool
+) -> None:
+    settings = Train(model="m", warn_ignored_goals=threshold)
+    messages = feed(DisplacementWatch(settings), [build_goal_line(step, followed, ignored) for step in range(1, 40)])
+    assert [f"moved by {ignored:.2f} nats the same way" in text for text in messages] == [True] * warns
+
+
+def test_a_window_in_which_some_step_had_no_pair_of_both_goals_says_nothing_of_goals() -> None:
+    lines = [build_goal_line(step, 0.0, 30.0) if step % 5 else build_line(step) for step in range(1, 40)]
+    assert feed(DisplacementWatch(Train(model="m")), lines) == []
 
 
 def test_one_bad_batch_is_no_warning() -> None:

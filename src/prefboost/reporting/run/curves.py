@@ -83,6 +83,8 @@ _FIGURES = (
     _Figure("distance", "Distance on the training batches", "nats per token",
             {"displacement/chosen_token_mean": "chosen completions",
              "displacement/distance_token_mean": "both sides, absolute"}),
+    _Figure("goals", "Preference within a pair, both goals", "nats against the reference",
+            {"goal/followed": "turns with the goal", "goal/ignored": "the same under both goals"}),
     _Figure("kl", "KL to the reference", "nats", {"kl": "KL", "kl/": ""}),
     _Figure("speed", "Speed", "tokens per second", {"speed/tokens_per_s": "training"}, zero=True),
     _Figure("memory", "Peak memory", "GiB", {"memory/peak_gib": "peak"}, zero=True),

@@ -1,6 +1,6 @@
-"""Warnings while a policy trains: likelihood displacement, and distance from the reference.
+"""Warnings while a policy trains: likelihood displacement, distance from the reference, and goals that are ignored.
 
-Both read the log that is written anyway (`prefboost.training.policy.watch`), so they cost no forward pass. The log is
+They read the log that is written anyway (`prefboost.training.policy.watch`), so they cost no forward pass. The log is
 averaged over all processes, and a checkpoint restores it, so every process and every resumed run reads the same lines.
 """
 
@@ -24,6 +24,7 @@ WINDOW = 8
 
 _CHOSEN, _CHOSEN_TOKEN_MEAN = "displacement/chosen", "displacement/chosen_token_mean"
 _MARGIN, _DISTANCE = "displacement/margin", "displacement/distance_token_mean"
+_FOLLOWED, _IGNORED = "goal/followed", "goal/ignored"
 
 
 class DisplacementWatch(TrainerCallback):
@@ -33,13 +34,16 @@ class DisplacementWatch(TrainerCallback):
     *Divergence*: the mean of |change of log-prob| per token, over the completions trained on, is large. It is no KL: a
     KL averages over the policy's own samples, and these completions are mostly somebody else's. It is 0 where nothing
     moved, but probability that went to texts outside of the data is seen only by what the data lost.
+    *Ignored goals*: the policy has come to prefer one completion of a pair far more, but the same one under both goals.
+    Their gradients nearly cancel then, and an optimiser that divides by their size overshoots on every pair.
 
     Changes count from the reference. Where that is another model than the start, they count from the first logged
     step, since the difference between both models is not what the training did. Losses without a reference have no
     warnings: nothing holds their policy to it.
 
     Args:
-        settings: of the training; ``warn_displacement``, ``warn_displacement_sum`` and ``warn_divergence``.
+        settings: of the training; ``warn_displacement``, ``warn_displacement_sum``, ``warn_divergence`` and
+            ``warn_ignored_goals``.
     """
 
     def __init__(self, settings: Train) -> None:
@@ -79,9 +83,11 @@ class DisplacementWatch(TrainerCallback):
         self._window.append(line)
         if len(self._window) < WINDOW:
             return []
+        names = [_CHOSEN, _CHOSEN_TOKEN_MEAN, _MARGIN, _DISTANCE]
+        # Only goal pairs whose views stand in one step have these.
+        names += [name for name in (_FOLLOWED, _IGNORED) if all(name in each for each in self._window)]
         changes = {
-            name: sum(each[name] for each in self._window) / WINDOW - self._origin.get(name, 0.0)
-            for name in (_CHOSEN, _CHOSEN_TOKEN_MEAN, _MARGIN, _DISTANCE)
+            name: sum(each[name] for each in self._window) / WINDOW - self._origin.get(name, 0.0) for name in names
         }
         due = dict(describe_displacement(changes, line["step"], self.settings))
         fresh = {kind: text for kind, text in due.items() if kind not in self._warnings}
@@ -121,4 +127,14 @@ def describe_displacement(changes: Mapping[str, float], step: float, settings: T
             f"{changes[_DISTANCE]:.3f} nats per token from those under the reference{excess} ({means}, of absolute "
             f"changes, not a KL; train.warn_divergence: {settings.warn_divergence:g}) -> lower "
             "train.learning_rate, raise the loss's beta, or train for fewer steps",
+        )
+    followed, ignored = changes.get(_FOLLOWED, 0.0), changes.get(_IGNORED, 0.0)
+    # While goals are being learned a part is shared too; what is harmful has next to no part that follows them.
+    if settings.warn_ignored_goals and ignored > settings.warn_ignored_goals and ignored > 4 * followed:
+        yield (
+            "ignored goals",
+            f"warning: goals are ignored at step {step:,}: the preference within a pair moved by {ignored:.2f} nats the "
+            f"same way under both goals, and by {followed:.2f} with the goal ({means}; train.warn_ignored_goals: "
+            f"{settings.warn_ignored_goals:g}) -> lower train.learning_rate or raise train.batch_size; then take more "
+            "steps, or a wording of the goal that the model knows (condition.wording)",
         )

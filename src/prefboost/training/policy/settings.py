@@ -90,6 +90,12 @@ class Train(Optimisation):
         description="Mean absolute change of log-prob in nats per token, over chosen and rejected completions, before "
         "a warning of divergence (1: each token's probability changed by a factor of e); 0: no such warning.",
     )
+    warn_ignored_goals: float = Field(
+        10.0,
+        ge=0,
+        description="Nats by which the preference within a pair moves the same way under both goals, four times as far "
+        "as with the goal, before a warning that goals are ignored; 0: no such warning.",
+    )
 
     @model_validator(mode="after")
     def _lengths_fit(self) -> Train:

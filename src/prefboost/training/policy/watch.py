@@ -27,7 +27,7 @@ def observe(
         (nats), and ``logp_change/chosen_score>=5`` etc.: log-prob minus the reference's, by the completion's score.
         ``displacement/*``, where there is a reference: change of the chosen log-prob against the reference in nats per
         completion and per token, change of the margin (nats, without beta), and the mean absolute change per token of
-        both completions.
+        both completions. ``goal/*`` as well, of pairs with a view of either goal: see `_measure_goals`.
     """
     # float64, since the log averages thousands of views.
     with torch.no_grad():
@@ -59,6 +59,7 @@ def observe(
             }
             # One copy from the device for all of them, since each waits for it.
             metrics.update(zip(columns, torch.stack(list(columns.values())).tolist(), strict=True))
+            metrics.update(_measure_goals(metrics["displacement/margin"], batch["unit_ids"], batch["views"]))
         for side in ("chosen", "rejected"):
             # Unlearning shows here: log-probs of well-scored rejected completions that fall below the reference's.
             if getattr(pairs, f"ref_{side}") is not None:
@@ -67,6 +68,33 @@ def observe(
                     _group_by_score(change, batch[f"score_{side}"].tolist(), f"logp_change/{side}", score_buckets)
                 )
     return metrics
+
+
+def _measure_goals(margins: Sequence[float], unit_ids: Sequence[str], views: Sequence[str]) -> dict[str, list[float]]:
+    """Split the change of a pair's margins into a part that follows the goal and one that does not.
+
+    Let d_g be the change of log pi(A|x, g) - log pi(B|x, g) against the reference, A the completion with the higher
+    score. Under the high goal A is to win, and d_high is the margin's change there; under the low goal B is to, and
+    d_low is the negative one.
+
+    Args:
+        margins: [V], change of log-prob of the view's winner less that of its loser, nats.
+        unit_ids: [V], the pair of each view.
+        views: [V], names.
+
+    Returns:
+        at both views of each pair that has both (NaN elsewhere), nats: ``goal/followed`` (d_high - d_low)/2, positive
+        where the preference turns with the goal, and ``goal/ignored`` |d_high + d_low|/2, the size of the preference
+        that is the same under both goals. Nothing where no pair has both views.
+    """
+    rows = {(unit, view): row for row, (unit, view) in enumerate(zip(unit_ids, views, strict=True))}
+    followed, ignored = [math.nan] * len(margins), [math.nan] * len(margins)
+    for (unit, view), high in rows.items():
+        low = rows.get((unit, "rejected"))
+        if view == "chosen" and low is not None:
+            followed[high] = followed[low] = (margins[high] + margins[low]) / 2
+            ignored[high] = ignored[low] = abs(margins[high] - margins[low]) / 2
+    return {} if all(map(math.isnan, followed)) else {"goal/followed": followed, "goal/ignored": ignored}
 
 
 def _group_by_score(
