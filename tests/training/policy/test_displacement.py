@@ -122,7 +122,7 @@ def test_goals_are_ignored_where_a_large_preference_is_the_same_under_both(
 ) -> None:
     settings = Train(model="m", warn_ignored_goals=threshold)
     messages = feed(DisplacementWatch(settings), [build_goal_line(step, followed, ignored) for step in range(1, 40)])
-    assert [f"moved by {ignored:.2f} nats the same way" in text for text in messages] == [True] * warns
+    assert [f"moved {ignored:.2f} nats the same way" in text for text in messages] == [True] * warns
 
 
 def test_a_window_in_which_some_step_had_no_pair_of_both_goals_says_nothing_of_goals() -> None:

@@ -133,8 +133,8 @@ def describe_displacement(changes: Mapping[str, float], step: float, settings: T
     if settings.warn_ignored_goals and ignored > settings.warn_ignored_goals and ignored > 4 * followed:
         yield (
             "ignored goals",
-            f"warning: goals are ignored at step {step:,}: the preference within a pair moved by {ignored:.2f} nats the "
-            f"same way under both goals, and by {followed:.2f} with the goal ({means}; train.warn_ignored_goals: "
+            f"warning: goals are ignored at step {step:,}: the preference within a pair moved {ignored:.2f} nats the "
+            f"same way under both goals, and {followed:.2f} with the goal ({means}; train.warn_ignored_goals: "
             f"{settings.warn_ignored_goals:g}) -> lower train.learning_rate or raise train.batch_size; then take more "
             "steps, or a wording of the goal that the model knows (condition.wording)",
         )
