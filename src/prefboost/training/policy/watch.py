@@ -11,7 +11,7 @@ import torch
 
 from prefboost.losses import LossOutput, PairLogps
 
-__all__ = ["observe"]
+__all__ = ["measure_goals", "observe"]
 
 VIEW_NAMES = {"chosen": "goal_high", "rejected": "goal_low"}
 """A view is named after the completion whose score is asked for; in the log it is the higher or the lower goal."""
@@ -27,7 +27,7 @@ def observe(
         (nats), and ``logp_change/chosen_score>=5`` etc.: log-prob minus the reference's, by the completion's score.
         ``displacement/*``, where there is a reference: change of the chosen log-prob against the reference in nats per
         completion and per token, change of the margin (nats, without beta), and the mean absolute change per token of
-        both completions. ``goal/*`` as well, of pairs with a view of either goal: see `_measure_goals`.
+        both completions. ``goal/*`` as well, of pairs with a view of either goal: see `measure_goals`.
     """
     # float64, since the log averages thousands of views.
     with torch.no_grad():
@@ -59,7 +59,7 @@ def observe(
             }
             # One copy from the device for all of them, since each waits for it.
             metrics.update(zip(columns, torch.stack(list(columns.values())).tolist(), strict=True))
-            metrics.update(_measure_goals(metrics["displacement/margin"], batch["unit_ids"], batch["views"]))
+            metrics.update(measure_goals(metrics["displacement/margin"], batch["unit_ids"], batch["views"]))
         for side in ("chosen", "rejected"):
             # Unlearning shows here: log-probs of well-scored rejected completions that fall below the reference's.
             if getattr(pairs, f"ref_{side}") is not None:
@@ -70,7 +70,7 @@ def observe(
     return metrics
 
 
-def _measure_goals(margins: Sequence[float], unit_ids: Sequence[str], views: Sequence[str]) -> dict[str, list[float]]:
+def measure_goals(margins: Sequence[float], unit_ids: Sequence[str], views: Sequence[str]) -> dict[str, list[float]]:
     """Split the change of a pair's margins into a part that follows the goal and one that does not.
 
     Let d_g be the change of log pi(A|x, g) - log pi(B|x, g) against the reference, A the completion with the higher
