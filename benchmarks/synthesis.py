@@ -60,7 +60,7 @@ from prefboost.statistics import bootstrap_mean
 from prefboost.synthesis.aspects import Aspects
 from prefboost.synthesis.calls import Calls
 from prefboost.synthesis.edits import Clair, RMBoost
-from prefboost.synthesis.labels import add_criteria, build_sides_table, judge_shares
+from prefboost.synthesis.labels import add_criteria, build_sides_table, judge_pairs
 from prefboost.synthesis.method import Method
 from prefboost.synthesis.rlaif import RLAIF
 from prefboost.synthesis.rlcd import RLCD
@@ -347,7 +347,8 @@ def preferences(plan: Plan, questions: Questions, held: pb.Table, say: Say) -> d
     judge = add_criteria(plan.auditor, Aspects(task=plan.task), "criteria")
     with Store(plan.work / "held.store") as store:
         calls = Calls(Desk(store))
-        shares = judge_shares(judge, build_sides_table([texts[at] for at in order]), calls)
+        sides = build_sides_table([texts[at] for at in order])
+        shares = [judgement.share for judgement in judge_pairs(judge, sides, calls)]
     found = np.full(len(held), np.nan)
     for at, share in zip(order, shares, strict=True):
         found[at] = np.nan if isinstance(share, tuple) or share == 0.5 else float(share > 0.5)
