@@ -108,8 +108,9 @@ def estimate_augment(
         return {}
     from prefboost.cli.overrides import read_overrides
     from prefboost.costs import RowMachines, estimate_rows
-    from prefboost.runs.augment.output import count_records, name_source
+    from prefboost.runs.augment.output import count_records
     from prefboost.runs.folder.manifest import list_input_files
+    from prefboost.runs.folder.output_place import name_source
     from prefboost.runs.shards import Shard
     from prefboost.sources.readers.raw import BATCH_BYTES, MOST_ROWS
 

@@ -6,13 +6,11 @@ part, so that the same command after a kill goes on where it stopped and ends wi
 
 from __future__ import annotations
 
-import errno
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,11 +20,10 @@ import polars as pl
 from prefboost.addresses import find_address, format_place
 from prefboost.chat import to_record
 from prefboost.chat.goal_text import print_goal
-from prefboost.errors import DataError, Place, RunError
+from prefboost.errors import DataError
 from prefboost.preferences.scales.fit import find_declared_range, find_score_columns
 from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.progress import Tell, WorkProgress
-from prefboost.runs.augment.far_output import locate_output
 from prefboost.runs.augment.goals import (
     assume_goals,
     load_goals,
@@ -36,16 +33,17 @@ from prefboost.runs.augment.goals import (
     settle_goals,
     suggest_range,
 )
-from prefboost.runs.augment.output import Output, name_source
+from prefboost.runs.augment.output import Output
 from prefboost.runs.augment.report import AugmentFacts, PartCounts, build_report, list_source_settings
 from prefboost.runs.augment.selection import Selection
 from prefboost.runs.augment.settings import Augment, AugmentReport
-from prefboost.runs.folder.staging import Staging, locate_staging
+from prefboost.runs.folder.far_place import makes_commits, stage_here
+from prefboost.runs.folder.output_place import explain_write_faults, name_source
+from prefboost.runs.folder.staging import Staging
 from prefboost.runs.preparation import make_goal_pairs
 from prefboost.runs.shards import Shard
 from prefboost.sources import Source
 from prefboost.sources.read import resolve_source
-from prefboost.sources.readers.remote import put_output
 from prefboost.sources.write import shape
 from prefboost.sources.writers.exports import find_export
 from prefboost.sources.writers.file_types import FILE_TYPES
@@ -68,11 +66,7 @@ __all__ = [
 ]
 
 _DEFAULT = Augment()
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _PREVIEW_RECORDS = 1000
-_COMMITS = "hf:"
-"""File systems on which each file is a commit: nothing is put there before all is finished."""
-
 
 Made = tuple[StatedGoals, Sequence[str]]
 """Wording of the goals in the parts that were made, and messages."""
@@ -116,9 +110,9 @@ def augment(
     """
     begin = time.monotonic()
     source = source if isinstance(source, str | Path) else resolve_source(source)
-    located = locate_output(out, settings, source)
+    located = Output.at(out, settings, source)
     # What is pushed as well is a folder of this machine.
-    waits_there = push_to is None and not (find_address(out) or "").startswith(_COMMITS)
+    waits_there = push_to is None and not makes_commits(out)
     with nullcontext(located) if waits_there else write_here(located, overwrite=overwrite) as output:
         if push_to is not None:
             output.refuse_file("a single file cannot be pushed: write a folder")
@@ -136,15 +130,10 @@ def write_here(output: Output, *, overwrite: bool) -> Iterator[Output]:
     Raises:
         RunError: something stands at the address that may not be replaced, or the file system refuses.
     """
-    if (address := find_address(output.path)) is None:
-        yield output
-        return
-    output.refuse_existing(overwrite)
-    with tempfile.TemporaryDirectory(prefix="prefboost-") as folder:
-        local = Path(folder) / output.path.name
-        yield Output(**{**{each.name: getattr(output, each.name) for each in fields(output)}, "path": local})
-        for path in [local, *sorted(Path(folder).glob(f"{local.name}.*"))] if local.is_file() else [local]:
-            put_output(path, f"{address.rstrip('/')}{path.name.removeprefix(local.name)}", overwrite=overwrite)
+    if find_address(output.path) is not None:
+        output.refuse_existing(overwrite=overwrite)
+    with stage_here(output.place, overwrite=overwrite) as place:
+        yield replace(output, place=place)
 
 
 def place_report(report: AugmentReport, out: str | Path) -> AugmentReport:
@@ -207,32 +196,29 @@ def finish_output(
         overwrite, progress: see `augment`.
     """
     if (finished := output.read_finished()) is not None:
-        output.clear()
+        output.place.clear()
         return finished
     settings = output.about.settings
-    output.refuse_existing(overwrite)
-    try:
-        with output.open_staging() as staging:
-            goals, notes = make(staging)
-            parts = [PartCounts(**staging.entries[number]["made"]) for number in sorted(staging.entries)]
-            try:
-                report = build_report(
-                    parts, output.about, goals, out=format_place(output.path), rejects_path=output.rejects_path
-                )
-            except DataError as error:
-                raise suggest_range(error, source, settings) from None
-            if progress is not None:
-                progress(report_work(report.records, report.records, report.goal_pairs, "putting the parts together"))
-            output.publish(staging, report, parts, goals)
-            resumed, deleted = staging.resumed_parts, staging.deleted_parts
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise _explain_error(error, output) from error
+    output.refuse_existing(overwrite=overwrite)
+    with explain_write_faults(output.place), output.place.open_staging() as staging:
+        goals, notes = make(staging)
+        parts = [PartCounts(**staging.entries[number]["made"]) for number in sorted(staging.entries)]
+        try:
+            report = build_report(
+                parts, output.about, goals, out=format_place(output.path), rejects_path=output.rejects_path
+            )
+        except DataError as error:
+            raise suggest_range(error, source, settings) from None
+        if progress is not None:
+            progress(report_work(report.records, report.records, report.goal_pairs, "putting the parts together"))
+        output.publish(staging, report, parts, goals)
+        resumed, deleted = staging.resumed_parts, staging.deleted_parts
     messages = [*report.messages, *notes]
     if resumed:
         messages.append(f"went on after {resumed:,} parts that an earlier call had finished")
     if deleted:
         messages.append(f"started over: {deleted:,} unfinished parts of other settings or another input were deleted")
-    output.clear()
+    output.place.clear()
     return replace(report, parts=len(parts), parts_found=resumed, messages=tuple(messages))
 
 
@@ -315,21 +301,3 @@ def report_work(records: int, total: int | None, goal_pairs: int, label: str) ->
 def _write_part(number: int, table: Table, output: Output, staging: Staging) -> None:
     files, counts = output.write_part(number, table, staging.path)
     staging.add(number, files, {"made": asdict(counts)})
-
-
-def _explain_error(error: Exception, output: Output) -> Exception:
-    full = (isinstance(error, OSError) and error.errno in _FULL) or "No space left" in str(error)
-    waiting = format_place(locate_staging(output.path))
-    if full:
-        return RunError(
-            "the disk is full",
-            remedy=f"free some space and run the same command again: it resumes after the finished parts in {waiting}",
-            place=Place(format_place(output.path)),
-        )
-    if isinstance(error, OSError):
-        return RunError(
-            f"cannot write: {error.strerror or error}",
-            remedy=f"correct that and run the same command again: it resumes after the finished parts in {waiting}",
-            place=Place(format_place(output.path)),
-        )
-    return error

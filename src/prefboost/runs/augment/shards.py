@@ -17,7 +17,6 @@ from prefboost.addresses import find_address, format_place
 from prefboost.errors import Place, RunError
 from prefboost.progress import Tell
 from prefboost.runs.augment.augment import finish_output, make_parts, place_report, write_here, write_parts
-from prefboost.runs.augment.far_output import locate_output
 from prefboost.runs.augment.goals import load_goals, read_inputs
 from prefboost.runs.augment.output import Output
 from prefboost.runs.augment.settings import Augment, AugmentReport
@@ -47,13 +46,13 @@ def augment_shard(
         RunError: something else stands at the folder's place, or the disk is full.
         DataError: the source cannot be read.
     """
-    output = locate_output(out, settings, source)
+    output = Output.at(out, settings, source)
 
     def fill(staging: Staging) -> None:
         goals = load_goals(source, settings, staging)
         write_parts(read_inputs(source, settings), goals, output, staging, progress, shard)
 
-    entries = fill_folder(shard.locate(output.path), output.key, fill)
+    entries = fill_folder(shard.locate(output.path), output.place.key, fill)
     return len(entries), sum(entry["made"]["goal_pairs"] for entry in entries.values())
 
 
@@ -75,7 +74,7 @@ def merge_shards(
         RunError: the output exists, a part is damaged, or the shards are of other settings or another input.
     """
     begin = time.monotonic()
-    with write_here(locate_output(out, settings, source), overwrite=False) as output:
+    with write_here(Output.at(out, settings, source), overwrite=False) as output:
         gather_parts(output, shards)
         make = partial(make_parts, output, source, progress)
         report = finish_output(output, source, make, overwrite=False, progress=progress)
@@ -88,10 +87,10 @@ def gather_parts(output: Output, folders: Sequence[Path]) -> None:
     Raises:
         RunError: another process is writing the output, or the shards are of other settings or another input.
     """
-    with open_staging(output.path, output.key) as staging:
+    with open_staging(output.path, output.place.key) as staging:
         for folder in folders:
             key, entries = read_finished_parts(folder)
-            if key != output.key:
+            if key != output.place.key:
                 raise RunError(
                     "this shard was made with other settings, versions or input",
                     remedy="merge where the shards were made, or run the shard again",

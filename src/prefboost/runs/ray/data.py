@@ -18,7 +18,6 @@ from prefboost.addresses import find_address
 from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.progress import Tell
 from prefboost.runs.augment.augment import Made, finish_output, report_work
-from prefboost.runs.augment.far_output import locate_output
 from prefboost.runs.augment.output import Output
 from prefboost.runs.augment.settings import Augment, AugmentReport
 from prefboost.runs.folder.far_staging import list_damaged_parts
@@ -88,7 +87,8 @@ def augment_on(
     """
     files = find_collection(source)
     files = files.model_copy(update={"whole_prompts": settings.pair.cap is not None})
-    output = replace(locate_output(out, settings, source, in_place=True), executor="ray")
+    output = Output.at(out, settings, source, in_place=True)
+    output = replace(output, place=replace(output.place, executor="ray"))
 
     def make(staging: Staging) -> Made:
         try:

@@ -13,12 +13,13 @@ from tests.runs.ray.rows import read_output
 
 from prefboost.errors import RunError
 from prefboost.preferences.scales.kinds import Percentile
-from prefboost.runs.augment import augment as augment_module
 from prefboost.runs.augment.augment import augment
-from prefboost.runs.augment.far_output import FarOutput, locate_output
 from prefboost.runs.augment.output import Output
 from prefboost.runs.augment.settings import Augment
+from prefboost.runs.folder import far_place
+from prefboost.runs.folder.far_place import FarPlace
 from prefboost.runs.folder.far_staging import FarStaging
+from prefboost.runs.folder.output_place import OutputPlace
 from prefboost.shelf import open_shelf
 
 
@@ -36,8 +37,8 @@ def place() -> str:
 
 
 def test_the_place_decides_and_the_key_does_not_hold_it(source: Path, place: str, tmp_path: Path) -> None:
-    here, far = (locate_output(out, Augment(), source) for out in (tmp_path / "goals", f"{place}/goals"))
-    assert type(here) is Output and isinstance(far, FarOutput) and here.key == far.key
+    here, far = (Output.at(out, Augment(), source) for out in (tmp_path / "goals", f"{place}/goals"))
+    assert type(here.place) is OutputPlace and isinstance(far.place, FarPlace) and here.place.key == far.place.key
     assert far.rejects_path == f"{place}/goals/rejects.parquet"
 
 
@@ -45,13 +46,13 @@ def test_the_place_decides_and_the_key_does_not_hold_it(source: Path, place: str
 def test_a_finished_output_is_known_by_its_manifest_and_the_sizes_of_its_files(
     name: str, source: Path, place: str
 ) -> None:
-    output = locate_output(f"{place}/{name}", Augment(), source)
-    assert output.read_finished() is None and output.list_existing() == []
+    output = Output.at(f"{place}/{name}", Augment(), source)
+    assert output.read_finished() is None and output.place.list_existing() == []
     report = augment(source, f"{place}/{name}", Augment())
     finished = output.read_finished()
     assert finished is not None and finished.skipped and finished.goal_pairs == report.goal_pairs
-    assert output.beside("prefboost.json") in output.list_existing()
-    data = next(name for name in output.read_manifest()["files"] if name.endswith((".parquet", ".jsonl")))
+    assert output.place.beside("prefboost.json") in output.place.list_existing()
+    data = next(name for name in output.place.read_manifest()["files"] if name.endswith((".parquet", ".jsonl")))
     shelf = open_shelf(place if output.single else f"{place}/{name}")
     shelf.write(data, b"shorter")
     assert output.read_finished() is None
@@ -105,7 +106,7 @@ def test_a_hub_takes_whole_outputs_alone(
 ) -> None:
     # As if the memory were a hub: each of its files would be a commit.
     written: list[str] = []
-    monkeypatch.setattr(augment_module, "_COMMITS", "memory:")
+    monkeypatch.setattr(far_place, "_COMMITS", "memory:")
     monkeypatch.setattr(FarStaging, "note", lambda *_: written.append("parts"))
     augment(source, f"{place}/goals", Augment())
     augment(source, tmp_path / "here" / "goals", Augment())
