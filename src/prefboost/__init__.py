@@ -98,8 +98,8 @@ if TYPE_CHECKING:
     from prefboost.runs.score.judge import judge as judge
     from prefboost.runs.score.reward_accuracy import reward_accuracy as reward_accuracy
     from prefboost.runs.score.score import score as score
-    from prefboost.runs.select import SelectCompletions as SelectCompletions
-    from prefboost.runs.select import select_completions as select_completions
+    from prefboost.runs.select.select import select_completions as select_completions
+    from prefboost.runs.select.settings import SelectCompletions as SelectCompletions
     from prefboost.runs.synthesize.synthesize import Synthesize as Synthesize
     from prefboost.runs.synthesize.synthesize import synthesize as synthesize
     from prefboost.scoring import ImplicitReward as ImplicitReward

@@ -68,3 +68,22 @@ def test_mistakes_are_answered_with_a_line(
     assert main(["select", str(scored), *overrides, "-o", str(tmp_path / "x.jsonl")]) == 2
     said = capsys.readouterr().err
     assert message in said and "Traceback" not in said and not (tmp_path / "x.jsonl").exists()
+
+
+def test_a_folder_is_written_and_found_again_also_of_merged_shards(
+    scored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["select", str(scored), "kind=best_of_n", "file_type=jsonl"]
+    assert main([*line, "-o", f"{tmp_path}/best/", "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)
+    assert main([*line, "-o", f"{tmp_path}/best/"]) == 0
+    assert "best exists already, written by the same command" in capsys.readouterr().out
+    for index in (0, 1):
+        assert main([*line, "-o", f"{tmp_path}/merged/", "--shard", f"{index}/2"]) == 0
+    capsys.readouterr()
+    assert main(["merge", *(f"{tmp_path}/merged.shard-{index}-of-2" for index in (0, 1)), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {**counts, "out": str(tmp_path / "merged")}
+    names = [path.relative_to(tmp_path / "best") for path in (tmp_path / "best").rglob("*.jsonl")]
+    assert names and all(
+        (tmp_path / "best" / name).read_bytes() == (tmp_path / "merged" / name).read_bytes() for name in names
+    )

@@ -17,7 +17,7 @@ from prefboost.recipes.executors import EXECUTORS, OnRay, OnThisMachine
 if TYPE_CHECKING:
     from prefboost.forecast import Forecast
     from prefboost.runs.augment.settings import Augment, AugmentReport
-    from prefboost.runs.select import SelectCompletions
+    from prefboost.runs.select.settings import SelectCompletions
     from prefboost.settings import Settings
     from prefboost.sources import Source
 
@@ -174,12 +174,10 @@ def select_by(
     executor: OnThisMachine | OnRay, source: str, settings: SelectCompletions, out: Path, *, overwrite: bool
 ) -> Mapping[str, Any]:
     """Select completions here, or by the nodes of a cluster, and return the counts."""
-    from prefboost.runs.select import count_selection, select_completions
-    from prefboost.sources import read
+    from prefboost.runs.select.select import select_source
 
     if isinstance(executor, OnThisMachine):
-        table = read(source, columns=settings.columns)
-        return count_selection(table, select_completions(table, settings, out, overwrite=overwrite))
+        return select_source(source, settings, out, overwrite=overwrite)
     refuse_memory(out)
     refuse_memory(source)
     from prefboost.runs.ray.data_spread import open_spread

@@ -18,7 +18,7 @@ def merge_command(
     ],
     *,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="The file to write; default: the -o that the shards were given.")
+        Path | None, typer.Option("-o", "--out", help="The output; default: the -o that the shards were given.")
     ] = None,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
@@ -38,7 +38,7 @@ def merge_command(
     from prefboost.engines.store.merge import merge_stores, seal
     from prefboost.runs.augment.shards import merge_shards
     from prefboost.runs.outputs import locate_store
-    from prefboost.runs.select import merge_selection
+    from prefboost.runs.select.shards import merge_selection
     from prefboost.runs.shards import check_shards, read_shard_record
     from prefboost.sources.readers.remote import find_files
     from prefboost.sources.writers.outputs import guard_file

@@ -15,7 +15,7 @@ from prefboost.cli.printing import print_report
 from prefboost.cli.terminal import open_output
 
 if TYPE_CHECKING:
-    from prefboost.runs.select import SelectCompletions
+    from prefboost.runs.select.settings import SelectCompletions
 
 __all__ = ["list_counts", "read_select", "select_command"]
 
@@ -28,7 +28,7 @@ def select_command(
     ] = None,
     *,
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write; - for standard output.")
+        Path, typer.Option("-o", "--out", help="A folder or a file: .parquet, .jsonl[.gz|.zst]; - for standard output.")
     ] = Path("selected.jsonl"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier output of select.")] = False,
     shard: OneShard = None,
@@ -40,7 +40,9 @@ def select_command(
     """Keep the best completions of every prompt: kind=best_of_n, score_at_least or rejection_sampling.
 
     Writes prompt and completion as TRL's SFTTrainer reads them; format=prefboost writes every column, for other verbs.
-    OUT.rejects.parquet lists the other completions with the reason; OUT.select.json holds the history.
+    OUT.rejects.parquet lists the other completions with the reason; OUT.select.json holds the history. A folder has its
+    rows in data/, file_records=N records of the input per file, rejects.parquet, and prefboost.json with the history
+    and checksums.
     """
     settings = read_select(overrides or [])
     work = read_executor(executor, address, tasks, {"--shard": shard, "-o -": str(out) == "-" or None})
@@ -64,7 +66,7 @@ def read_select(overrides: list[str]) -> SelectCompletions:
     """
     from prefboost.cli.overrides import read_kind
     from prefboost.preferences.score_selection import SELECT_STRATEGIES
-    from prefboost.runs.select import SelectCompletions
+    from prefboost.runs.select.settings import SelectCompletions
 
     return read_kind(overrides, SelectCompletions, "strategy", SELECT_STRATEGIES)
 
@@ -74,7 +76,9 @@ def list_counts(counts: Mapping[str, Any]) -> list[str]:
     means = [
         f"{counts[name]:.2f}" if counts[name] is not None else "none" for name in ("score mean", "score mean kept")
     ]
+    done = [f"{counts['out']} exists already, written by the same command: nothing to do"]
     return [
+        *(done if counts.get("skipped") else ()),
         f"{counts['kept']:,} of {counts['rows']:,} completions kept, of {counts['prompts kept']:,} of "
         f"{counts['prompts']:,} prompts: {counts['out']}",
         f"mean score               {means[0]} of all, {means[1]} of those kept",

@@ -14,7 +14,7 @@ from prefboost.runs.shards import Shard, write_shard_record
 
 if TYPE_CHECKING:
     from prefboost.runs.augment.settings import Augment
-    from prefboost.runs.select import SelectCompletions
+    from prefboost.runs.select.settings import SelectCompletions
     from prefboost.settings import Settings
     from prefboost.sources import Source
     from prefboost.tables import Table
@@ -118,7 +118,7 @@ def select_own_part(
     Raises:
         SettingsError: the output is a stream, or ``shard`` has another form.
     """
-    from prefboost.runs.select import select_shard
+    from prefboost.runs.select.shards import select_shard
 
     part = _read_shard(shard, out)
     counts = select_shard(arguments["source"], settings, out, part)

@@ -88,7 +88,10 @@ def test_only_an_output_of_the_same_verb_is_replaced(tmp_path: Path) -> None:
 
 def test_splits_get_names_that_files_can_have() -> None:
     frame = pl.DataFrame({"row": [0, 1, 2], "split": ["Test Prefs", None, "Test Prefs"]})
-    assert {name: rows["row"].to_list() for name, rows in divide_by_split(frame)} == {"test_prefs": [0, 2], "train": [1]}
+    assert {name: rows["row"].to_list() for name, rows in divide_by_split(frame)} == {
+        "test_prefs": [0, 2],
+        "train": [1],
+    }
     assert [name for name, _ in divide_by_split(frame.drop("split"))] == ["train"]
 
 

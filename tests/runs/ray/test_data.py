@@ -19,7 +19,8 @@ from prefboost.runs.augment.augment import augment
 from prefboost.runs.augment.settings import Augment
 from prefboost.runs.ray.data import augment_on
 from prefboost.runs.ray.data_verbs import select_on
-from prefboost.runs.select import SelectCompletions, select_completions
+from prefboost.runs.select.select import select_completions
+from prefboost.runs.select.settings import SelectCompletions
 from prefboost.shelf import _Objects
 from prefboost.sources import read
 from prefboost.sources.readers import pipes

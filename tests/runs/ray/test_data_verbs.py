@@ -25,7 +25,11 @@ from prefboost.runs.pipelines.offline import prepare
 from prefboost.runs.pipelines.stage_tables import write_table
 from prefboost.runs.preparation import pair_completions
 from prefboost.runs.ray.data_verbs import pair_on, prepare_on, select_on
-from prefboost.runs.select import SelectCompletions, count_selection, select_completions
+from prefboost.runs.select.counts import count_selection
+from prefboost.runs.select.select import select_completions, select_source
+from prefboost.runs.select.settings import SelectCompletions
+from prefboost.runs.select.shards import merge_selection, select_shard
+from prefboost.runs.shards import Shard
 from prefboost.sources import read
 from prefboost.sources.writers import file_types
 
@@ -95,6 +99,53 @@ def test_a_selection_at_an_address_has_the_bytes_of_one_on_a_disk(ending: str, r
         select_on(SpreadHere(), str(rows), how, f"{place}/out.{ending}", rows=7)
     select_on(SpreadHere(), str(rows), CHOICES["rows once, within limits"], f"{place}/out.{ending}", overwrite=True)
     assert read_output(place) != read_output(tmp_path / "here")
+
+
+FOLDERS = {
+    "best": CHOICES["best"].model_copy(update={"file_records": 13}),
+    "lines": CHOICES["rows once, within limits"].model_copy(update={"file_records": 50, "file_type": "jsonl"}),
+    "nothing": SelectCompletions(strategy=ScoreAtLeast(score=1000)),
+}
+
+
+@pytest.mark.parametrize("case", FOLDERS)
+def test_a_folder_has_the_same_bytes_whoever_writes_it_and_wherever(case: str, rows: Path, tmp_path: Path) -> None:
+    how, place, source = FOLDERS[case], f"memory://{uuid.uuid4().hex}", str(rows)
+    counts = select_source(source, how, tmp_path / "here" / "out")
+    whole = read_output(tmp_path / "here")
+    assert select_source(source, how, Path(f"{place}/out")) == counts and read_output(place) == whole
+    for size in (7, 1000):
+        for out in (tmp_path / str(size), f"{place}/{size}"):
+            assert select_on(SpreadHere(), source, how, f"{out}/out", rows=size) == counts
+            assert read_output(out) == whole
+    shards = [Shard(index, 3) for index in range(3)]
+    for shard in shards:
+        select_shard(source, how, tmp_path / "merged" / "out", shard)
+    folders = [shard.locate(tmp_path / "merged" / "out") for shard in shards]
+    assert merge_selection(folders, how, tmp_path / "whole" / "out") == counts
+    assert read_output(tmp_path / "whole") == whole
+    data = [name for name in whole if "/data/" in name]
+    assert len(data) == 1 if case == "nothing" else len(data) > 1
+    kept = json.loads(whole["out/prefboost.json"])["report"]["kept"]
+    assert kept == (0 if case == "nothing" else len(read(str(tmp_path / "here" / "out"))))
+    assert select_on(SpreadHere(), source, how, f"{place}/out", rows=7)["skipped"], "one key, whoever wrote it"
+
+
+@pytest.mark.parametrize("far", [False, True])
+@pytest.mark.parametrize("moment", ["make_table_item", "order_span"])
+def test_a_folder_that_was_cut_off_is_finished_by_the_same_command(
+    moment: str, far: bool, rows: Path, tmp_path: Path
+) -> None:
+    how, out = FOLDERS["best"], f"memory://{uuid.uuid4().hex}/x" if far else tmp_path / "many"
+    select_source(str(rows), how, tmp_path / "here" / "out")
+    with pytest.raises(KeyboardInterrupt):
+        select_on(Dying(1, moment), str(rows), how, f"{out}/out", rows=7)
+    counting = Counting()
+    select_on(counting, str(rows), how, f"{out}/out", rows=7)
+    assert read_output(out) == read_output(tmp_path / "here"), "and nothing else is left there"
+    assert "note_rows" not in counting.items
+    with pytest.raises(RunError, match="made with other settings: strategy"):
+        select_on(SpreadHere(), str(rows), FOLDERS["nothing"], f"{out}/out")
 
 
 @pytest.mark.parametrize("format", ["trl", "prefboost"])

@@ -42,7 +42,7 @@ __all__ = ["Output", "count_records"]
 
 @dataclass(frozen=True)
 class Output:
-    """What `augment` writes, and where.
+    """An output of `augment`: a folder, or a single file with others beside it.
 
     Args:
         place: of the folder or file.

@@ -18,7 +18,15 @@ from typing import Any
 
 from prefboost.addresses import find_address, format_place
 from prefboost.errors import Place, RunError
-from prefboost.runs.folder.staging import JOURNAL, Staging, list_damaged, locate_staging, open_staging, read_parts
+from prefboost.runs.folder.staging import (
+    JOURNAL,
+    Staging,
+    describe_file,
+    list_damaged,
+    locate_staging,
+    open_staging,
+    read_parts,
+)
 from prefboost.shelf import Shelf, open_shelf
 from prefboost.sources.readers.remote import explain_far, is_there
 
@@ -29,6 +37,7 @@ __all__ = [
     "fill_folder",
     "list_damaged_parts",
     "open_far_staging",
+    "put_whole",
     "read_finished_parts",
 ]
 
@@ -228,6 +237,20 @@ def list_damaged_parts(
                 continue
         damaged.append(str(described["name"]))
     return damaged
+
+
+def put_whole(place: Path, write: Callable[[Path], object]) -> dict[str, Any]:
+    """Write a file aside, put it in its place whole, and describe it: another node may be writing the same one."""
+    is_far = find_address(place) is not None
+    with tempfile.TemporaryDirectory(dir=None if is_far else place.parent, prefix="part-") as folder:
+        path = Path(folder) / place.name
+        write(path)
+        described = describe_file(path)
+        if is_far:
+            open_shelf(place.parent).put(path, place.name)
+        else:
+            path.replace(place)
+    return described
 
 
 def check_bytes(content: bytes, described: Mapping[str, Any]) -> bool:

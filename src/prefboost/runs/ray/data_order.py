@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,9 +19,9 @@ import numpy as np
 import polars as pl
 
 from prefboost.addresses import find_address
-from prefboost.runs.folder.far_staging import fetch_part, list_damaged_parts
-from prefboost.runs.folder.staging import describe_file
-from prefboost.runs.ray.data_plan import Item, ReadPlan, Spread, list_items
+from prefboost.runs.folder.far_staging import fetch_part, list_damaged_parts, put_whole
+from prefboost.runs.ray.data_plan import Item, ReadPlan, Spread, list_spans
+from prefboost.runs.select.folder import RangeForm, write_range
 from prefboost.runs.table_pieces import PieceTable
 from prefboost.shelf import open_shelf
 from prefboost.sources.readers.frames import list_frames, read_frame
@@ -29,7 +29,7 @@ from prefboost.sources.write import Shaped, find_table_export, shape
 from prefboost.sources.writers.file_types import FILE_TYPES
 from prefboost.tables import TABLES, Table
 
-__all__ = ["Form", "Ordered", "order_parts", "order_span", "put_whole", "read_record", "write_ranges", "write_record"]
+__all__ = ["Form", "Ordered", "order_parts", "order_span", "read_record", "write_ranges", "write_record"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Ordered:
 
     Args:
         folder: of the files.
-        ranges: files and counts of each range that has any, in order.
+        ranges: files and counts of each range that has any, in order; ``number`` where they are files of a folder.
     """
 
     folder: Path
@@ -93,7 +93,7 @@ class Ordered:
 
 def write_ranges(plan: ReadPlan, number: int, table: Table) -> dict[str, dict[str, Any]]:
     """Write rows and rejects of a part apart by the range of the input that they come from; describe the files."""
-    firsts = np.array([piece.first for piece in plan.pieces])
+    firsts = np.array(plan.range_firsts)
     files: dict[str, dict[str, Any]] = {}
     for what, frame in (("rows", table.frame), ("rejects", table.rejects)):
         # Rejects without a row come first, as they are sorted.
@@ -109,7 +109,7 @@ def write_ranges(plan: ReadPlan, number: int, table: Table) -> dict[str, dict[st
 
 def order_parts(spread: Spread, plan: ReadPlan, head: Table, form: Form) -> Ordered:
     """Sort the rows that all parts have left, and bring them into their form."""
-    spans = [item for item in list_items(plan, spread.tasks) if item.partition is None]
+    spans = list_spans(len(plan.range_firsts), spread.tasks)
     # By the name of its kind: a declaration that was sent is equal to none that the task knows.
     about = head.spec.name, head.frame, head.path
     ordered = dict(spread(partial(order_span, plan, about, form), spans))
@@ -149,6 +149,11 @@ def order_span(
             frames[what] = frame.sort("row", maintain_order=True) if len(plan.pieces) > 1 else frame
         if not any(parts_of[what][number] for what in parts_of):
             continue
+        if plan.range_records is not None and form.format is not None:
+            whole = RangeForm(FILE_TYPES[form.ending], form.format, form.extras)
+            entry = write_range(number, frames["rows"], frames["rejects"], head, whole, plan.folder)
+            ranges.append({"number": number, **entry})
+            continue
         shaped = form.shape(head, frames["rows"].rechunk())
         rejects = pl.concat([frames["rejects"], shaped.rejects]).sort("row", maintain_order=True).rechunk()
         rows_file, rejects_file = (plan.folder / f"ordered-{what}.{number:07d}" for what in parts_of)
@@ -160,20 +165,6 @@ def order_span(
         ranges.append({"files": files, "rows": frames["rows"].height, "rejected": reasons})
     write_record(record, {"ranges": ranges})
     return item.start, ranges
-
-
-def put_whole(place: Path, write: Callable[[Path], object]) -> dict[str, Any]:
-    """Write a file aside, put it in its place whole, and describe it: another node may be writing the same one."""
-    is_far = find_address(place) is not None
-    with tempfile.TemporaryDirectory(dir=None if is_far else place.parent, prefix="part-") as folder:
-        path = Path(folder) / place.name
-        write(path)
-        described = describe_file(path)
-        if is_far:
-            open_shelf(place.parent).put(path, place.name)
-        else:
-            path.replace(place)
-    return described
 
 
 def write_record(place: Path, content: Mapping[str, Any]) -> None:

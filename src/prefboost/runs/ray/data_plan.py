@@ -58,6 +58,7 @@ __all__ = [
     "Spread",
     "gather_files",
     "list_items",
+    "list_spans",
     "plan_source",
     "read_facts",
     "read_groups",
@@ -105,6 +106,7 @@ class ReadPlan:
         partitions: of the prompts whose records stand apart; 0 where there are none.
         stored: files that one reader had to read, since they cannot be cut.
         run: differs between plans, so that no process takes the facts of one for those of another.
+        range_records: records of each range in which rows are put in order; None: a piece is a range.
     """
 
     opened: OpenedSource
@@ -113,6 +115,14 @@ class ReadPlan:
     partitions: int = 0
     stored: tuple[str, ...] = ()
     run: str = ""
+    range_records: int | None = None
+
+    @property
+    def range_firsts(self) -> list[int]:
+        """Number of the first record of each range."""
+        if self.range_records is None:
+            return [piece.first for piece in self.pieces]
+        return list(range(0, max(self.records, 1), self.range_records))
 
     @property
     def records(self) -> int:
@@ -228,9 +238,13 @@ def recall_plan(
 def list_items(plan: ReadPlan, tasks: int) -> list[Item]:
     """List what tasks make groups of, in the order in which the groups stand in the output."""
     count = len(plan.pieces)
+    return [*list_spans(count, tasks), *(Item(count, count, partition) for partition in range(plan.partitions))]
+
+
+def list_spans(count: int, tasks: int) -> list[Item]:
+    """Cut so many pieces or ranges into spans of neighbours, one per task."""
     step = max(1, min(_MOST_PIECES, count // (4 * tasks)))
-    spans = [Item(start, min(start + step, count)) for start in range(0, count, step)]
-    return [*spans, *(Item(count, count, partition) for partition in range(plan.partitions))]
+    return [Item(start, min(start + step, count)) for start in range(0, count, step)]
 
 
 def read_groups(plan: ReadPlan, item: Item) -> Iterator[tuple[int, RawBatch]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import metadata
 from itertools import islice
@@ -24,7 +24,7 @@ from prefboost.preferences.scales.kinds import DeclaredRange, Scale
 from prefboost.runs.augment.settings import Augment
 from prefboost.runs.folder.far_staging import list_damaged_parts, open_far_staging
 from prefboost.runs.folder.manifest import describe_version, hash_values
-from prefboost.runs.folder.staging import clear_staging, locate_staging, open_staging
+from prefboost.runs.folder.staging import Staging, clear_staging, locate_staging, open_staging
 from prefboost.runs.ray.data_order import Form, Ordered, order_parts, read_record, write_ranges, write_record
 from prefboost.runs.ray.data_plan import Item, Spread, list_items, plan_source, recall_plan, record_plan
 from prefboost.runs.ray.data_rows import Rows, compare_rows
@@ -55,10 +55,17 @@ class TableJob:
     Args:
         spread: runs the tasks.
         rows: of the source.
+        staging: where the parts wait.
     """
 
     spread: Spread
     rows: Rows
+    staging: Staging
+
+    def cut_ranges(self, records: int) -> TableJob:
+        """Return the same job, which puts rows in order in ranges of so many records, each a file of a folder."""
+        plan = replace(self.rows.plan, range_records=records)
+        return replace(self, rows=replace(self.rows, plan=plan))
 
     def make(
         self, verbs: Verbs, *, scales: Mapping[str, FittedScale] | None = None, count: Count | None = None
@@ -142,25 +149,30 @@ def open_table(
         place: a file on a disk that all tasks see, or its address; parts wait beside it.
         selection: ``columns``, ``batch_rows``, ``select``, ``decontaminate`` and ``tokenizer`` play a part.
         begin: a verb before the selection, which decides row by row.
-        key: what else parts depend on: settings of the verbs, as JSON values.
+        key: what else parts depend on: settings of the verbs, as JSON values; a text is the fingerprint of everything
+            that they depend on.
 
     Raises:
         RunError: the source is no files, or another process makes the same output.
     """
     files = find_collection(source)
-    stats = [describe_version(name) for name in (files.path, *selection.decontaminate)]
-    versions = (__version__, metadata.version("polars"))
-    settings = [selection.model_dump(mode="json"), files.model_dump(mode="json")]
-    parts_key, is_far = hash_values(settings, stats, versions, key), find_address(place) is not None
+    parts_key = key
+    if not isinstance(key, str):
+        stats = [describe_version(name) for name in (files.path, *selection.decontaminate)]
+        versions = (__version__, metadata.version("polars"))
+        parts_key = hash_values(
+            [selection.model_dump(mode="json"), files.model_dump(mode="json")], stats, versions, key
+        )
+    is_far = find_address(place) is not None
     waiting = open_far_staging(locate_staging(place), parts_key) if is_far else open_staging(place, parts_key)
     with waiting as staging:
         folder = staging.place
         recalled = recall_plan(spread, files, selection.columns, folder)
         if recalled is not None:
-            yield TableJob(spread, Rows(recalled[0], selection, whole=True, begin=begin))
+            yield TableJob(spread, Rows(recalled[0], selection, whole=True, begin=begin), staging)
         else:
             plan = plan_source(spread, files, selection.columns, selection.batch_rows, folder)
-            job = TableJob(spread, Rows(plan, selection, whole=True, begin=begin))
+            job = TableJob(spread, Rows(plan, selection, whole=True, begin=begin), staging)
             compare_rows(spread, job.rows)
             record_plan(plan, {})
             yield job

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -22,8 +22,11 @@ from prefboost.runs.outputs import locate_rejects, open_target, write_history, w
 from prefboost.runs.preparation import list_goal_aspects, make_goal_pairs
 from prefboost.runs.ray.data_order import Form
 from prefboost.runs.ray.data_plan import Spread
-from prefboost.runs.ray.data_tables import Verbs, find_collection, open_table
-from prefboost.runs.select import SelectCompletions, count_part, drop_cut_completions, sum_counts
+from prefboost.runs.ray.data_tables import TableJob, Verbs, find_collection, open_table
+from prefboost.runs.select.counts import count_part, sum_counts
+from prefboost.runs.select.folder import SelectFolder
+from prefboost.runs.select.select import drop_cut_completions
+from prefboost.runs.select.settings import SelectCompletions
 from prefboost.runs.table_pieces import PieceTable
 from prefboost.settings import dump_with_kind
 from prefboost.sources.readers.remote import guard_address
@@ -35,7 +38,7 @@ from prefboost.tables import Table
 if TYPE_CHECKING:
     from prefboost.chat.template import Render
 
-__all__ = ["choose_selection", "count_shaped", "pair_on", "prepare_on", "select_on"]
+__all__ = ["choose_selection", "count_shaped", "pair_on", "prepare_on", "select_into_folder", "select_on"]
 
 
 def select_on(
@@ -47,38 +50,35 @@ def select_on(
     overwrite: bool = False,
     rows: int | None = None,
 ) -> Mapping[str, Any]:
-    """Do what `prefboost.runs.select.select_completions` does, by tasks; none of the rows are here but one row group.
+    """Do what `prefboost.runs.select.select.select_completions` does, by tasks; one row group is here at a time.
 
     Args:
         spread: runs the tasks.
         source: of files on a disk that all tasks see; not a stream.
         how, overwrite: see there.
-        out: a file on such a disk, or an address that all tasks reach.
+        out: a file or folder on such a disk, or an address that all tasks reach.
         rows: records per part, about.
 
     Returns:
-        the counts that it writes to ``OUT.select.json``.
+        the counts that it writes to ``OUT.select.json``, or to the manifest of a folder.
 
     Raises:
         RunError: the source is no files, the output is the input, not of `select`, or holds other rows.
         DataError: the source cannot be read, or has no scored completions.
     """
+    collection = find_collection(source)
+    folder = SelectFolder.at(out, how, source, in_place=True)
+    selection = Augment(select=how.select, columns=how.columns, batch_rows=rows)
+    if folder is not None:
+        return select_into_folder(spread, source, selection, folder, overwrite=overwrite)
     target, kind = Path(out), find_file_type(Path(out))
     files = companions(out, ".select.json")
-    refuse_inputs(files, [find_collection(source)], far=True)
+    refuse_inputs(files, [collection], far=True)
     refuse_foreign(files, files[-1:], "select")
     if not overwrite and (address := find_address(out)) is not None:
         guard_address(address, source, overwrite=False)
-    selection = Augment(select=how.select, columns=how.columns, batch_rows=rows)
-    begin = drop_cut_completions if how.cut == "drop" else None
-    with open_table(spread, source, target, selection, begin=begin, key=how.model_dump(mode="json")) as job:
-        verb, count = partial(select_by_score, strategy=how.strategy, is_part=True), partial(count_shaped, how.format)
-        head, parts = job.make(verb, count=count)
-        chosen = head.steps[-1]
-        if chosen.rejected.get(UNSCORED) == chosen.rows_in > 0:
-            refuse_unscored_completions(replace(head, frame=head.frame.clear(1)), "selected by it")
-        extras = {name for part in parts for name in part["extras"]}
-        ordered = job.order(head, Form(kind.ending, how.format, tuple(sorted(extras))))
+    with _open_selected(spread, source, target, selection, how) as (job, head, parts):
+        ordered = job.order(head, _choose_form(kind.ending, how, parts))
         table = ordered.as_table(head)
         counts = sum_counts(parts, table.rejected)
         with open_target(target, source, overwrite=overwrite) as place:
@@ -92,6 +92,60 @@ def select_on(
             write_sorted_rejects(table.read_rejects() if table.rejected else [], locate_rejects(place))
             write_history(head, place.with_name(f"{place.name}.select.json"), counts)
     return counts
+
+
+def select_into_folder(
+    spread: Spread, source: Any, selection: Augment, folder: SelectFolder, *, overwrite: bool
+) -> Mapping[str, Any]:
+    """Write an output folder of `select`: the nodes write its files, which are given their names here.
+
+    Args:
+        spread, source, overwrite, raises: see `select_on`.
+        selection: which rows tasks read, and in what parts.
+        folder: of the output.
+    """
+    finished = folder.read_finished()
+    if finished is not None:
+        return finished
+    # As the parts are kept under this key, so that what a killed command was publishing is known as its own.
+    folder = replace(folder, place=replace(folder.place, executor=f"ray {selection.batch_rows}"))
+    folder.refuse_existing(overwrite=overwrite)
+    how, path = folder.how, folder.place.path
+    with _open_selected(spread, source, path, selection, how, parts_key=folder.place.parts_key) as (job, head, parts):
+        for each in job.order(head, _choose_form(folder.kind.ending, how, parts)).ranges:
+            if each["number"] not in job.staging.entries:
+                counted = {"rows": each["rows"], "rejected": each["rejected"]}
+                job.staging.add_described(each["number"], each["files"], {"made": counted})
+        return folder.publish(job.staging, head, parts)
+
+
+def _choose_form(ending: str, how: SelectCompletions, parts: Sequence[Mapping[str, Any]]) -> Form:
+    extras = {name for part in parts for name in part["extras"]}
+    return Form(ending, how.format, tuple(sorted(extras)))
+
+
+@contextmanager
+def _open_selected(
+    spread: Spread,
+    source: Any,
+    place: Path,
+    selection: Augment,
+    how: SelectCompletions,
+    *,
+    parts_key: str | None = None,
+) -> Iterator[tuple[TableJob, Table, list[Mapping[str, Any]]]]:
+    """Select the rows of all parts; yield the job, the table without its rows, and the counts of the parts."""
+    begin = drop_cut_completions if how.cut == "drop" else None
+    key = parts_key or how.model_dump(mode="json")
+    with open_table(spread, source, place, selection, begin=begin, key=key) as opened:
+        # Of one file for all rows, a piece of the input is a range.
+        job = opened if parts_key is None else opened.cut_ranges(how.file_records)
+        verb, count = partial(select_by_score, strategy=how.strategy, is_part=True), partial(count_shaped, how.format)
+        head, parts = job.make(verb, count=count)
+        chosen = head.steps[-1]
+        if chosen.rejected.get(UNSCORED) == chosen.rows_in > 0:
+            refuse_unscored_completions(replace(head, frame=head.frame.clear(1)), "selected by it")
+        yield job, head, parts
 
 
 def count_shaped(format: str, table: Table, selected: Table) -> Mapping[str, Any]:

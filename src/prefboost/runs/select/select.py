@@ -1,0 +1,102 @@
+"""`select`: the best of scored completions in, rows to fine-tune on out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from prefboost.preferences.score_selection import select_by_score
+from prefboost.preferences.select import select
+from prefboost.runs.folder.staging import Staging
+from prefboost.runs.outputs import write_output
+from prefboost.runs.select.counts import count_part, count_selection
+from prefboost.runs.select.folder import Made, SelectFolder, write_parts_of
+from prefboost.runs.select.settings import SelectCompletions
+from prefboost.sources import read
+from prefboost.sources.writers.outputs import companions, refuse_foreign, refuse_inputs
+from prefboost.tables import SCORED_COMPLETIONS, Step, Table, reject_where
+
+__all__ = ["drop_cut_completions", "limit_completions", "select_completions", "select_source"]
+
+
+def select_source(source: str, how: SelectCompletions, out: Path, *, overwrite: bool = False) -> Mapping[str, Any]:
+    """Read completions, keep the best of every prompt, and write them.
+
+    Args:
+        source: a file, folder or hub id.
+        how, out, overwrite, raises: see `select_completions`.
+
+    Returns:
+        the counts; with ``skipped`` where the same output folder was there already, for which nothing is read.
+    """
+    folder = SelectFolder.at(out, how, source)
+    if folder is None:
+        table = read(source, columns=how.columns)
+        return count_selection(table, select_completions(table, how, out, overwrite=overwrite))
+
+    def make(staging: Staging) -> Made:
+        table = read(source, columns=how.columns)
+        selected = select_by_score(limit_completions(table, how), how.strategy)
+        return write_parts_of(selected, [count_part(table, selected)], (folder.kind, how), staging)
+
+    return folder.finish(make, overwrite=overwrite)
+
+
+def select_completions(
+    table: Table, how: SelectCompletions, out: str | Path | None = None, *, overwrite: bool = False
+) -> Table:
+    """Keep the best completions of every prompt, and write them.
+
+    Args:
+        table: ScoredCompletions.
+        how: which, and in what shape they are written.
+        out: ``.parquet`` or ``.jsonl`` file to write, with what was done in ``OUT.select.json`` and what was not kept
+            in ``OUT.rejects.parquet``, reason by reason; or a folder (README.md, prefboost.json, rejects.parquet,
+            data/), which is written whole or not at all.
+        overwrite: replace other rows that `select` wrote; a file that it did not write is never replaced.
+
+    Returns:
+        ScoredCompletions, those left out as rejects.
+
+    Raises:
+        DataError: the table is of another kind, or the output's name ends in no type of file.
+        MissingScores: no completion has a score.
+        SettingsError: a limit is in tokens, which nothing counts here.
+        RunError: the output is the input, is not of `select`, or holds other rows.
+    """
+    folder = None if out is None else SelectFolder.at(out, how, table)
+    if out is not None and folder is None:
+        files = companions(out, ".select.json")
+        refuse_inputs(files, [table], far=True)
+        refuse_foreign(files, files[-1:], "select")
+    selected = select_by_score(limit_completions(table, how), how.strategy)
+    if out is None:
+        return selected
+    if folder is not None:
+        counts = [count_part(table, selected)]
+        folder.finish(partial(write_parts_of, selected, counts, (folder.kind, how)), overwrite=overwrite)
+        return selected
+    history = {"select": lambda written: count_selection(table, written)}
+    return write_output(selected, Path(out), history=history, format=how.format, overwrite=overwrite)
+
+
+def limit_completions(table: Table, how: SelectCompletions) -> Table:
+    """Keep the completions within the limits, before scores are compared."""
+    within = drop_cut_completions(table) if how.cut == "drop" else table
+    return within if how.select is None else select(within, how.select)
+
+
+def drop_cut_completions(table: Table) -> Table:
+    """Drop the completions that generation cut at the token limit, where the table tells them."""
+    if table.spec is not SCORED_COMPLETIONS or "finish_reason" not in table.frame.columns:
+        return table
+    cut = (pl.col("finish_reason") == "length").fill_null(value=False)
+    reason = "generation cut the completion at the token limit"
+    frame, rejects = reject_where(table.frame, cut, stage="select", reason=reason, path=table.path)
+    counts = {reason: rejects.height} if len(rejects) else {}
+    step = Step("select", {"cut": "drop"}, len(table), frame.height, counts)
+    return table.derive(SCORED_COMPLETIONS, frame, step, rejects=rejects)

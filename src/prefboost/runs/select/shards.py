@@ -1,0 +1,136 @@
+"""`select` on one shard: the completions of its prompts wait in a folder of their own until all shards are merged."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from prefboost import __version__
+from prefboost.addresses import find_address
+from prefboost.errors import Place, RunError
+from prefboost.preferences.score_hint import refuse_unscored_completions
+from prefboost.preferences.score_selection import UNSCORED, select_by_score
+from prefboost.runs.folder.far_staging import fetch_part, fill_folder, read_finished_parts
+from prefboost.runs.folder.manifest import hash_path, hash_values, list_input_files
+from prefboost.runs.folder.output_place import decide_file_type
+from prefboost.runs.folder.staging import Staging
+from prefboost.runs.outputs import write_output
+from prefboost.runs.select.counts import count_part, sum_counts
+from prefboost.runs.select.folder import SelectFolder, write_parts_of
+from prefboost.runs.select.select import limit_completions
+from prefboost.runs.select.settings import SelectCompletions
+from prefboost.runs.shards import Shard
+from prefboost.shelf import open_shelf
+from prefboost.sources import read
+from prefboost.sources.readers.frames import read_frame, write_frame
+from prefboost.sources.writers.outputs import companions, refuse_foreign, refuse_inputs
+from prefboost.tables import SCORED_COMPLETIONS, Step, Table, refuse_other_tables, sum_part_steps
+
+__all__ = ["merge_selection", "select_shard"]
+
+
+def select_shard(source: str, how: SelectCompletions, out: Path, shard: Shard) -> Mapping[str, Any]:
+    """Select the completions of a shard's prompts, and keep them in the folder that `Shard.locate` names.
+
+    The whole source is read, since it settles the ids. All else compares rows of one prompt alone: rows of equal
+    prompts have one id by then, so that duplicates, too, are rows of one shard.
+
+    Args:
+        source: a file, folder or hub id.
+        how: see `select_completions`.
+        out: the output of the whole.
+        shard: which part.
+
+    Returns:
+        the counts of the part (`count_part`).
+
+    Raises:
+        DataError: the table is of another kind, or the output's name ends in no type of file.
+        MissingScores: no completion of the whole source has a score.
+        RunError: something else stands at the folder's place, or the output is the input.
+    """
+    decide_file_type(out, how.file_type)
+    folder = shard.locate(out)
+    refuse_inputs([*companions(out, ".select.json"), folder], [source], far=True)
+
+    def fill(staging: Staging) -> None:
+        table = read(source, columns=how.columns)
+        refuse_other_tables(table, SCORED_COMPLETIONS, task="selection by score", remedy="score the completions first")
+        refuse_unscored_completions(table, "selected by it")
+        mine = shard.take(table)
+        selected = select_by_score(limit_completions(mine, how), how.strategy, is_part=True)
+        files = {what: staging.path / f"{shard.index:06d}.{what}" for what in ("rows", "rejects")}
+        write_frame(selected.frame, files["rows"])
+        write_frame(selected.rejects, files["rejects"])
+        notes = {"path": table.path, "steps": list(map(asdict, selected.steps)), "counts": count_part(mine, selected)}
+        staging.add(shard.index, files, {"made": notes})
+
+    inputs = [hash_path(path) for path in list_input_files(source)]
+    key = hash_values(source, inputs, how.model_dump(mode="json"), __version__, metadata.version("polars"))
+    entries = fill_folder(folder, key, fill)
+    return {name: count for entry in entries.values() for name, count in entry["made"]["counts"].items()}
+
+
+def merge_selection(shards: Sequence[Path], how: SelectCompletions, out: Path) -> Mapping[str, Any]:
+    """Put the selections of all shards together: the files are those of `select_completions`.
+
+    Args:
+        shards: paths or addresses of all of them.
+        how: with which all were made.
+        out: see `select_completions`.
+
+    Returns:
+        the counts that are written to ``OUT.select.json``.
+
+    Raises:
+        RunError: the shards are of different calls, a part is damaged, or the output is not of `select` or holds other
+            rows.
+        MissingScores: no completion within the limits has a score.
+    """
+    with tempfile.TemporaryDirectory(prefix="prefboost-") as scratch:
+        keys, parts, frames = set(), [], []
+        for folder in shards:
+            key, entries = read_finished_parts(folder)
+            keys.add(key)
+            is_far = find_address(folder) is not None
+            for entry in entries.values():
+                described = [entry["files"][what] for what in ("rows", "rejects")]
+                paths = (
+                    fetch_part(open_shelf(folder), each, Path(scratch), folder) if is_far else folder / each["name"]
+                    for each in described
+                )
+                parts.append(entry["made"])
+                frames.append(list(map(read_frame, paths)))
+    files, source = companions(out, ".select.json"), parts[0]["path"]
+    whole = SelectFolder.at(out, how, source)
+    refuse_inputs(files, [*shards, source], far=True)
+    if whole is None:
+        refuse_foreign(files, files[-1:], "select")
+    if len(keys) > 1:
+        raise RunError(
+            "these shards were made with different settings, versions or inputs",
+            remedy="run all shards again, with one version",
+            place=Place(str(shards[0])),
+        )
+    steps = [[Step(**step) for step in part["steps"]] for part in parts]
+    # All have read the whole source, and what comes then is summed.
+    summed = (steps[0][0], *(sum_part_steps(line) for line in list(zip(*steps, strict=True))[1:]))
+    # A record is in one shard, so that its rows keep their order; in one piece, since a file's bytes depend on that.
+    rows, rejects = (pl.concat(each).sort("row", maintain_order=True).rechunk() for each in zip(*frames, strict=True))
+    selected = Table(SCORED_COMPLETIONS, rows, rejects, summed, path=source)
+    if summed[-1].rejected.get(UNSCORED) == summed[-1].rows_in > 0:
+        refuse_unscored_completions(replace(selected, frame=rows.clear(1)), "selected by it")
+    if whole is not None:
+        put_parts = partial(write_parts_of, selected, [part["counts"] for part in parts], (whole.kind, how))
+        return whole.finish(put_parts, overwrite=False)
+    reasons = dict(rejects["reason"].value_counts().iter_rows())
+    counts = sum_counts([part["counts"] for part in parts], reasons)
+    write_output(selected, out, history={"select": lambda _: counts}, format=how.format, overwrite=False)
+    return counts
