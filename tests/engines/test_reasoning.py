@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from prefboost.engines.engine import Result
 from prefboost.engines.reasoning import (
-    Spoken,
+    SeparatedText,
     answer_of,
     is_marker,
     join_reasoning,
@@ -43,13 +43,13 @@ def test_a_thought_in_front_is_no_part_of_the_answer(opening: str, closing: str,
 @pytest.mark.parametrize(("opening", "closing"), MARKS)
 @given(thought=WORDS)
 def test_a_thought_without_an_end_reaches_to_the_end(opening: str, closing: str, thought: str) -> None:
-    assert separate_reasoning(opening + thought) == Spoken("", thought.strip(), is_open=True)
-    assert separate_reasoning(thought, opened=True) == Spoken("", thought.strip(), is_open=True)
+    assert separate_reasoning(opening + thought) == SeparatedText("", thought.strip(), is_open=True)
+    assert separate_reasoning(thought, opened=True) == SeparatedText("", thought.strip(), is_open=True)
 
 
 @given(WORDS)
 def test_a_text_without_marks_is_the_answer_character_by_character(text: str) -> None:
-    assert separate_reasoning(text) == Spoken(text)
+    assert separate_reasoning(text) == SeparatedText(text)
 
 
 @given(
@@ -104,7 +104,7 @@ def test_forms_in_use_are_separated(text: str, answer: str, reasoning: str) -> N
     ],
 )
 def test_honest_texts_about_marks_are_kept_whole(text: str) -> None:
-    assert separate_reasoning(text) == Spoken(text)
+    assert separate_reasoning(text) == SeparatedText(text)
 
 
 def test_a_prompt_shows_whether_it_ends_inside_a_thought() -> None:

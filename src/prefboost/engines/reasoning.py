@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["Spoken", "answer_of", "is_marker", "join_reasoning", "opens_reasoning", "separate_reasoning"]
+__all__ = ["SeparatedText", "answer_of", "is_marker", "join_reasoning", "opens_reasoning", "separate_reasoning"]
 
 _PLAIN_TAGS = r"(?:\w{1,20}[:_])?think(?:ing)?|ant_?thinking"
 """Tags that hardly any honest text writes, also with a maker's name; others count at the beginning of a text alone."""
@@ -61,7 +61,7 @@ _SAID_AFTER = re.compile(r"[^\S\n]+[a-z(]|[^\S\n]*[,.;:)\"'”’]")
 
 
 @dataclass(frozen=True)
-class Spoken:
+class SeparatedText:
     """A text of a model in its two parts.
 
     Args:
@@ -75,7 +75,7 @@ class Spoken:
     is_open: bool = False
 
 
-def separate_reasoning(text: str, *, opened: bool = False) -> Spoken:
+def separate_reasoning(text: str, *, opened: bool = False) -> SeparatedText:
     """Separate thoughts from the answer.
 
     A mark of an opened thought counts at the beginning of the text, and, for marks that only models write, anywhere
@@ -92,7 +92,7 @@ def separate_reasoning(text: str, *, opened: bool = False) -> Spoken:
         ("<" not in text and "[" not in text and "◁" not in text)
         or (not _OPEN.search(text) and not _CLOSE.search(text))
     ):
-        return Spoken(text)
+        return SeparatedText(text)
     thoughts: list[str] = []
     answers: list[str] = []
     at, inside, has_marks = 0, opened, opened
@@ -114,7 +114,7 @@ def separate_reasoning(text: str, *, opened: bool = False) -> Spoken:
         inside, at = not closes, mark.end()
     (thoughts if inside else answers).append(text[at:])
     if not has_marks:
-        return Spoken(text)
+        return SeparatedText(text)
     reasoning = "\n\n".join(part for each in thoughts if (part := _OPEN.sub("", each).strip()))
     answer = "\n\n".join(part for each in answers if (part := each.strip()))
     # The same models mark the answer too, and say its end in words that a tokenizer takes for text.
@@ -123,7 +123,7 @@ def separate_reasoning(text: str, *, opened: bool = False) -> Spoken:
         if start.search(answer) and end.search(answer):
             answer = end.sub("", start.sub("", answer)).strip()
             break
-    return Spoken(answer, reasoning, inside)
+    return SeparatedText(answer, reasoning, inside)
 
 
 def answer_of(text: str) -> str:

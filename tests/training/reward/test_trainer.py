@@ -18,7 +18,7 @@ from prefboost.training.engine.callbacks import read_log
 from prefboost.training.reward.settings import TrainReward
 from prefboost.training.reward.train import train_reward
 from prefboost.training.reward.trainer import RewardCollator
-from prefboost.training.reward.units import Wanted, reward_units
+from prefboost.training.reward.units import LossNeeds, build_reward_units
 
 STEPS = 12
 
@@ -129,7 +129,7 @@ def test_packed_rewards_and_gradients_are_those_of_the_padded_forward_in_float64
         found = enable_packed_rewards(found) if packs else found
         assert found.packs is packs
         encoder = ChatEncoder(found.tokenizer)
-        units = reward_units(preference_pairs(6), encoder, found.pad_id, Wanted()).units.to_pylist()
+        units = build_reward_units(preference_pairs(6), encoder, found.pad_id, LossNeeds()).units.to_pylist()
         batch = RewardCollator(found, compares=True)(units)
         given = {name: batch[name] for name in ("texts", "input_ids", "attention_mask") if name in batch}
         with KeepDouble():  # Llama's norms are written in float32
@@ -202,7 +202,7 @@ def test_adapters_are_trained_merged_and_saved(start: Path, tmp_path: Path) -> N
 def test_a_batch_counts_pairs_and_texts_once_each(start: Path) -> None:
     found = enable_packed_rewards(load_reward_model(str(start), "float32"))
     encoder = ChatEncoder(found.tokenizer)
-    made = reward_units(preference_pairs(4), encoder, found.pad_id, Wanted())
+    made = build_reward_units(preference_pairs(4), encoder, found.pad_id, LossNeeds())
     batch = RewardCollator(found, compares=True)(made.units.to_pylist())
     assert batch["items"] == 4
     assert batch["labels"].shape == (6, 1) and batch["texts"].sequences == 6

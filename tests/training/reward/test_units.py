@@ -11,7 +11,7 @@ from tests.training.conftest import CHATML, build_tokenizer
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import DataError, MissingScores
 from prefboost.training.reward import units as module
-from prefboost.training.reward.units import Wanted, reward_units
+from prefboost.training.reward.units import LossNeeds, build_reward_units
 
 PAD = 258
 
@@ -36,8 +36,8 @@ def completion(number: int, prompt: str, text: str, **scores: Any) -> dict[str, 
     return {**ids, "prompt": said("user", prompt), "completion": said("assistant", text), **scores}
 
 
-def made(rows: list[dict[str, Any]], wanted: Wanted | None = None) -> module.RewardUnits:
-    return reward_units(pa.Table.from_pylist(rows), ChatEncoder(build_tokenizer()), PAD, wanted or Wanted())
+def made(rows: list[dict[str, Any]], wanted: LossNeeds | None = None) -> module.RewardUnits:
+    return build_reward_units(pa.Table.from_pylist(rows), ChatEncoder(build_tokenizer()), PAD, wanted or LossNeeds())
 
 
 def test_pairs_of_a_prompt_share_their_texts() -> None:
@@ -62,7 +62,7 @@ def test_lengths_are_told_beyond_the_mean_of_a_prompt() -> None:
 
 def test_a_pair_may_be_a_unit_of_its_own() -> None:
     rows = [pair(0, "x", "best", "worst"), pair(1, "x", "best", "middle")]
-    assert made(rows, Wanted(by_prompt=False)).units["unit_id"].to_pylist() == ["p0", "p1"]
+    assert made(rows, LossNeeds(by_prompt=False)).units["unit_id"].to_pylist() == ["p0", "p1"]
 
 
 def test_texts_are_the_template_s_whole_conversation() -> None:
@@ -78,7 +78,7 @@ def test_unusable_pairs_are_counted() -> None:
         pair(2, "x", "a", "b", score_chosen=3.0),
         pair(3, "x", "c", "b", score_chosen=3.0, score_rejected=1.0),
     ]
-    found = made(rows, Wanted(needs_gap=True, max_length=100))
+    found = made(rows, LossNeeds(needs_gap=True, max_length=100))
     assert found.dropped == {module.EQUAL: 1, module.TOO_LONG: 1, module.NO_GAP: 1}
     assert found.rows == 4 and found.units["gap"].to_pylist() == [[2.0]]
 
@@ -89,14 +89,14 @@ def test_scored_completions_give_a_label_a_head() -> None:
         completion(1, "x", "b", score=None, **{"score.style": 2.0}),
         completion(2, "y", "c", score=None, **{"score.style": None}),
     ]
-    found = made(rows, Wanted(heads=("overall", "style"), compares=False))
+    found = made(rows, LossNeeds(heads=("overall", "style"), compares=False))
     assert found.units["labels"].to_pylist() == [[[7.0, None], [None, 2.0]]]
     assert found.dropped == {module.NO_LABEL: 1}
 
 
 def test_scored_pairs_serve_a_regression_too() -> None:
     rows = [pair(0, "x", "a", "b", score_chosen=5.0, score_rejected=2.0), pair(1, "x", "a", "c", score_chosen=5.0)]
-    [unit] = made(rows, Wanted(compares=False)).units.to_pylist()
+    [unit] = made(rows, LossNeeds(compares=False)).units.to_pylist()
     assert unit["labels"] == [[5.0], [2.0], [None]] and unit["items"] == 3
 
 
@@ -106,7 +106,7 @@ def test_completions_cannot_be_compared() -> None:
 
 
 def test_scores_that_are_wanted_must_be_there() -> None:
-    for wanted in (Wanted(needs_gap=True), Wanted(compares=False, heads=("style",))):
+    for wanted in (LossNeeds(needs_gap=True), LossNeeds(compares=False, heads=("style",))):
         with pytest.raises(MissingScores, match="uses scores"):
             made([pair(0, "x", "a", "b")], wanted)
 
@@ -130,16 +130,16 @@ def test_conversations_that_cannot_be_rendered_whole_are_rejected_with_their_row
         {**pair(2, "z", "best", "worst", row=5), "rejected": [call]},
     ]
     table = pa.Table.from_pylist(rows)
-    found = reward_units(table, ChatEncoder(build_tokenizer(refusing)), PAD, Wanted(positions=4))
+    found = build_reward_units(table, ChatEncoder(build_tokenizer(refusing)), PAD, LossNeeds(positions=4))
     assert found.units["unit_id"].to_pylist() == ["x"]
     assert sum(found.dropped.values()) == 2 and [row["row"] for row in found.loss.rejected] == [4, 5]
     assert found.loss.shortened == {"beyond positions": 1}
     merging = ChatEncoder(build_tokenizer(refusing), merge_system=True)
-    assert reward_units(table, merging, PAD, Wanted()).units["unit_id"].to_pylist() == ["x", "y"]
+    assert build_reward_units(table, merging, PAD, LossNeeds()).units["unit_id"].to_pylist() == ["x", "y"]
 
 
 def test_a_negative_gap_cannot_weight_a_loss() -> None:
     rows = [pair(at, "x", "a", "b", score_chosen=2.0, score_rejected=2.0 + at) for at in range(2)]
-    weighted = made(rows, Wanted(needs_gap=True, gap_weights=True))
+    weighted = made(rows, LossNeeds(needs_gap=True, gap_weights=True))
     assert weighted.dropped == {module.NEGATIVE_GAP: 1} and weighted.units["gap"].to_pylist() == [[0.0]]
-    assert made(rows, Wanted(needs_gap=True)).dropped == {}
+    assert made(rows, LossNeeds(needs_gap=True)).dropped == {}

@@ -53,7 +53,7 @@ from prefboost.tables import Table
 __all__ = [
     "Augment",
     "AugmentReport",
-    "Made",
+    "GoalsAndMessages",
     "Preview",
     "augment",
     "finish_output",
@@ -68,7 +68,7 @@ __all__ = [
 _DEFAULT = Augment()
 _PREVIEW_RECORDS = 1000
 
-Made = tuple[StatedGoals, Sequence[str]]
+GoalsAndMessages = tuple[StatedGoals, Sequence[str]]
 """Wording of the goals in the parts that were made, and messages."""
 
 
@@ -182,7 +182,7 @@ def preview(source: str | Path | Source, settings: Augment = _DEFAULT, *, rows: 
 def finish_output(
     output: Output,
     source: str | Path | Source,
-    make: Callable[[Staging], Made],
+    make: Callable[[Staging], GoalsAndMessages],
     *,
     overwrite: bool,
     progress: Tell | None,
@@ -222,7 +222,9 @@ def finish_output(
     return replace(report, parts=len(parts), parts_found=resumed, messages=tuple(messages))
 
 
-def make_parts(output: Output, source: str | Path | Source, progress: Tell | None, staging: Staging) -> Made:
+def make_parts(
+    output: Output, source: str | Path | Source, progress: Tell | None, staging: Staging
+) -> GoalsAndMessages:
     """Make all parts in this process; twice where the first batch told another scale than the whole input."""
     settings, messages = output.about.settings, []
     assumed, tables = assume_goals(source, settings, read_inputs(source, settings), staging)

@@ -17,7 +17,7 @@ from typing import Any
 from prefboost.addresses import find_address
 from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.progress import Tell
-from prefboost.runs.augment.augment import Made, finish_output, report_work
+from prefboost.runs.augment.augment import GoalsAndMessages, finish_output, report_work
 from prefboost.runs.augment.output import Output
 from prefboost.runs.augment.settings import Augment, AugmentReport
 from prefboost.runs.folder.far_staging import list_damaged_parts
@@ -90,7 +90,7 @@ def augment_on(
     output = Output.at(out, settings, source, in_place=True)
     output = replace(output, place=replace(output.place, executor="ray"))
 
-    def make(staging: Staging) -> Made:
+    def make(staging: Staging) -> GoalsAndMessages:
         try:
             job = open_job(spread, files, output, staging, progress)
         except BaseException:

@@ -29,7 +29,7 @@ from prefboost.training.engine.numbers import resolve_precision
 from prefboost.training.report import TrainReport
 from prefboost.training.reward.length_offset import with_length_offset
 from prefboost.training.reward.settings import TrainReward
-from prefboost.training.reward.units import RewardUnits, Wanted, reward_units
+from prefboost.training.reward.units import LossNeeds, RewardUnits, build_reward_units
 from prefboost.training.session import build_callbacks, describe_inputs, finish_training, open_session, run_to_end
 
 if TYPE_CHECKING:
@@ -201,12 +201,12 @@ def _prepare_units(
     by_prompt, positions = settings.unit == "prompt", context_of(reward_model.model.config)
     # Plug-in losses need not say what they do with the gap.
     weights = getattr(loss, "gap", None) == "weight"
-    needs = Wanted(loss.heads, loss.compares, loss.needs_gap, weights, by_prompt, settings.max_length, positions)
+    needs = LossNeeds(loss.heads, loss.compares, loss.needs_gap, weights, by_prompt, settings.max_length, positions)
     if eval_rows is None and settings.eval_fraction:
         # Rows of one question under several ids would be on both sides of the split.
         rows = settle_prompt_ids(rows, None)
-    trained = reward_units(rows, encoder, reward_model.pad_id, needs)
-    evaluated = None if eval_rows is None else reward_units(eval_rows, encoder, reward_model.pad_id, needs)
+    trained = build_reward_units(rows, encoder, reward_model.pad_id, needs)
+    evaluated = None if eval_rows is None else build_reward_units(eval_rows, encoder, reward_model.pad_id, needs)
     settle_losses(trained, evaluated, settings.max_loss_share, folder)
     data, plan = lay_out_units(
         trained.units,

@@ -15,7 +15,7 @@ from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import DataError, MissingScores, Place, TemplateRefusal
 from prefboost.training.data.text_loss import REFUSED, UNFAITHFUL, TextLoss, UnfaithfulRendering, refuse_unfaithful
 
-__all__ = ["RewardUnits", "Wanted", "reward_units"]
+__all__ = ["RewardUnits", "LossNeeds", "build_reward_units"]
 
 _SIDES = ("chosen", "rejected")
 _ROWS_AT_ONCE = 512
@@ -28,7 +28,7 @@ NO_LABEL = "none of the wanted scores is known"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class LossNeeds:
     """The columns and limits that a loss needs.
 
     Args:
@@ -117,7 +117,7 @@ class _Names:
         return ways.setdefault(repr(row["prompt"]), f"{row['prompt_id']}{number}")
 
 
-def reward_units(rows: pa.Table, encoder: ChatEncoder, pad_id: int, needs: Wanted) -> RewardUnits:
+def build_reward_units(rows: pa.Table, encoder: ChatEncoder, pad_id: int, needs: LossNeeds) -> RewardUnits:
     """Tokenise everything that a reward model is trained on.
 
     Args:
@@ -166,7 +166,7 @@ def reward_units(rows: pa.Table, encoder: ChatEncoder, pad_id: int, needs: Wante
     return RewardUnits(_build_table(units, needs), rows.num_rows, dict(dropped), loss)
 
 
-def _choose_sides(rows: pa.Table, needs: Wanted) -> tuple[str, ...]:
+def _choose_sides(rows: pa.Table, needs: LossNeeds) -> tuple[str, ...]:
     """Choose the columns with completions."""
     names = set(rows.column_names)
     is_pairs = set(_SIDES) <= names
@@ -220,7 +220,7 @@ def _subtract_scores(row: Mapping[str, Any]) -> float | None:
 
 
 def _find_fault(
-    texts: Sequence[list[int]], labels: Sequence[list[float | None]], gap: float | None, needs: Wanted
+    texts: Sequence[list[int]], labels: Sequence[list[float | None]], gap: float | None, needs: LossNeeds
 ) -> str | None:
     if needs.max_length and max(map(len, texts)) > needs.max_length:
         return TOO_LONG
@@ -237,7 +237,7 @@ def _find_fault(
     return None
 
 
-def _build_table(units: Mapping[str, _Unit], needs: Wanted) -> pa.Table:
+def _build_table(units: Mapping[str, _Unit], needs: LossNeeds) -> pa.Table:
     rows = list(units.values())
     texts = [[np.asarray(ids, dtype=np.int32) for ids in unit.texts] for unit in rows]
     # Texts in hundreds of tokens beyond their unit's mean: long prompts, which they share, are no sign of quality.
