@@ -36,8 +36,8 @@ from pydantic import Field
 
 from prefboost.engines.desk import Desk
 from prefboost.engines.pool import count_batches_at_once, open_model
-from prefboost.scoring.sides import Scores, list_scored_items, with_scores
-from prefboost.scoring.stored import fill_numbers
+from prefboost.scoring.sides import ScoredItems, Scores, with_scores
+from prefboost.scoring.stored import compute_numbers
 from prefboost.settings import Settings
 from prefboost.tables import Table
 
@@ -85,19 +85,26 @@ class NodeScorer(Settings):
 
     def score_stored(self, table: Table, desk: Desk) -> Table:
         """See `prefboost.scoring.scorer.StoredScorer`."""
-        items = list_scored_items(table)
-        texts = [str(item.completion[-1]["content"]) for item in items]
-        keys = [hashlib.sha256(text.encode()).hexdigest()[:32] for text in texts]
+        items = ScoredItems(table)
         model = open_model(self.device, Checksums)
 
-        def plan(rows: list[int]) -> Iterator[list[int]]:
-            yield from (rows[start : start + self.batch_rows] for start in range(0, len(rows), self.batch_rows))
+        def list_texts() -> Iterator[tuple[int, str, str]]:
+            for index, item in enumerate(items):
+                text = str(item.completion[-1]["content"])
+                yield index, hashlib.sha256(text.encode()).hexdigest()[:32], text
 
-        def compute(batch: Sequence[int]) -> list[list[float]]:
-            return model.compute([texts[at] for at in batch])
+        def plan(piece: list[str]) -> Iterator[range]:
+            yield from (
+                range(start, min(start + self.batch_rows, len(piece)))
+                for start in range(0, len(piece), self.batch_rows)
+            )
 
-        numbers = fill_numbers(keys, plan, compute, desk, "checksums", count_batches_at_once(model))
-        scores = Scores(values={(item.row, item.side): row or [] for item, row in zip(items, numbers, strict=True)})
+        scores = Scores()
+        at_once = count_batches_at_once(model)
+        for index, numbers in compute_numbers(
+            list_texts(), len(items), plan, model.compute, desk, "checksums", at_once=at_once
+        ):
+            scores.values[items.find_key(index)] = numbers or [None]
         return with_scores(table, scores, self.model_dump(mode="json"), {}, None)
 
 

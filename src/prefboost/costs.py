@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Literal
 
 from pydantic import Field
 
@@ -20,6 +21,7 @@ __all__ = [
     "estimate_cost",
     "estimate_forecast",
     "estimate_rows",
+    "estimate_traffic",
     "estimate_training_seconds",
     "wait_for_last",
 ]
@@ -215,6 +217,13 @@ _ROW_US = {"local": 19.4, "ray": 38.2}
 """CPU microseconds of `augment` per record of short texts, as measured by benchmarks/ray_augment.py."""
 
 
+_OUTPUT_REQUESTS, _PART_REQUESTS = 24, 8
+"""Requests of `augment` to an object store, per output and per part with rejects, as counted in a run."""
+
+_FILE_PART_BYTES = 2.1
+"""Bytes of the parts of a single file, which are put together by the command, per byte of the file."""
+
+
 class RowMachines(Settings):
     """Machines for which a dry run of `augment` estimates time and price."""
 
@@ -238,6 +247,9 @@ class RowMachines(Settings):
         ge=0,
         description="Bytes per record that tasks of a cluster leave each other; measured 31 with ids, a fitted scale "
         "and select.dedupe=prompt, 2.5 without all three.",
+    )
+    output_bytes: float = Field(
+        172.0, ge=0, description="Bytes per record of an output at an address; measured with short texts, as Parquet."
     )
     mtbf_hours: float | None = Field(None, gt=0, description="Mean hours between failures of a machine; null: none.")
     dollars: float | None = Field(None, ge=0, description="Price of a machine for an hour; null: unknown.")
@@ -279,6 +291,43 @@ def estimate_rows(
     held = cost.seconds * fleet.nodes / 3600
     estimate = {"hours": cost.seconds / 3600, "machine_hours": held, "shuffled_bytes": cost.shuffled_bytes}
     return estimate | ({} if machines.dollars is None else {"dollars": held * machines.dollars})
+
+
+def estimate_traffic(
+    records: int,
+    part_records: int,
+    machines: RowMachines,
+    *,
+    read_bytes: float,
+    output: Literal["folder", "file"] | None,
+) -> dict[str, float]:
+    """Estimate what `augment` exchanges with an object store.
+
+    Parts are put there, and copied by the store to a folder. A single file is put together by the command, which reads
+    its parts and writes the file.
+
+    Args:
+        records: of the input.
+        part_records: records of a part.
+        machines: with the bytes of the output per record.
+        read_bytes: of inputs at addresses, by all processes that read them.
+        output: what is written to an address; None: nothing.
+
+    Returns:
+        ``object_read_bytes``, ``object_written_bytes`` and ``object_requests``; empty without addresses.
+    """
+    if output is None:
+        return (
+            {"object_read_bytes": read_bytes, "object_written_bytes": 0.0, "object_requests": 1.0} if read_bytes else {}
+        )
+    final = records * machines.output_bytes
+    parts = final if output == "folder" else final * _FILE_PART_BYTES
+    again = 0.0 if output == "folder" else 1.0
+    return {
+        "object_read_bytes": read_bytes + again * parts,
+        "object_written_bytes": parts + again * final,
+        "object_requests": float(_OUTPUT_REQUESTS + _PART_REQUESTS * -(-records // part_records)),
+    }
 
 
 class Machines(Settings):

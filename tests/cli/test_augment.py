@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
+import uuid
 from pathlib import Path
 
+import fsspec
 import pytest
+from counting_store import count_traffic
 
 from prefboost.cli.main import main
 
@@ -159,3 +163,40 @@ def test_a_dry_run_estimates_time_on_machines(tmp_path: Path, capsys: pytest.Cap
     assert "machine-hours, $" in capsys.readouterr().out
     assert main([*command, "--on", "parameters=7e9"]) == 2
     assert "parameters" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["goals", "goals.parquet"])
+def test_the_estimate_of_traffic_is_that_of_a_counted_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = f"memory://{uuid.uuid4().hex}"
+    rng = random.Random(0)
+    words = ("prompt", "chosen", "rejected")
+    # Sides of some pairs have one score, so that every part has rejects as well.
+    rows = [
+        {word: " ".join(f"word{rng.randrange(2000)}" for _ in range(8)) for word in words}
+        | dict(zip(("score_rejected", "score_chosen"), sorted(rng.choices(range(1, 11), k=2)), strict=True))
+        for _ in range(4000)
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    with fsspec.open(f"{place}/in/scored.jsonl", "w") as stream:
+        stream.write(text)
+    traffic = count_traffic(monkeypatch)
+    command = ["augment", f"{place}/in/scored.jsonl", "batch_rows=500", "-o", f"{place}/out/{name}"]
+    assert main([*command, "--quiet"]) == 0
+    system = fsspec.filesystem("memory")
+    files = system.find(f"{place}/out", detail=True).values()
+    output_bytes = sum(each["size"] for each in files if ".parquet" in each["name"]) / len(rows)
+    counted = traffic.read, traffic.written, traffic.requests.total()
+    machines = ["--on", f"records={len(rows)}", "--on", f"output_bytes={output_bytes}"]
+    capsys.readouterr()
+    assert main([*command, *machines, "--dry-run", "--json"]) == 0
+    estimate = json.loads(capsys.readouterr().out)["estimate"]
+    assert estimate["object_read_bytes"] == pytest.approx(counted[0], rel=0.15)
+    assert estimate["object_written_bytes"] == pytest.approx(counted[1], rel=0.15)
+    assert estimate["object_requests"] == pytest.approx(counted[2], rel=0.15)
+    assert main([*command, *machines, "--dry-run", "--shard", "0/3", "--json"]) == 0
+    every = json.loads(capsys.readouterr().out)["estimate"]
+    assert every["object_read_bytes"] - estimate["object_read_bytes"] == 2 * len(text)
+    assert main([*command, *machines, "--dry-run"]) == 0
+    assert "object store: about " in capsys.readouterr().out

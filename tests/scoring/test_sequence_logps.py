@@ -31,7 +31,7 @@ TEXTS = [("one", "a cat"), ("two", "yes"), ("one", "a dog"), ("three", "a long a
 def test_log_probs_are_those_of_the_logits_in_the_order_of_the_items(policies: tuple[Path, Path]) -> None:
     model = LogprobModel(str(policies[0]), batch_tokens=32)
     items = list_scored_items(completions_table(TEXTS))
-    usable = encode_items(items, ChatEncoder(load_tokenizer(model.name)), None, Scores())
+    usable = list(encode_items(items, ChatEncoder(load_tokenizer(model.name)), None, Scores()))
     values = compute_item_logps(model, [ids for _, ids in usable], Desk(), "policy")
     for value, (prompt, answer) in zip(values, TEXTS, strict=True):
         assert value == pytest.approx(logp(policies[0], prompt, answer)[0], abs=1e-4)
@@ -62,7 +62,7 @@ def test_items_that_the_model_cannot_read_have_a_fault(policies: tuple[Path, Pat
     encoder = ChatEncoder(load_tokenizer(str(policies[0])))
     items = list_scored_items(completions_table(TEXTS))
     lengths = [len(prompt) + len(answer) for _, (prompt, answer) in encode_items(items, encoder, None, Scores())]
-    usable = encode_items(items, encoder, max(lengths) - 1, scores)
+    usable = list(encode_items(items, encoder, max(lengths) - 1, scores))
     assert [item.row for item, _ in usable] == [at for at, length in enumerate(lengths) if length < max(lengths)]
     assert {reason for reason, _ in scores.faults.values()} == {"the conversation is longer than the model can see"}
 
@@ -92,7 +92,8 @@ def test_a_log_ratio_is_the_difference_of_both_models(policies: tuple[Path, Path
     items = list_scored_items(completions_table(TEXTS))
     encoded = [ids for _, ids in encode_items(items, ChatEncoder(load_tokenizer(policy.name)), None, Scores())]
     told: list[str] = []
-    ratios = compute_log_ratios(policy, reference, encoded, Desk(tell=lambda work: told.append(work.name)))
+    found = dict(compute_log_ratios(policy, reference, encoded, Desk(tell=lambda work: told.append(work.name))))
+    ratios = [found[at] for at in range(len(encoded))]
     ours, theirs = (compute_item_logps(model, encoded, Desk(), "m") for model in (policy, reference))
     assert ratios == [mine - other for mine, other in zip(ours, theirs, strict=True)]
     assert list(dict.fromkeys(told)) == ["policy", "reference"]

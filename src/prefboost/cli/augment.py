@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -67,7 +67,7 @@ def augment_command(
     """
     data, settings = read_augment(source, overrides, format_, tokenizer)
     if dry_run:
-        estimate = estimate_augment((data, settings), on, executor, shard)
+        estimate = estimate_augment((data, settings), on, executor, shard, out)
         print_preview((data, settings), estimate, as_json=as_json)
         return
     if out is None:
@@ -97,34 +97,46 @@ def print_preview(work: tuple[str | Source, Augment], estimate: Mapping[str, flo
 
 
 def estimate_augment(
-    work: tuple[str | Source, Augment], on: list[str] | None, executor: str, shard: str | None
+    work: tuple[str | Source, Augment], on: list[str] | None, executor: str, shard: str | None, out: Path | None = None
 ) -> dict[str, float]:
-    """Estimate time and price on the machines of ``--on``; empty without them.
+    """Estimate time, price and traffic on the machines of ``--on``; empty without them.
 
     Raises:
         SettingsError: no such machines can be, or the input does not tell how many records it has.
     """
     if not on:
         return {}
+    from prefboost.addresses import find_address
     from prefboost.cli.overrides import read_overrides
-    from prefboost.costs import RowMachines, estimate_rows
+    from prefboost.costs import RowMachines, estimate_rows, estimate_traffic
     from prefboost.runs.augment.output import count_records
     from prefboost.runs.folder.manifest import list_input_files
     from prefboost.runs.folder.output_place import name_source
     from prefboost.runs.shards import Shard
     from prefboost.sources.readers.raw import BATCH_BYTES, MOST_ROWS
+    from prefboost.sources.readers.remote import find_files, find_version
+    from prefboost.sources.writers.file_types import FILE_TYPES
 
     (data, settings), machines = work, read_overrides(RowMachines, on)
-    files = list_input_files(name_source(data))
+    name = name_source(data)
+    files = list_input_files(name)
     counted = count_records(files)
     records = machines.records or counted
     if records is None:
         raise SettingsError("the input does not tell how many records it has", remedy="add --on records=N")
+    is_far = find_address(name) is not None
+    sizes = [find_version(each)[0] for each in find_files(name)] if is_far else [path.stat().st_size for path in files]
     # A file that is a sample of the input tells how large a record is.
-    record_bytes = sum(path.stat().st_size for path in files) / (counted or records)
+    record_bytes = sum(sizes) / (counted or records)
     part = settings.batch_rows or min(MOST_ROWS, max(1, int(BATCH_BYTES / max(record_bytes, 1))))
     shards = 1 if shard is None else Shard.parse(shard).count
-    return estimate_rows(records, part, machines, executor=executor, shards=shards)
+    output: Literal["folder", "file"] | None = None
+    if out is not None and find_address(out) is not None:
+        output = "file" if any(out.name.endswith(f".{ending}") for ending in FILE_TYPES) else "folder"
+    # Every shard reads the whole input.
+    read_bytes = sum(sizes) * shards if is_far else 0
+    traffic = estimate_traffic(records, part, machines, read_bytes=read_bytes, output=output)
+    return {**estimate_rows(records, part, machines, executor=executor, shards=shards), **traffic}
 
 
 def read_augment(

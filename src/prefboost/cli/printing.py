@@ -84,6 +84,10 @@ def list_estimate(estimate: Mapping[str, float]) -> Iterator[str]:
         yield f"store:  about {estimate['store_bytes'] / 1e6:,.1f} MB"
     if estimate.get("shuffled_bytes"):
         yield f"between nodes: about {estimate['shuffled_bytes'] / 1e6:,.1f} MB"
+    if estimate.get("object_requests"):
+        read, written = (estimate[f"object_{way}_bytes"] / 1e6 for way in ("read", "written"))
+        requests = estimate["object_requests"]
+        yield f"object store: about {read:,.1f} MB read, {written:,.1f} MB written, {requests:,.0f} requests"
 
 
 def print_json(record: Any) -> None:

@@ -6,20 +6,20 @@ store are those of `prefboost.engines.store.reuse`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from prefboost.engines.desk import NOT_YET, Desk
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
 from prefboost.engines.store.interface import AnswerStore, StoreQuery
-from prefboost.engines.store.pending import Finished, Logprobs
+from prefboost.engines.store.pending import Finished, Logprobs, PendingPiece, PendingRow, build_piece
 from prefboost.engines.store.reuse import (
-    generate_stored,
+    generate_pieces,
     generate_within_budget,
-    logprobs_stored,
     query_completion,
     query_logprobs,
+    weigh_pieces,
     weigh_within_budget,
 )
 from prefboost.engines.store.sightings import Watch
@@ -65,14 +65,10 @@ class InWords:
         return query_completion(engine, request, self.sampling)
 
     def ask_stored(
-        self,
-        engine: Engine,
-        requests: Sequence[Request],
-        store: AnswerStore,
-        queries: Sequence[StoreQuery] | None = None,
+        self, engine: Engine, pieces: Iterable[PendingPiece[Request]], store: AnswerStore
     ) -> Iterator[Finished[Any]]:
-        """Complete every request through the store; ``queries`` of `describe`, where the caller has them."""
-        return generate_stored(engine, requests, self.sampling, store, queries)
+        """Complete the requests of every piece through the store; their queries are those of `describe`."""
+        return generate_pieces(engine, pieces, self.sampling, store)
 
     def ask_directly(self, engine: Engine, requests: Sequence[Request]) -> Iterator[tuple[int, Any]]:
         """Complete every request within the budget, without a store."""
@@ -99,14 +95,10 @@ class ChoiceLogprobs:
         return query_logprobs(engine, request, self.choices)
 
     def ask_stored(
-        self,
-        engine: Engine,
-        requests: Sequence[Request],
-        store: AnswerStore,
-        queries: Sequence[StoreQuery] | None = None,
+        self, engine: Engine, pieces: Iterable[PendingPiece[Request]], store: AnswerStore
     ) -> Iterator[Finished[Any]]:
-        """Read the log-probs of every request through the store; ``queries`` as for `InWords`."""
-        return logprobs_stored(engine, requests, self.choices, store, queries)
+        """Read the log-probs of the requests of every piece through the store; queries as for `InWords`."""
+        return weigh_pieces(engine, pieces, self.choices, store)
 
     def ask_directly(self, engine: Engine, requests: Sequence[Request]) -> Iterator[tuple[int, Any]]:
         """Read the log-probs of every request within the budget, without a store."""
@@ -155,55 +147,81 @@ class Inquiry:
             (index of the request, reply), in batches as they come. Where the budget or the engine ends early, the
             remaining requests have no reply.
         """
-        # 1. Equal questions are one: they share a key. Without a store too, so that costs do not depend on it.
-        queries = [reading.describe(self.engine, request) for request in requests]
-        indices: dict[str, list[int]] = {}
-        for index, query in enumerate(queries):
-            indices.setdefault(query.key, []).append(index)
+        return self.ask_pieces([requests], reading)
 
-        # 2. What the model cannot see whole is not asked, and not stored: a larger context would answer it.
-        # Lengths of a server's prompts are estimates: what passes here may be refused there, as a failure.
-        refused: dict[str, Unasked] = {}
-        if self.too_long is not None and indices and (limit := self.engine.context) is not None:
-            lengths = self.engine.prompt_tokens([requests[places[0]] for places in indices.values()])
-            refused = {
-                key: Unasked(self.too_long, f"{length:,} tokens and {reading.max_tokens:,}, at most {limit:,}")
-                for key, length in zip(indices, lengths, strict=True)
-                if length + reading.max_tokens > limit
-            }
-        if refused:
-            yield self._count([(at, mark) for key, mark in refused.items() for at in indices[key]], False)
-        keys = [key for key in indices if key not in refused]
+    def ask_pieces(self, pieces: Iterable[Sequence[Request]], reading: Reading) -> Iterator[list[tuple[int, Reply]]]:
+        """Ask one round of questions that come in pieces, each drawn when the engine gets to it.
 
-        # 3. A partial desk looks answers up. Another process may be writing the store meanwhile.
-        if self.desk.store is not None and self.desk.partial:
-            rows = self.desk.store.find_answers(keys)
-            stored: list[tuple[int, Reply]] = []
-            for key in keys:
-                row = rows.get(key)
-                if row is None or isinstance(row, Failure):
-                    # A mark, not a failure: nothing went wrong, and a failure would be counted against the model.
-                    reply: Reply = Unasked(NOT_YET) if row is None else row
-                else:
-                    reply = tuple(row["logprobs"]) if "logprobs" in row else Result(**row)
-                stored += [(at, reply) for at in indices[key]]
-            yield self._count(stored, True)
+        Args:
+            pieces: the questions. Without a store all of them are held, since equal ones are found in no other way.
+            reading: see `ask`.
+
+        Yields:
+            see `ask`; indices count over all pieces.
+        """
+        if self.desk.store is None:
+            # One piece: an equal question of an earlier one would be asked, and paid for, again.
+            whole = [request for piece in pieces for request in piece]
+            for piece in self._prepare([whole], reading):
+                if piece.settled:
+                    yield self._count(piece.settled, False)
+                # Nothing is kept, so each answer is a batch of its own: progress moves with every one.
+                for place, reply in reading.ask_directly(self.engine, [row.request for row in piece.rows]):
+                    if self.watch is not None:
+                        self.watch.look()
+                    yield self._count([(at, reply) for at in piece.rows[place].indices], False)
             return
-
-        # 4. The rest is asked. A key takes a rendered prompt, so the store is handed those of above.
-        firsts = [indices[key][0] for key in keys]
-        chosen = [requests[at] for at in firsts]
-        if self.desk.store is not None:
-            batches = reading.ask_stored(self.engine, chosen, self.desk.store, [queries[at] for at in firsts])
-        else:
-            # Nothing is kept, so each answer is a batch of its own: progress moves with every one.
-            batches = (Finished([pair], stored=False) for pair in reading.ask_directly(self.engine, chosen))
-        for batch in batches:
+        # A generator: a piece is built when the engine gets to it, while calls of the one before are in flight.
+        prepared = self._prepare(pieces, reading)
+        if self.desk.partial:
+            for piece in prepared:
+                yield from self._look_up(piece, self.desk.store)
+            return
+        for batch in reading.ask_stored(self.engine, prepared, self.desk.store):
             # A server may change the model behind its name at any call; stored replies say nothing new of it.
             if self.watch is not None and not batch.stored:
                 self.watch.look()
-            replies = [(at, reply) for place, reply in batch.results for at in indices[keys[place]]]
-            yield self._count(replies, batch.stored)
+            yield self._count(batch.results, batch.stored)
+
+    def _prepare(self, pieces: Iterable[Sequence[Request]], reading: Reading) -> Iterator[PendingPiece[Request]]:
+        """Look for equal questions, and for such as the model cannot see whole."""
+        start = 0
+        for requests in pieces:
+            # Equal questions are one: they share a key. Without a store too, so that costs do not depend on it.
+            piece = build_piece(
+                (start + at, reading.describe(self.engine, request), request) for at, request in enumerate(requests)
+            )
+            start += len(requests)
+            # What the model cannot see whole is not asked, and not stored: a larger context would answer it.
+            # Lengths of a server's prompts are estimates: what passes here may be refused there, as a failure.
+            if self.too_long is not None and piece.rows and (limit := self.engine.context) is not None:
+                lengths = self.engine.prompt_tokens([row.request for row in piece.rows])
+                fitting: list[PendingRow[Request]] = []
+                marks: list[tuple[int, Reply]] = []
+                for row, length in zip(piece.rows, lengths, strict=True):
+                    if length + reading.max_tokens <= limit:
+                        fitting.append(row)
+                        continue
+                    detail = f"{length:,} tokens and {reading.max_tokens:,}, at most {limit:,}"
+                    marks += [(at, Unasked(self.too_long, detail)) for at in row.indices]
+                piece = PendingPiece(fitting, marks)
+            yield piece
+
+    def _look_up(self, piece: PendingPiece[Request], store: AnswerStore) -> Iterator[list[tuple[int, Reply]]]:
+        """Look answers up for a partial desk. Another process may be writing the store meanwhile."""
+        if piece.settled:
+            yield self._count(piece.settled, False)
+        answers = store.find_answers([row.query.key for row in piece.rows])
+        stored: list[tuple[int, Reply]] = []
+        for row in piece.rows:
+            answer = answers.get(row.query.key)
+            if answer is None or isinstance(answer, Failure):
+                # A mark, not a failure: nothing went wrong, and a failure would be counted against the model.
+                reply: Reply = Unasked(NOT_YET) if answer is None else answer
+            else:
+                reply = tuple(answer["logprobs"]) if "logprobs" in answer else Result(**answer)
+            stored += [(at, reply) for at in row.indices]
+        yield self._count(stored, True)
 
     def _count(self, replies: list[tuple[int, Reply]], stored: bool) -> list[tuple[int, Reply]]:
         failed = sum(isinstance(reply, Failure) for _, reply in replies)

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-Batch = TypeVar("Batch", bound=Sequence[int])
+Batch = TypeVar("Batch", bound=Sequence[Any])
 
 
 class LostWork(RunError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,53 +109,74 @@ class Asking:
     desk: Desk = field(default_factory=Desk)
 
     def answers(self, requests: Sequence[Request]) -> list[Answer]:
+        """Ask for an answer in words to every request; see `stream_answers`."""
+        answers = dict(self.stream_answers([requests], len(requests)))
+        return [answers[index] for index in range(len(requests))]
+
+    def stream_answers(self, pieces: Iterable[Sequence[Request]], total: int) -> Iterator[tuple[int, Answer]]:
         """Ask for an answer in words to every request.
+
+        Args:
+            pieces: requests, drawn piece by piece.
+            total: of all pieces.
+
+        Yields:
+            (index of the request over all pieces, answer), as they come.
 
         Raises:
             RunError: the budget is too small for all questions; answers that came stay in the store.
         """
-        return [_read_answer(reply) for reply in self._ask(requests, InWords(self.sampling))]
+        for index, reply in self._ask(pieces, total, InWords(self.sampling)):
+            yield index, _read_answer(reply)
 
     def shares(self, requests: Sequence[Request], choices: Sequence[str], min_mass: float = MIN_MASS) -> list[Shares]:
+        """Ask how likely each choice is as the beginning of the answer; see `stream_shares`."""
+        shares = dict(self.stream_shares([requests], len(requests), choices, min_mass))
+        return [shares[index] for index in range(len(requests))]
+
+    def stream_shares(
+        self, pieces: Iterable[Sequence[Request]], total: int, choices: Sequence[str], min_mass: float = MIN_MASS
+    ) -> Iterator[tuple[int, Shares]]:
         """Ask how likely each choice is as the beginning of the answer.
 
         Args:
-            requests: prompts that end where one of the choices is to be said.
+            pieces: prompts that end where one of the choices is to be said, drawn piece by piece.
+            total: of all pieces.
             choices: short texts that begin with different tokens.
             min_mass: least probability of all choices together; shares of less are a fault.
 
+        Yields:
+            see `stream_answers`.
+
         Raises:
             ModelError: the engine gives no log-probs of choices.
-            RunError: see `answers`.
+            RunError: see `stream_answers`.
         """
         if getattr(self.engine, "logprobs_of", None) is None:
             raise ModelError(
                 f"the engine {self.engine.identity} gives no log-probs of choices",
                 remedy="set read: answer, or use an engine that returns them",
             )
-        replies = self._ask(requests, ChoiceLogprobs(tuple(choices)))
-        return [normalise_shares(reply, min_mass) for reply in replies]
+        for index, reply in self._ask(pieces, total, ChoiceLogprobs(tuple(choices))):
+            yield index, normalise_shares(reply, min_mass)
 
-    def _ask(self, requests: Sequence[Request], reading: Reading) -> list[Reply]:
-        """Return a reply to every request.
+    def _ask(self, pieces: Iterable[Sequence[Request]], total: int, reading: Reading) -> Iterator[tuple[int, Reply]]:
+        """Yield a reply to every request.
 
         Raises:
             RunError: some are missing in the end.
         """
         store = self.desk.store if self.engine.remote else None
         watch = None if store is None else Watch(self.engine, store)
-        work = WorkProgress("answers", len(requests))
-        inquiry = Inquiry(self.engine, self.desk, work, watch=watch, too_long=TOO_LONG)
-        replies: dict[int, Reply] = {}
-        for batch in inquiry.ask(requests, reading):
-            replies.update(batch)
-        if len(replies) < len(requests) and self.engine.ledger.exhausted:
-            raise describe_spent_budget(self.engine.ledger, len(replies), len(requests))
-        if len(replies) < len(requests):
-            raise RunError(
-                f"the engine gave {len(replies)} of {len(requests)} answers", remedy="run the same command again"
-            )
-        return [replies[index] for index in range(len(requests))]
+        inquiry = Inquiry(self.engine, self.desk, WorkProgress("answers", total), watch=watch, too_long=TOO_LONG)
+        count = 0
+        for batch in inquiry.ask_pieces(pieces, reading):
+            count += len(batch)
+            yield from batch
+        if count < total and self.engine.ledger.exhausted:
+            raise describe_spent_budget(self.engine.ledger, count, total)
+        if count < total:
+            raise RunError(f"the engine gave {count} of {total} answers", remedy="run the same command again")
 
 
 def _read_answer(reply: Reply) -> Answer:

@@ -6,6 +6,8 @@ relabelled (implicit-reward augmentation, arXiv 2410.08067): train on the pairs,
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -13,8 +15,15 @@ from pydantic import Field
 from prefboost.devices import NumberSetting
 from prefboost.engines.desk import NOT_YET, Desk
 from prefboost.preferences.scales.kinds import SCALES, Scale
-from prefboost.scoring.sequence_logps import LogprobModel, check_vocabularies, compute_log_ratios, encode_items
-from prefboost.scoring.sides import Scores, list_scored_items, with_scores
+from prefboost.scoring.sequence_logps import (
+    Encoded,
+    EncodedFile,
+    LogprobModel,
+    check_vocabularies,
+    compute_log_ratios,
+    encode_items,
+)
+from prefboost.scoring.sides import ScoredItems, Scores, with_scores
 from prefboost.settings import Settings, choice
 from prefboost.tables import Table
 
@@ -73,7 +82,7 @@ class ImplicitReward(LogRatio):
         from prefboost.chat.rendering import ChatEncoder
         from prefboost.engines.models.weights import context_of, load_config, load_tokenizer
 
-        items = list_scored_items(table)
+        items = ScoredItems(table)
         ours, theirs = (
             load_tokenizer(name, revision=revision, trust_remote_code=self.trust_remote_code)
             for name, revision in ((self.policy, None), (self.reference, self.reference_revision))
@@ -81,21 +90,25 @@ class ImplicitReward(LogRatio):
         check_vocabularies(self.policy, ours, self.reference, theirs)
         limit = self.max_length or context_of(load_config(self.policy, trust_remote_code=self.trust_remote_code))
         scores = Scores()
-        usable = encode_items(items, ChatEncoder(ours), limit, scores)
+        # Index and tokens of every completion that is encoded.
+        indices, lengths = array("q"), array("q")
+
+        def encode() -> Iterator[Encoded]:
+            for item, ids in encode_items(items, ChatEncoder(ours), limit, scores):
+                indices.append(items.find_index(item))
+                lengths.append(len(ids[1]))
+                yield ids
+
+        encoded = EncodedFile(encode())
         policy, reference = self._describe_model(self.policy), self._describe_model(self.reference)
-        ratios = compute_log_ratios(policy, reference, [ids for _, ids in usable], desk)
-        for (item, (_, completion)), ratio in zip(usable, ratios, strict=True):
+        for at, ratio in compute_log_ratios(policy, reference, encoded, desk):
+            row, side = items.find_key(indices[at])
             if ratio is None:
-                scores.faults[item.row, item.side] = (NOT_YET, "")
-                continue
-            share = len(completion) if self.length_normalise else 1
-            scores.values[item.row, item.side] = [self.beta * ratio / share]
-        chosen, rejected = (
-            {row: numbers[0] or 0.0 for (row, side), numbers in scores.values.items() if side == name}
-            for name in ("chosen", "rejected")
-        )
-        contradictions = sum(chosen[row] < rejected[row] for row in chosen.keys() & rejected.keys())
-        notes: dict[str, Any] = {"pairs that the policy ranks the other way round": contradictions}
+                scores.faults[row, side] = (NOT_YET, "")
+            else:
+                scores.values[row, side] = [self.beta * ratio / (lengths[at] if self.length_normalise else 1)]
+        chosen, rejected = (scores.values.build_column(side, 0, len(table)) for side in ("chosen", "rejected"))
+        notes: dict[str, Any] = {"pairs that the policy ranks the other way round": int((chosen < rejected).sum())}
         return with_scores(table, scores, self.model_dump(mode="json"), notes, self.scale)
 
     def _describe_model(self, name: str) -> LogprobModel:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from itertools import product
+import math
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, product
 from typing import Annotated, Any, Literal
 
 import polars as pl
@@ -23,7 +24,7 @@ from prefboost.scoring.answers import MIN_MASS, Answer, Asking, Questions, Share
 from prefboost.scoring.fencing import NOTICE, conversation_block, fence, mark_of, turn_marks
 from prefboost.scoring.readings import Unreadable, read_ratings
 from prefboost.scoring.rubric import Rubric, load_rubric
-from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, with_scores
+from prefboost.scoring.sides import ScoredItem, ScoredItems, Scores, with_scores
 from prefboost.settings import Settings, choice
 from prefboost.tables import PREFERENCE_PAIRS, Table
 
@@ -31,6 +32,41 @@ __all__ = ["Rater"]
 
 Group = Sequence[ScoredItem]
 """Completions of one prompt that are shown together, in the order in which they are shown."""
+
+_PIECE_GROUPS = 5_000
+"""Groups whose questions are built at once; a question takes some kilobytes of memory."""
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """Completions that are shown together, by their indices.
+
+    Args:
+        members: indices of completions, group by group.
+        ends: 0, and where each group ends.
+    """
+
+    members: array[int]
+    ends: array[int]
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, number: int) -> array[int]:
+        return self.members[self.ends[number] : self.ends[number + 1]]
+
+    def cut(self, size: int) -> Iterator[list[array[int]]]:
+        """Cut the groups into lists of a size."""
+        for start in range(0, len(self), size):
+            yield [self[number] for number in range(start, min(start + size, len(self)))]
+
+    def list_places(self) -> list[int]:
+        """List the place of every completion within its group."""
+        places = [0] * len(self.members)
+        for number in range(len(self)):
+            for place, member in enumerate(self[number]):
+                places[member] = place
+        return places
 
 
 class Rater(Settings):
@@ -110,34 +146,42 @@ class Rater(Settings):
                 remedy="leave together at 1, or give completions",
                 place=Place(path=table.path),
             )
-        items = list_scored_items(table)
+        items = ScoredItems(table)
         rubric, engine = load_rubric(self.rubric), desk.open_engine(self.engine)
         # 1. Which completions are shown together.
-        groups = self._group_items(items, table.frame["prompt_id"].to_list())
+        groups = self._group_items(items, table.frame["prompt_id"])
         asking = Asking(engine, self.sampling, desk)
         scores = Scores(heads=["", *rubric.aspects])
         # 2. One request per group and sample, or per completion and aspect where log-probs are read.
-        requests = self._build_requests(rubric, groups)
+        marked = 0
+
+        def build_pieces() -> Iterator[list[Request]]:
+            nonlocal marked
+            for piece in groups.cut(_PIECE_GROUPS):
+                built = _build_groups(items, piece)
+                marked += sum(turn_marks(join_text(item.completion)) > 0 for group in built for item in group)
+                yield self._build_requests(rubric, built)
+
         if self.read == "logprobs":
             # 3. From answers, or from probabilities, to one number per head and completion.
-            details = _compute_expectations(
-                rubric, groups, asking.shares(requests, _list_choices(rubric), self.min_mass), scores
-            )
+            total = len(items) * len(rubric.keys)
+            shares = asking.stream_shares(build_pieces(), total, _list_choices(rubric), self.min_mass)
+            details = _compute_expectations(rubric, groups, items, shares, scores)
         else:
-            details = _average_answers(rubric, groups, asking.answers(requests), scores)
+            total = len(groups) * self.samples
+            answers = asking.stream_answers(build_pieces(), total)
+            details = self._average_answers(rubric, groups, items, answers, scores)
         # 4. The table with scores; its history tells how they came about, and where marks of templates were broken.
-        marked = sum(turn_marks(join_text(item.completion)) > 0 for item in items)
         notes = {
             "rater": engine.identity,
             "rubric": rubric.identity,
-            "questions": len(requests),
+            "questions": total,
             **details,
             **({"completions with marks of chat templates": marked} if marked else {}),
             **({} if self.scale is not None else {"score range": list(self.find_range())}),
         }
         if self.together > 1:
-            places = {item.row: place for group in groups for place, item in enumerate(group)}
-            shown_at = pl.Series("shown_at", [places[row] for row in range(len(table))], pl.Int64)
+            shown_at = pl.Series("shown_at", groups.list_places(), pl.Int64)
             table = replace(table, frame=table.frame.with_columns(shown_at))
         scored = with_scores(
             table, scores, {**self.model_dump(mode="json"), "rubric": rubric.identity}, notes, self.scale
@@ -154,9 +198,10 @@ class Rater(Settings):
 
     def questions(self, table: Table) -> list[Request]:
         """List the questions, completion by completion: every sample, or every aspect."""
-        return self._build_requests(
-            load_rubric(self.rubric), self._group_items(list_scored_items(table), table.frame["prompt_id"].to_list())
-        )
+        items = ScoredItems(table)
+        groups = self._group_items(items, table.frame["prompt_id"])
+        built = [group for piece in groups.cut(_PIECE_GROUPS) for group in _build_groups(items, piece)]
+        return self._build_requests(load_rubric(self.rubric), built)
 
     def asks(self, table: Table) -> Questions:
         """List the questions with the engine and its sampling (for an estimate of tokens and cost)."""
@@ -192,24 +237,72 @@ class Rater(Settings):
             for sample in range(self.samples)
         ]
 
-    def _group_items(self, items: Sequence[ScoredItem], prompt_ids: Sequence[str]) -> list[Group]:
+    def _group_items(self, items: ScoredItems, prompt_ids: pl.Series) -> _Groups:
         """Group completions that are shown together; the order depends on nothing but the seed and the texts."""
         if self.together == 1:
-            return [[item] for item in items]
-        by_prompt: dict[str, list[ScoredItem]] = {}
-        for item in items:
-            by_prompt.setdefault(prompt_ids[item.row], []).append(item)
-        groups: list[Group] = []
-        for prompt_id, prompt_items in by_prompt.items():
-            order = sorted(prompt_items, key=lambda item: (self._draw(prompt_id, item), item.row))
+            return _Groups(array("q", range(len(items))), array("q", range(len(items) + 1)))
+        by_prompt: dict[str, list[tuple[bytes, int]]] = {}
+        for index, (item, prompt_id) in enumerate(zip(items, prompt_ids, strict=True)):
+            by_prompt.setdefault(prompt_id, []).append((self._draw(prompt_id, item), index))
+        groups = _Groups(array("q"), array("q", [0]))
+        for members in by_prompt.values():
+            order = [index for _, index in sorted(members)]
             # Dealt out evenly: 5 completions by 4 become groups of 3 and 2, not of 4 and 1.
             calls = -(-len(order) // self.together)
-            groups += [order[at::calls] for at in range(calls)]
+            for at in range(calls):
+                groups.members.extend(order[at::calls])
+                groups.ends.append(len(groups.members))
         return groups
+
+    def _average_answers(
+        self,
+        rubric: Rubric,
+        groups: _Groups,
+        items: ScoredItems,
+        answers: Iterable[tuple[int, Answer]],
+        scores: Scores,
+    ) -> dict[str, Any]:
+        """Average a question's readable answers; where none can be read, its completions have a fault."""
+        # Reason -> the first answer that it was the fault of, and how many.
+        unread: dict[str, tuple[int, int]] = {}
+        # Samples of a group of which some have not come yet.
+        waiting: dict[int, dict[int, Answer]] = {}
+        for index, answer in answers:
+            number, sample = divmod(index, self.samples)
+            waiting.setdefault(number, {})[sample] = answer
+            if len(waiting[number]) < self.samples:
+                continue
+            group, samples = groups[number], waiting.pop(number)
+            ends = rubric.low, rubric.high
+            readings = [
+                Unreadable(each.fault) if each.fault else read_ratings(each.text, rubric.keys, len(group), ends)
+                for _, each in sorted(samples.items())
+            ]
+            readable = [ratings for ratings in readings if not isinstance(ratings, Unreadable)]
+            # Counted even where other samples could be read: an answer that is not used is never silent.
+            faults = [(at, each.reason) for at, each in enumerate(readings) if isinstance(each, Unreadable)]
+            for at, reason in faults:
+                first, count = unread.get(reason, (math.inf, 0))
+                unread[reason] = int(min(first, number * self.samples + at)), count + 1
+            for at, member in enumerate(group):
+                if readable:
+                    rated = {key: _mean([ratings[at][key] for ratings in readable]) for key in rubric.keys}
+                    scores.values[items.find_key(member)] = _list_heads(rated)
+                else:
+                    scores.faults[items.find_key(member)] = (faults[0][1], samples[0].text)
+        # In the order of the questions, whatever the order of the answers.
+        order = sorted(unread.items(), key=lambda each: each[1])
+        return {f"answers not used: {reason}": count for reason, (_, count) in order}
 
     def _draw(self, prompt_id: str, item: ScoredItem) -> bytes:
         text = f"{self.seed}\0{prompt_id}\0{join_text(item.completion)}"
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _build_groups(items: ScoredItems, groups: Sequence[array[int]]) -> list[Group]:
+    """Build the completions of some groups, in one look at the table."""
+    built = iter(items.take([member for group in groups for member in group]))
+    return [list(islice(built, len(group))) for group in groups]
 
 
 def _build_request(rubric: Rubric, group: Group, ending: str, sample: int = 0, schema: str | None = None) -> Request:
@@ -222,56 +315,37 @@ def _build_request(rubric: Rubric, group: Group, ending: str, sample: int = 0, s
     return Request([{"role": "user", "content": "\n\n".join(parts), "extra": None}], sample, json_schema=schema)
 
 
-def _average_answers(
-    rubric: Rubric, groups: Sequence[Group], answers: Sequence[Answer], scores: Scores
-) -> dict[str, Any]:
-    """Average a question's readable answers; where none can be read, its completions have a fault."""
-    unread: Counter[str] = Counter()
-    # Answers come group by group, `samples` for each.
-    samples = len(answers) // max(len(groups), 1)
-    for start, group in zip(range(0, len(answers), samples or 1), groups, strict=True):
-        question_answers = answers[start : start + samples]
-        readings = [
-            Unreadable(answer.fault)
-            if answer.fault
-            else read_ratings(answer.text, rubric.keys, len(group), (rubric.low, rubric.high))
-            for answer in question_answers
-        ]
-        readable = [ratings for ratings in readings if not isinstance(ratings, Unreadable)]
-        faults = [ratings.reason for ratings in readings if isinstance(ratings, Unreadable)]
-        # Counted even where other samples could be read: an answer that is not used is never silent.
-        unread.update(faults)
-        for at, item in enumerate(group):
-            if readable:
-                rated = {key: _mean([ratings[at][key] for ratings in readable]) for key in rubric.keys}
-                scores.values[item.row, item.side] = _list_heads(rated)
-            else:
-                scores.faults[item.row, item.side] = (faults[0], question_answers[0].text)
-    return {f"answers not used: {reason}": count for reason, count in unread.items()}
-
-
 def _compute_expectations(
-    rubric: Rubric, groups: Sequence[Group], shares: Sequence[Shares], scores: Scores
+    rubric: Rubric, groups: _Groups, items: ScoredItems, shares: Iterable[tuple[int, Shares]], scores: Scores
 ) -> dict[str, Any]:
     """Compute expected ratings: sum over r of r * P(r) (G-Eval, arXiv 2303.16634, eq. 1)."""
     ratings = range(rubric.low, rubric.high + 1)
-    remaining_shares = iter(shares)
-    for item in (item for group in groups for item in group):
+    masses = array("d", [math.nan]) * (len(groups.members) * len(rubric.keys))
+    # Aspects of a completion of which some have not come yet.
+    waiting: dict[int, dict[str, Shares]] = {}
+    for at, share in shares:
+        # Questions come group by group, completion by completion, aspect by aspect.
+        place, aspect = divmod(at, len(rubric.keys))
+        if share.fault is None:
+            masses[at] = share.mass
+        waiting.setdefault(place, {})[rubric.keys[aspect]] = share
+        if len(waiting[place]) < len(rubric.keys):
+            continue
+        of_aspect, key = waiting.pop(place), items.find_key(groups.members[place])
+        rated = [(name, of_aspect[name]) for name in rubric.keys]
         expected: dict[str, float | None] = {}
-        rated = [(key, next(remaining_shares)) for key in rubric.keys]
-        # The score is as trustworthy as its least certain aspect; sums of probabilities may exceed 1 by rounding.
-        least = min(1.0, *(share.mass for _, share in rated))
-        for key, share in rated:
-            if share.fault is not None:
-                scores.faults[item.row, item.side] = (share.fault, f"{key}: {share.found}" if share.found else key)
-            expected[key] = sum(rating * likely for rating, likely in zip(ratings, share.of, strict=False))
-        if (item.row, item.side) not in scores.faults:
-            scores.values[item.row, item.side] = _list_heads(expected)
-            scores.masses[item.row, item.side] = least
-    masses = [share.mass for share in shares if share.fault is None]
+        for name, each in rated:
+            if each.fault is not None:
+                scores.faults[key] = (each.fault, f"{name}: {each.found}" if each.found else name)
+            expected[name] = sum(rating * likely for rating, likely in zip(ratings, each.of, strict=False))
+        if key not in scores.faults:
+            scores.values[key] = _list_heads(expected)
+            # The score is as trustworthy as its least certain aspect; sums of probabilities may exceed 1 by rounding.
+            scores.masses[key] = [min(1.0, *(each.mass for _, each in rated))]
+    read_masses = [mass for mass in masses if not math.isnan(mass)]
     return {
-        "mean probability of the choices": _mean(masses),
-        "least probability of the choices": min(masses, default=None),
+        "mean probability of the choices": _mean(read_masses),
+        "least probability of the choices": min(read_masses, default=None),
     }
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,14 +18,17 @@ from prefboost.engines.models.weights import context_of
 from prefboost.engines.pool import count_batches_at_once, open_model
 from prefboost.errors import ModelError
 from prefboost.preferences.scales.kinds import SCALES, Scale
-from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, with_scores
-from prefboost.scoring.stored import fill_numbers, key_of_ids
+from prefboost.scoring.sides import ScoredItem, ScoredItems, Scores, with_scores
+from prefboost.scoring.stored import PIECE_ITEMS, compute_numbers, key_of_ids
 from prefboost.settings import Settings, choice
 from prefboost.tables import Table
 
 __all__ = ["RewardComputer", "RewardFacts", "RewardModelScorer"]
 
 _TOO_LONG = "the conversation is longer than the model can see"
+
+_Text = tuple[str, list[int]]
+"""A prompt, by which texts are grouped, and the token ids of prompt and completion."""
 
 
 class RewardModelScorer(Settings):
@@ -89,7 +93,7 @@ class RewardModelScorer(Settings):
         from prefboost.engines.models.reward_model import text_ids
         from prefboost.engines.models.weights import load_tokenizer
 
-        items = list_scored_items(table)
+        items = ScoredItems(table)
         model = open_model(self.device, RewardComputer, self)
         facts = model.describe()
         tokenizer = load_tokenizer(self.model, revision=self.revision, trust_remote_code=self.trust_remote_code)
@@ -97,18 +101,26 @@ class RewardModelScorer(Settings):
             tokenizer.chat_template = self.chat_template
         encoder = ChatEncoder(tokenizer)
         scores = Scores()
+        limit = self.max_length or facts.context
 
         def encode(item: ScoredItem) -> list[int]:
             return text_ids(encoder, item.prompt, item.completion, facts.pad_id)
 
-        encoded = [(item, scores.try_item(item, encode)) for item in items]
-        limit = self.max_length or facts.context
-        for item, ids in encoded:
-            if ids is not None and limit is not None and len(ids) > limit:
-                scores.faults[item.row, item.side] = (_TOO_LONG, f"{len(ids):,} tokens, at most {limit:,}")
-        usable = [(item, ids) for item, ids in encoded if ids and (item.row, item.side) not in scores.faults]
-        # The number of heads may show in a forward pass alone, for which the shortest text is taken.
-        heads = model.name_heads(min((ids for _, ids in usable), key=len)) if usable else facts.heads
+        def encode_fitting() -> Iterator[tuple[int, str, _Text]]:
+            for index, item in enumerate(items):
+                ids = scores.try_item(item, encode)
+                if ids is None:
+                    continue
+                if limit is not None and len(ids) > limit:
+                    scores.faults[item.row, item.side] = (_TOO_LONG, f"{len(ids):,} tokens, at most {limit:,}")
+                elif ids:
+                    yield index, key_of_ids(facts.identity, ids), (repr(item.prompt), ids)
+
+        texts = encode_fitting()
+        beginning = list(islice(texts, PIECE_ITEMS))
+        # The number of heads may show in a forward pass alone, for which a short text is taken.
+        shortest = min((ids for _, _, (_, ids) in beginning), key=len, default=None)
+        heads = facts.heads if shortest is None else model.name_heads(shortest)
         scores.heads = _columns(heads)
         unknown = [name for name in self.weights if name not in heads]
         if unknown:
@@ -119,13 +131,12 @@ class RewardModelScorer(Settings):
         # One head is the score itself; of several the score is a sum.
         weights = self.weights or dict.fromkeys(heads, 1 / len(heads))
         shares = [weights.get(head, 0.0) for head in heads] if len(heads) > 1 else []
-        rewards = self._rewards(model, usable, desk)
-        for (item, _), numbers in zip(usable, rewards, strict=True):
+        for index, numbers in self._compute_rewards(model, chain(beginning, texts), len(items), desk):
             if numbers is None:
-                scores.faults[item.row, item.side] = (NOT_YET, "")
+                scores.faults[items.find_key(index)] = (NOT_YET, "")
             else:
                 overall = [sum(share * number for share, number in zip(shares, numbers, strict=True))] if shares else []
-                scores.values[item.row, item.side] = [*overall, *numbers]
+                scores.values[items.find_key(index)] = [*overall, *numbers]
         notes = {"model": facts.identity, "packed": not facts.unpacked, "not packed because": facts.unpacked or None}
         declared = self.find_range(heads[0]) if len(heads) == 1 else None
         notes |= {} if declared is None else {"score range": list(declared)}
@@ -144,26 +155,23 @@ class RewardModelScorer(Settings):
         ends = ranges.get(head) if head is not None else next(iter(ranges.values())) if len(ranges) == 1 else None
         return None if ends is None else (float(ends[0]), float(ends[1]))
 
-    def _rewards(
-        self, model: RewardComputer, usable: Sequence[tuple[ScoredItem, list[int]]], desk: Desk
-    ) -> list[list[float] | None]:
+    def _compute_rewards(
+        self, model: RewardComputer, texts: Iterable[tuple[int, str, _Text]], total: int, desk: Desk
+    ) -> Iterator[tuple[int, list[float] | None]]:
         from prefboost.engines.local.streams import stream_batches
 
-        texts = [ids for _, ids in usable]
-        facts = model.describe()
+        packed = not model.describe().unpacked
 
-        def plan(first: list[int]) -> Iterator[list[int]]:
-            nothing: list[tuple[int, ...]] = [()] * len(first)
-            groups = [repr(usable[index][0].prompt) for index in first]
-            chosen = [texts[index] for index in first]
-            for batch in stream_batches(chosen, nothing, groups, self.batch_tokens, packed=not facts.unpacked):
-                yield [first[at] for at in batch]
+        def plan(piece: list[_Text]) -> Iterator[list[int]]:
+            nothing: list[tuple[int, ...]] = [()] * len(piece)
+            groups = [prompt for prompt, _ in piece]
+            return stream_batches([ids for _, ids in piece], nothing, groups, self.batch_tokens, packed=packed)
 
-        def compute(batch: Sequence[int]) -> list[list[float]]:
-            return model.compute([texts[index] for index in batch])
+        def compute(batch: list[_Text]) -> list[list[float]]:
+            return model.compute([ids for _, ids in batch])
 
-        keys = [key_of_ids(facts.identity, ids) for ids in texts]
-        return fill_numbers(keys, plan, compute, desk, "rewards", count_batches_at_once(model))
+        at_once = count_batches_at_once(model)
+        return compute_numbers(texts, total, plan, compute, desk, "rewards", at_once=at_once)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +13,21 @@ from prefboost.engines.desk import Desk
 from prefboost.engines.pool import count_batches_at_once, open_model
 from prefboost.errors import ModelError
 from prefboost.scoring.sides import ScoredItem, Scores
-from prefboost.scoring.stored import fill_numbers, key_of_ids
+from prefboost.scoring.stored import compute_numbers, key_of_ids
 
 if TYPE_CHECKING:
     from prefboost.chat.rendering import ChatEncoder, GoalRequest
 
 __all__ = [
     "Encoded",
+    "EncodedFile",
     "LogprobComputer",
     "LogprobModel",
     "check_vocabularies",
     "compute_item_logps",
     "compute_log_ratios",
     "encode_items",
+    "stream_item_logps",
 ]
 
 Encoded = tuple[list[int], list[int]]
@@ -65,13 +69,13 @@ def check_vocabularies(name: str, tokenizer: Any, other_name: str, other: Any) -
 
 
 def encode_items(
-    items: Sequence[ScoredItem],
+    items: Iterable[ScoredItem],
     encoder: ChatEncoder,
     limit: int | None,
     scores: Scores,
     goal_of: Callable[[ScoredItem], GoalRequest] = lambda _: None,
-) -> list[tuple[ScoredItem, Encoded]]:
-    """Encode the items that a model can read.
+) -> Iterator[tuple[ScoredItem, Encoded]]:
+    """Yield the items that a model can read, with their token ids.
 
     Args:
         items: completions with their prompts.
@@ -89,7 +93,6 @@ def encode_items(
         whole = encoder.render_conversation(item.prompt, item.completion, ended=not item.cut, goal=goal)
         return ids, encoder.completion_ids(head, ids, whole)
 
-    usable = []
     for item in items:
         encoded = scores.try_item(item, encode)
         if encoded is None:
@@ -101,21 +104,63 @@ def encode_items(
             long = "the conversation is longer than the model can see"
             scores.faults[item.row, item.side] = (long, f"{length:,} tokens, at most {limit:,}")
         else:
-            usable.append((item, encoded))
-    return usable
+            yield item, encoded
+
+
+class EncodedFile:
+    """Token ids of many completions in a file of this process, since as lists they would take most of its memory.
+
+    Args:
+        encoded: token ids of completions.
+    """
+
+    def __init__(self, encoded: Iterable[Encoded]) -> None:
+        self._length = 0
+        # A file without a name: the system removes it with its process.
+        self._file = tempfile.TemporaryFile(prefix="prefboost-")  # noqa: SIM115 - read as long as this object is
+        for prompt, completion in encoded:
+            array("i", [len(prompt), len(completion), *prompt, *completion]).tofile(self._file)
+            self._length += 1
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Encoded]:
+        self._file.seek(0)
+        for _ in range(self._length):
+            lengths = array("i")
+            lengths.fromfile(self._file, 2)
+            ids = array("i")
+            ids.fromfile(self._file, sum(lengths))
+            whole = ids.tolist()
+            yield whole[: lengths[0]], whole[lengths[0] :]
 
 
 def compute_item_logps(model: LogprobModel, encoded: Sequence[Encoded], desk: Desk, stage: str) -> list[float | None]:
+    """Compute the log-prob of every completion given its prompt; see `stream_item_logps`.
+
+    Returns:
+        nats, in the order of ``encoded``; None where only stored values are wanted and there is none.
+    """
+    logps: list[float | None] = [None] * len(encoded)
+    for at, logp in stream_item_logps(model, encoded, desk, stage):
+        logps[at] = logp
+    return logps
+
+
+def stream_item_logps(
+    model: LogprobModel, encoded: Sequence[Encoded] | EncodedFile, desk: Desk, stage: str
+) -> Iterator[tuple[int, float | None]]:
     """Compute the log-prob of every completion given its prompt, equal sequences once, equal prompts in one stream.
 
     Args:
         model: loaded here, unless nothing is asked for.
-        encoded: token ids.
+        encoded: token ids, drawn piece by piece.
         desk: its store holds what has been computed.
         stage: name in progress reports.
 
-    Returns:
-        nats, in the order of ``encoded``; None where only stored values are wanted and there is none.
+    Yields:
+        place in ``encoded`` and nats, as batches finish; None where only stored values are wanted and there is none.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -124,21 +169,25 @@ def compute_item_logps(model: LogprobModel, encoded: Sequence[Encoded], desk: De
 
     loaded = open_model(model.device, LogprobComputer, model)
     identity, packed = loaded.describe()
-    prompts, completions = ([ids[part] for ids in encoded] for part in (0, 1))
 
-    def plan(first: list[int]) -> Iterator[list[int]]:
-        chosen = [prompts[index] for index in first], [completions[index] for index in first]
-        groups = [tuple(prompt) for prompt in chosen[0]]
-        for batch in stream_batches(*chosen, groups, model.batch_tokens, packed=packed):
-            yield [first[at] for at in batch]
+    def plan(piece: list[Encoded]) -> Iterator[list[int]]:
+        prompts, completions = _split(piece)
+        groups = [tuple(prompt) for prompt in prompts]
+        return stream_batches(prompts, completions, groups, model.batch_tokens, packed=packed)
 
-    def compute(batch: Sequence[int]) -> list[list[float]]:
-        return loaded.compute([prompts[index] for index in batch], [completions[index] for index in batch])
+    def compute(batch: list[Encoded]) -> list[list[float]]:
+        return loaded.compute(*_split(batch))
 
     # Ids and not texts: a template or tokenizer that changes makes other ids, and so other keys.
-    keys = [key_of_ids(identity, *ids) for ids in encoded]
-    numbers = fill_numbers(keys, plan, compute, desk, stage, count_batches_at_once(loaded))
-    return [None if row is None else row[0] for row in numbers]
+    sequences = ((at, key_of_ids(identity, *ids), ids) for at, ids in enumerate(encoded))
+    at_once = count_batches_at_once(loaded)
+    for at, values in compute_numbers(sequences, len(encoded), plan, compute, desk, stage, at_once=at_once):
+        yield at, None if values is None else values[0]
+
+
+def _split(encoded: Sequence[Encoded]) -> tuple[list[list[int]], list[list[int]]]:
+    """Split token ids into those of prompts and those of completions."""
+    return [prompt for prompt, _ in encoded], [completion for _, completion in encoded]
 
 
 class LogprobComputer:
@@ -184,24 +233,30 @@ class LogprobComputer:
 def compute_log_ratios(
     policy: LogprobModel,
     reference: LogprobModel,
-    encoded: Sequence[Encoded],
+    encoded: Sequence[Encoded] | EncodedFile,
     desk: Desk,
-) -> list[float | None]:
+) -> Iterator[tuple[int, float | None]]:
     """Compute log-prob under the policy minus that under the reference, of every completion given its prompt.
+
+    One model is loaded after the other.
 
     Args:
         policy, reference: models with the same tokens.
-        encoded: token ids.
+        encoded: token ids; read twice.
         desk: its store holds what has been computed.
 
-    Returns:
-        nats, in the order of ``encoded``; None where only stored values are wanted and one is missing.
+    Yields:
+        place in ``encoded`` and nats; None where only stored values are wanted and one is missing.
 
     Raises:
         ModelError: a model cannot be loaded.
     """
-    ours, theirs = (
-        compute_item_logps(model, encoded, desk, stage)
-        for model, stage in ((policy, "policy"), (reference, "reference"))
-    )
-    return [None if a is None or b is None else a - b for a, b in zip(ours, theirs, strict=True)]
+    ours = array("d", bytes(8 * len(encoded)))
+    missing: set[int] = set()
+    for at, logp in stream_item_logps(policy, encoded, desk, "policy"):
+        if logp is None:
+            missing.add(at)
+        else:
+            ours[at] = logp
+    for at, logp in stream_item_logps(reference, encoded, desk, "reference"):
+        yield at, None if logp is None or at in missing else ours[at] - logp

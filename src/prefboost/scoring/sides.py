@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,20 @@ from prefboost.preferences.scales.fit import find_score_columns, fit_scale
 from prefboost.preferences.scales.kinds import Scale
 from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, SCORED_COMPLETIONS, Table, reject_faulty
 
-__all__ = ["ScoredItem", "Scores", "list_scored_items", "read_item_scores", "with_scores"]
+__all__ = [
+    "ItemKey",
+    "ItemNumbers",
+    "ScoredItem",
+    "ScoredItems",
+    "Scores",
+    "list_scored_items",
+    "read_item_scores",
+    "with_scores",
+]
+
+ItemKey = tuple[int, str]
+"""Row and side of a completion."""
+
 
 _SIDES = {
     COMPLETIONS.name: {"completion": ("score", "finish_reason")},
@@ -49,21 +63,124 @@ class ScoredItem:
     cut: bool
 
 
+class ScoredItems:
+    """Every completion of a table, row by row; each is built when it is wanted, and none is held.
+
+    Args:
+        table: Completions, ScoredCompletions or PreferencePairs.
+
+    Raises:
+        DataError: the table holds no completions.
+    """
+
+    def __init__(self, table: Table) -> None:
+        sides = _SIDES.get(table.spec.name)
+        if sides is None:
+            raise DataError(
+                f"scoring needs Completions, ScoredCompletions or PreferencePairs, found {table.spec.name}",
+                remedy="give a file with completions or pairs",
+                place=Place(path=table.path),
+            )
+        self._ends = {side: ends for side, (_, ends) in sides.items()}
+        self._sides = list(sides)
+        present = [ends for ends in self._ends.values() if ends in table.frame.columns]
+        self._frame = table.frame.select("prompt", *sides, *present)
+
+    def __len__(self) -> int:
+        return self._frame.height * len(self._sides)
+
+    def __iter__(self) -> Iterator[ScoredItem]:
+        # Polars decodes some hundred rows at a time.
+        for at, row in enumerate(self._frame.iter_rows(named=True)):
+            for side in self._sides:
+                yield self._build(at, side, row)
+
+    def find_key(self, index: int) -> ItemKey:
+        """Return row and side of the completion at an index."""
+        row, at = divmod(index, len(self._sides))
+        return row, self._sides[at]
+
+    def find_index(self, item: ScoredItem) -> int:
+        """Return the index of a completion."""
+        return item.row * len(self._sides) + self._sides.index(item.side)
+
+    def take(self, indices: Sequence[int]) -> list[ScoredItem]:
+        """Build the completions at some indices, in their order."""
+        keys = [self.find_key(index) for index in indices]
+        rows = self._frame[[row for row, _ in keys]].iter_rows(named=True)
+        return [self._build(at, side, row) for (at, side), row in zip(keys, rows, strict=True)]
+
+    def _build(self, at: int, side: str, row: Mapping[str, Any]) -> ScoredItem:
+        return ScoredItem(at, side, row["prompt"], row[side], row.get(self._ends[side]) == "length")
+
+
+class ItemNumbers:
+    """Numbers of completions, as many of each, in arrays: a million of them as objects would take a gigabyte.
+
+    Args:
+        numbers: row and side -> numbers, or None where one is unknown.
+    """
+
+    def __init__(self, numbers: Mapping[ItemKey, Sequence[float | None]] | None = None) -> None:
+        self.width = 0
+        # Side -> numbers and whether they are known, row by row.
+        self._values: dict[str, array[float]] = {}
+        self._known: dict[str, bytearray] = {}
+        for key, each in (numbers or {}).items():
+            self[key] = each
+
+    def __setitem__(self, key: ItemKey, numbers: Sequence[float | None]) -> None:
+        row, side = key
+        self.width = self.width or len(numbers)
+        if len(numbers) != self.width:
+            raise ValueError(f"{len(numbers)} numbers of a completion, {self.width} of those before it")
+        values = self._values.setdefault(side, array("d"))
+        flags = self._known.setdefault(side, bytearray())
+        start, end = row * self.width, (row + 1) * self.width
+        if end > len(values):
+            # By half as much again, since arrays that grow row by row are copied each time.
+            growth = max(end, len(values) * 3 // 2) - len(values)
+            values.frombytes(bytes(8 * growth))
+            flags.extend(bytes(growth))
+        for at, number in enumerate(numbers, start):
+            flags[at] = number is not None
+            values[at] = 0.0 if number is None else number
+
+    def __bool__(self) -> bool:
+        return self.width > 0
+
+    def list_numbers(self, key: ItemKey) -> list[float | None]:
+        """List the numbers of a completion; None for each that is unknown."""
+        row, side = key
+        values, flags = self._values.get(side, ()), self._known.get(side, b"")
+        places = range(row * self.width, (row + 1) * self.width)
+        return [values[at] if at < len(values) and flags[at] else None for at in places]
+
+    def build_column(self, side: str, head: int, rows: int) -> pl.Series:
+        """Build the column of one number, with as many rows as the table; null where it is unknown."""
+        if side not in self._values:
+            return pl.Series(values=[None] * rows, dtype=pl.Float64)
+        values = pl.Series(values=memoryview(self._values[side])[head :: self.width].tolist(), dtype=pl.Float64)
+        is_known = pl.Series(values=list(self._known[side][head :: self.width]), dtype=pl.Boolean, strict=False)
+        column = pl.select(pl.when(is_known).then(values)).to_series().head(rows)
+        return column.extend_constant(None, rows - len(column)) if len(column) < rows else column
+
+
 @dataclass
 class Scores:
     """Results: one number per head for every item, or why there is none.
 
     Args:
         heads: names; ``""`` is the overall score, others are aspects.
-        values: (row, side) -> numbers in the order of the heads.
+        values: of items: numbers in the order of the heads.
         faults: (row, side) -> reason and what was found.
-        masses: (row, side) -> probability of all ratings together, where they were read off log-probs.
+        masses: of items: probability of all ratings together, where they were read off log-probs.
     """
 
     heads: Sequence[str] = ("",)
-    values: dict[tuple[int, str], Sequence[float | None]] = field(default_factory=dict)
-    faults: dict[tuple[int, str], tuple[str, str]] = field(default_factory=dict)
-    masses: dict[tuple[int, str], float] = field(default_factory=dict)
+    values: ItemNumbers = field(default_factory=ItemNumbers)
+    faults: dict[ItemKey, tuple[str, str]] = field(default_factory=dict)
+    masses: ItemNumbers = field(default_factory=ItemNumbers)
 
     def try_item(self, item: ScoredItem, encode: Callable[[ScoredItem], Any]) -> Any:
         """Encode an item; return None and note a fault where the chat template refuses the messages."""
@@ -75,24 +192,8 @@ class Scores:
 
 
 def list_scored_items(table: Table) -> list[ScoredItem]:
-    """List every completion of a table, row by row.
-
-    Raises:
-        DataError: the table holds no completions.
-    """
-    sides = _SIDES.get(table.spec.name)
-    if sides is None:
-        raise DataError(
-            f"scoring needs Completions, ScoredCompletions or PreferencePairs, found {table.spec.name}",
-            remedy="give a file with completions or pairs",
-            place=Place(path=table.path),
-        )
-    columns = ["prompt", *sides, *(ends for _, ends in sides.values() if ends in table.frame.columns)]
-    return [
-        ScoredItem(at, side, row["prompt"], row[side], row.get(ends) == "length")
-        for at, row in enumerate(table.frame.select(columns).iter_rows(named=True))
-        for side, (_, ends) in sides.items()
-    ]
+    """List every completion of a table, row by row; see `ScoredItems`."""
+    return list(ScoredItems(table))
 
 
 def read_item_scores(table: Table, items: Sequence[ScoredItem]) -> list[float | None]:
@@ -110,7 +211,7 @@ def with_scores(
     Masses stand in a column ``label_mass`` (of pairs one for each side), where there are any.
 
     Args:
-        table: that `list_scored_items` was given.
+        table: that `ScoredItems` was given.
         scores: of its items; rows with a fault, or with a number that is not finite, are rejects.
         settings: of the scorer, for the table's history.
         notes: for the table's history.
@@ -119,22 +220,25 @@ def with_scores(
     Raises:
         DataError: no row at all could be scored.
     """
-    faults = {row: fault for (row, _), fault in reversed(scores.faults.items())}
-    for (row, _), numbers in scores.values.items():
-        if not all(number is None or abs(number) < float("inf") for number in numbers):
-            faults.setdefault(row, ("the model gave a score that is not finite", str(list(numbers))))
+    # In the order of the table: in which order answers came plays no part.
+    sides = _SIDES[table.spec.name]
+    places = {side: at for at, side in enumerate(sides)}
+    faults: dict[int, tuple[str, str]] = {}
+    for (row, _), fault in sorted(scores.faults.items(), key=lambda each: (each[0][0], places[each[0][1]])):
+        faults.setdefault(row, fault)
     # Aspects of earlier scores go too: beside new ones they would read as the same scorer's.
     frame = table.frame.drop(name for name in table.frame.columns if name.startswith(("score", _MASS)))
-    unknown = [None] * len(scores.heads)
     columns = []
-    for side, (column, _) in _SIDES[table.spec.name].items():
-        rows = [scores.values.get((row, side), unknown) for row in range(frame.height)]
+    for side, (column, _) in sides.items():
         for at, head in enumerate(scores.heads):
-            name = f"{column}.{head}" if head else column
-            columns.append(pl.Series(name, [numbers[at] for numbers in rows], pl.Float64))
+            numbers = scores.values.build_column(side, at, frame.height)
+            columns.append(numbers.alias(f"{column}.{head}" if head else column))
+            for row in numbers.is_finite().not_().fill_null(False).arg_true():
+                numbers_found = str(scores.values.list_numbers((row, side)))
+                faults.setdefault(row, ("the model gave a score that is not finite", numbers_found))
         if scores.masses:
-            masses = [scores.masses.get((row, side)) for row in range(frame.height)]
-            columns.append(pl.Series(f"{_MASS}{column.removeprefix('score')}", masses, pl.Float64))
+            masses = scores.masses.build_column(side, 0, frame.height)
+            columns.append(masses.alias(f"{_MASS}{column.removeprefix('score')}"))
     usable, aside = reject_faulty(frame.with_columns(columns), faults, stage="score", path=table.path)
     if faults and usable.is_empty():
         reason, example = next(iter(faults.values()))

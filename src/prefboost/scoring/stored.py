@@ -5,16 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
+from typing import TypeVar
 
 from prefboost.engines.desk import Desk
 from prefboost.engines.engine import Failure
 from prefboost.engines.pool import run_batches
-from prefboost.engines.store.interface import StoreQuery
-from prefboost.engines.store.pending import Finished, Numbers
+from prefboost.engines.store.interface import AnswerStore, StoreQuery
+from prefboost.engines.store.pending import Finished, Numbers, PendingPiece, build_piece
 from prefboost.engines.store.reuse import compute_stored
 from prefboost.progress import WorkProgress
 
-__all__ = ["fill_numbers", "key_of_ids"]
+__all__ = ["PIECE_ITEMS", "compute_numbers", "cut_pieces", "key_of_ids"]
+
+P = TypeVar("P")
+
+PIECE_ITEMS = 20_000
+"""Items that are planned together: enough that batches of one length are full, few enough to be held."""
 
 
 def key_of_ids(identity: str, *ids: Sequence[int]) -> str:
@@ -23,51 +30,78 @@ def key_of_ids(identity: str, *ids: Sequence[int]) -> str:
     return hashlib.sha256("/".join(parts).encode()).hexdigest()[:32]
 
 
-def fill_numbers(
-    keys: Sequence[str],
-    plan: Callable[[list[int]], Iterable[Sequence[int]]],
-    compute: Callable[[Sequence[int]], list[list[float]]],
+def cut_pieces(items: Iterable[P], size: int = PIECE_ITEMS) -> Iterator[list[P]]:
+    """Cut items into lists of a size; the last one may be shorter."""
+    remaining = iter(items)
+    while piece := list(islice(remaining, size)):
+        yield piece
+
+
+def compute_numbers(  # noqa: PLR0913 - what is computed, and how
+    sequences: Iterable[tuple[int, str, P]],
+    total: int,
+    plan: Callable[[list[P]], Iterable[Sequence[int]]],
+    compute: Callable[[list[P]], list[list[float]]],
     desk: Desk,
     stage: str,
+    *,
     at_once: int = 1,
-) -> list[list[float] | None]:
-    """Compute or look up the numbers of every key, equal keys once.
+    piece_items: int = PIECE_ITEMS,
+) -> Iterator[tuple[int, list[float] | None]]:
+    """Compute or look up the numbers of every sequence, equal ones of a piece once.
 
     A batch is kept whole or not at all, so that a resumed run gives what an uninterrupted one does.
 
     Args:
-        keys: names of the sequences.
-        plan: indices of different sequences, all of them whatever the store holds -> batches of them.
+        sequences: (index, key, sequence) with rising indices, of some of the items; drawn piece by piece.
+        total: of all items; those without a sequence count as done.
+        plan: sequences of a piece, whatever the store holds of it -> places of each batch.
         compute: numbers of a batch.
         desk: where they are kept.
         stage: what is being computed, for whoever is told.
         at_once: most batches that are computed at a time.
+        piece_items: sequences that are planned together.
 
-    Returns:
-        numbers in the order of the keys; None where only what is stored is wanted and this is not.
+    Yields:
+        (index, numbers), in the order in which batches finish; None where only what is stored is wanted and this is
+        not.
     """
-    work = WorkProgress(stage, len(set(keys)))
+    work = WorkProgress(stage, total)
     desk.tell(work)
-    queries = [StoreQuery("numbers", {"sequence": key}) for key in keys]
+    pieces = (
+        build_piece((index, StoreQuery("numbers", {"sequence": key}), sequence) for index, key, sequence in piece)
+        for piece in cut_pieces(sequences, piece_items)
+    )
     if desk.store is not None and desk.partial:
-        rows = desk.store.find_answers(query.key for query in queries)
-        answers = (rows.get(query.key) for query in queries)
-        return [None if row is None or isinstance(row, Failure) else row["values"] for row in answers]
-    numbers: dict[str, list[float]] = {}
+        for piece in pieces:
+            yield from _look_up(piece, desk.store)
+        return
     batches: Iterator[Finished[Numbers]]
     if desk.store is None:
-        # Reversed, so that of equal keys the first index stays.
-        first = {key: index for index, key in reversed(list(enumerate(keys)))}
+        planned = (
+            [piece.rows[at] for at in each] for piece in pieces for each in plan([r.request for r in piece.rows])
+        )
+        computed = run_batches(planned, lambda rows: compute([row.request for row in rows]), at_once)
         batches = (
-            Finished([(at, Numbers(values)) for at, values in zip(batch, rows, strict=True)], stored=False)
-            for batch, rows in run_batches(plan(sorted(first.values())), compute, at_once)
+            Finished(
+                [(at, Numbers(each)) for row, each in zip(*batch, strict=True) for at in row.indices], stored=False
+            )
+            for batch in computed
         )
     else:
-        batches = compute_stored(queries, plan, compute, desk.store, at_once)
+        batches = compute_stored(pieces, plan, compute, desk.store, at_once)
     for batch in batches:
-        before = len(numbers)
-        numbers.update((keys[index], row.values) for index, row in batch.results if not isinstance(row, Failure))
-        stored = len(numbers) - before if batch.stored else 0
-        work = replace(work, done=len(numbers), stored=work.stored + stored)
+        done = len(batch.results)
+        work = replace(work, done=work.done + done, stored=work.stored + (done if batch.stored else 0))
         desk.tell(work)
-    return [numbers.get(key) for key in keys]
+        yield from ((index, row.values) for index, row in batch.results if not isinstance(row, Failure))
+    if work.done < total:
+        desk.tell(replace(work, done=total))
+
+
+def _look_up(piece: PendingPiece[P], store: AnswerStore) -> Iterator[tuple[int, list[float] | None]]:
+    answers = store.find_answers([row.query.key for row in piece.rows])
+    for row in piece.rows:
+        answer = answers.get(row.query.key)
+        values = None if answer is None or isinstance(answer, Failure) else answer["values"]
+        yield from ((index, values) for index in row.indices)

@@ -36,7 +36,7 @@ def test_it_scores_completions_and_pairs_on_the_scale_of_the_judge(fitted: Path,
     liked, other = scored.frame["score"].to_list()
     assert liked == pytest.approx(9.0, abs=1.5) and other == pytest.approx(2.0, abs=1.5)
     again = score(table, scorer, tmp_path / "s.parquet", progress=told.append)
-    assert again.frame.equals(scored.frame) and isinstance(told[-1], WorkProgress) and told[-1].stored == 3
+    assert again.frame.equals(scored.frame) and isinstance(told[-1], WorkProgress) and told[-1].stored == 4
     pairs = scorer.score(pairs_table([("new", "cat", "dog")]))
     assert pairs.frame["score_chosen"][0] > pairs.frame["score_rejected"][0]
     assert scored.steps[-1].notes["for"] == "plumbing and triage"

@@ -13,24 +13,30 @@ from prefboost.engines.openai.replies import READER
 from prefboost.engines.pool import count_batches_at_once
 from prefboost.engines.store.interface import AnswerStore, StoreQuery
 from prefboost.engines.store.pending import (
+    BatchStream,
     Finished,
     Logprobs,
     Numbers,
-    PendingRows,
+    PendingPiece,
+    RowKeeper,
     ask_in_batches,
     ask_singly,
+    build_piece,
 )
 
 __all__ = [
     "query_completion",
     "query_logprobs",
     "compute_stored",
+    "generate_pieces",
     "generate_stored",
     "generate_within_budget",
     "logprobs_stored",
+    "weigh_pieces",
     "weigh_within_budget",
 ]
 
+P = TypeVar("P")
 T = TypeVar("T")
 
 _ONE_TOKEN = Sampling(temperature=0.0, top_p=1.0, max_tokens=1)
@@ -58,28 +64,29 @@ def query_completion(engine: Engine, request: Request, sampling: Sampling) -> St
 
 
 def generate_stored(
-    engine: Engine,
-    requests: Sequence[Request],
-    sampling: Sampling,
-    store: AnswerStore,
-    queries: Sequence[StoreQuery] | None = None,
+    engine: Engine, requests: Sequence[Request], sampling: Sampling, store: AnswerStore
 ) -> Iterator[Finished[Result]]:
-    """Complete every request, taking from the store what it holds.
+    """Complete every request, taking from the store what it holds; see `generate_pieces`."""
+    rows = [(index, query_completion(engine, request, sampling), request) for index, request in enumerate(requests)]
+    return generate_pieces(engine, [build_piece(rows)], sampling, store)
+
+
+def generate_pieces(
+    engine: Engine, pieces: Iterable[PendingPiece[Request]], sampling: Sampling, store: AnswerStore
+) -> Iterator[Finished[Result]]:
+    """Complete the requests of every piece, taking from the store what it holds.
 
     Args:
         engine: completes what is missing. Where it is remote, rows are stored one by one; else a batch, planned from
-            all requests, is stored as a whole, so that an interrupted run repeats whole batches and its rows equal an
-            uninterrupted run's to the last bit.
-        requests: all of them; requests that are the same in everything are asked once.
+            all requests of a piece, is stored as a whole, so that an interrupted run repeats whole batches and its rows
+            equal an uninterrupted run's to the last bit.
+        pieces: drawn when the engine gets to them; queries are those of `query_completion`.
         sampling: for all requests.
         store: open.
-        queries: `query_completion` of every request, where the caller has them.
 
     Yields:
         rows as they finish. Those that the budget did not allow are missing in the end.
     """
-    if queries is None:
-        queries = [query_completion(engine, request, sampling) for request in requests]
 
     def stream(some: Iterator[Request]) -> Generator[list[tuple[int, Outcome]], None, None]:
         if (server := _server_of(engine)) is not None:
@@ -87,9 +94,8 @@ def generate_stored(
         return ([pair] for pair in engine.generate(some, sampling))
 
     compute = partial(generate_within_budget, engine, sampling=sampling)
-    return _ask_missing(
-        engine, requests, PendingRows(queries, store, lambda answer: Result(**answer)), stream, compute, sampling
-    )
+    keeper = RowKeeper(store, lambda answer: Result(**answer))
+    return _ask_missing(engine, keeper, pieces, stream, compute, sampling)
 
 
 def generate_within_budget(
@@ -122,24 +128,26 @@ def generate_within_budget(
 
 
 def logprobs_stored(
-    engine: Engine,
-    requests: Sequence[Request],
-    choices: Sequence[str],
-    store: AnswerStore,
-    queries: Sequence[StoreQuery] | None = None,
+    engine: Engine, requests: Sequence[Request], choices: Sequence[str], store: AnswerStore
 ) -> Iterator[Finished[Logprobs]]:
-    """Yield log-probs of choices (`Engine.logprobs_of`), reusing what the store holds; batches as in generation."""
-    if queries is None:
-        queries = [query_logprobs(engine, request, choices) for request in requests]
+    """Yield log-probs of choices (`Engine.logprobs_of`), reusing what the store holds; see `weigh_pieces`."""
+    rows = [(index, query_logprobs(engine, request, choices), request) for index, request in enumerate(requests)]
+    return weigh_pieces(engine, [build_piece(rows)], choices, store)
+
+
+def weigh_pieces(
+    engine: Engine, pieces: Iterable[PendingPiece[Request]], choices: Sequence[str], store: AnswerStore
+) -> Iterator[Finished[Logprobs]]:
+    """Yield log-probs of choices for the requests of every piece; stores and batches as in `generate_pieces`."""
 
     def stream(some: Iterator[Request]) -> Generator[list[tuple[int, Logprobs | Failure]], None, None]:
         if (server := _server_of(engine)) is not None:
             return server.logprobs_batches(some, choices)
         return ([pair] for pair in engine.logprobs_of(some, choices))
 
-    rows = PendingRows(queries, store, lambda answer: tuple(answer["logprobs"]))
     compute = partial(weigh_within_budget, engine, choices=choices)
-    return _ask_missing(engine, requests, rows, stream, compute, _ONE_TOKEN)
+    keeper = RowKeeper(store, lambda answer: tuple(answer["logprobs"]))
+    return _ask_missing(engine, keeper, pieces, stream, compute, _ONE_TOKEN)
 
 
 def query_logprobs(engine: Engine, request: Request, choices: Sequence[str]) -> StoreQuery:
@@ -176,58 +184,44 @@ def weigh_within_budget(
 
 
 def compute_stored(
-    queries: Sequence[StoreQuery],
-    plan: Callable[[list[int]], Iterable[Sequence[int]]],
-    compute: Callable[[Sequence[int]], list[list[float]]],
+    pieces: Iterable[PendingPiece[P]],
+    plan: Callable[[list[P]], Iterable[Sequence[int]]],
+    compute: Callable[[list[P]], list[list[float]]],
     store: AnswerStore,
     at_once: int = 1,
 ) -> Iterator[Finished[Numbers]]:
     """Compute numbers, reusing what the store holds; claim and keep whole batches.
 
     Args:
-        queries: of all sequences; equal ones are computed once.
-        plan: indices of different sequences, all of them whatever the store holds -> batches of them.
+        pieces: of sequences.
+        plan: sequences of a piece, whatever the store holds of it -> places of each batch.
         compute: numbers of a batch.
         store: open.
         at_once: most batches that are computed at a time.
     """
-    rows = PendingRows(queries, store, lambda answer: Numbers(**answer))
-    stored = rows.read_stored()
-    if stored.results:
-        yield stored
 
-    def ask(batch: Sequence[int]) -> Iterator[tuple[int, Numbers]]:
-        for at, values in enumerate(compute(batch)):
+    def ask(sequences: list[P]) -> Iterator[tuple[int, Numbers]]:
+        for at, values in enumerate(compute(sequences)):
             yield at, Numbers(values)
 
-    # No plan where all is stored: planning may load a model.
-    batches = plan(rows.list_unique()) if rows.list_missing() else []
-    yield from ask_in_batches(lambda: False, rows, list(batches), ask, at_once)
+    keeper = RowKeeper(store, lambda answer: Numbers(**answer))
+    yield from ask_in_batches(BatchStream(keeper, pieces, plan, lambda: False), keeper, ask, at_once)
 
 
 def _ask_missing(
     engine: Engine,
-    requests: Sequence[Request],
-    rows: PendingRows[T],
+    keeper: RowKeeper[T],
+    pieces: Iterable[PendingPiece[Request]],
     stream: Callable[[Iterator[Request]], Generator[Sequence[tuple[int, Any]], None, None]],
     compute: Callable[[Sequence[Request]], Iterator[tuple[int, Any]]],
     sampling: Sampling,
 ) -> Iterator[Finished[T]]:
-    """Yield what the store holds, then what an engine answers: one by one from a server, else in planned batches."""
-    stored = rows.read_stored()
-    if stored.results:
-        yield stored
+    """Yield what the store holds and what an engine answers: one by one from a server, else in planned batches."""
     if engine.remote:
         # A server's calls are independent of each other, so each answer is kept as it comes.
-        yield from ask_singly(engine, rows, lambda indices: stream(requests[index] for index in indices))
+        yield from ask_singly(engine, keeper, pieces, stream)
         return
-    chosen = rows.list_unique()
-    # Planned from all rows, stored ones too: an interrupted run must meet the same batches to the last bit.
-    plan = [[chosen[at] for at in batch] for batch in engine.plan([requests[index] for index in chosen], sampling)]
-    yield from ask_in_batches(
-        lambda: engine.ledger.exhausted,
-        rows,
-        plan,
-        lambda batch: compute([requests[index] for index in batch]),
-        count_batches_at_once(engine),
+    batches = BatchStream(
+        keeper, pieces, lambda requests: engine.plan(requests, sampling), lambda: engine.ledger.exhausted
     )
+    yield from ask_in_batches(batches, keeper, compute, count_batches_at_once(engine))

@@ -10,6 +10,7 @@ from typing import Any
 from prefboost.engines.ask import ChoiceLogprobs, InWords, Reading
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
 from prefboost.engines.store.interface import AnswerStore, StoreQuery
+from prefboost.engines.store.reuse import generate_stored, logprobs_stored
 from prefboost.engines.store.sightings import Sighting, list_reply_names, sightings, today
 from prefboost.errors import ModelError
 from prefboost.evaluation.benchmark import JudgeRequest
@@ -105,7 +106,7 @@ def _probe(questions: Sequence[JudgeRequest], engine: Engine, store: AnswerStore
     reason = ""
     for question in questions:
         try:
-            batches = list(ChoiceLogprobs(question.choices).ask_stored(engine, [build_request(question)], store))
+            batches = list(logprobs_stored(engine, [build_request(question)], question.choices, store))
         except (ModelError, NotImplementedError) as error:
             reason = error.message if isinstance(error, ModelError) else "the engine gives no log-probs"
             break
@@ -118,8 +119,10 @@ def _probe(questions: Sequence[JudgeRequest], engine: Engine, store: AnswerStore
             break
     if not reason:
         return ""
-    batches = list(choose_reading(questions[0], in_words=True).ask_stored(engine, [build_request(questions[0])], store))
-    answers = [reply for batch in batches for _, reply in batch.results]
+    reading = choose_reading(questions[0], in_words=True)
+    assert isinstance(reading, InWords)
+    words = list(generate_stored(engine, [build_request(questions[0])], reading.sampling, store))
+    answers = [reply for batch in words for _, reply in batch.results]
     return reason if any(isinstance(answer, Result) for answer in answers) else ""
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
+import polars as pl
 from pydantic import Field, model_validator
 
 from prefboost.chat import join_text
@@ -26,6 +27,9 @@ CRITERIA = (
     "was asked, is true, is honest about what it does not know, and is clear. Neither the order in which they are "
     "shown nor their length is a merit."
 )
+_PIECE_PAIRS = 5_000
+"""Pairs whose questions are built at once; a question takes some kilobytes of memory."""
+
 _VOTES = {"first": 1.0, "second": 0.0, "tie": 0.5}
 
 Row = Mapping[str, Any]
@@ -77,25 +81,37 @@ class LlmJudge(Settings):
         check_pairs(table)
         engine = desk.open_engine(self.engine)
         asking = Asking(engine, self.sampling, desk)
-        requests = self.questions(table)
+        frame = table.frame.select("prompt", "chosen", "rejected")
+        # By question, in the order of the table, whatever the order of the answers.
+        decisions: list[Ruling | None] = [None] * (len(ORDERS) * len(table))
+        pieces = (self._build_questions(frame[at : at + _PIECE_PAIRS]) for at in range(0, len(table), _PIECE_PAIRS))
+        total = len(decisions) * self.samples
         if self.read == "logprobs":
-            shares = asking.shares(requests, self.verdict_names, self.min_mass)
-            decisions = [self.weigh_shares(of_question) for of_question in shares]
+            for at, shares in asking.stream_shares(pieces, total, self.verdict_names, self.min_mass):
+                decisions[at] = self.weigh_shares(shares)
         else:
-            answers = asking.answers(requests)
-            votes = [answers[at : at + self.samples] for at in range(0, len(answers), self.samples)]
-            decisions = [self.count_votes(of_question) for of_question in votes]
-        rulings = {first: decisions[at :: len(ORDERS)] for at, first in enumerate(ORDERS)}
-        notes = {"questions": len(decisions) * self.samples}
+            # Samples of a question of which some have not come yet.
+            votes: dict[int, dict[int, Answer]] = {}
+            for at, answer in asking.stream_answers(pieces, total):
+                question, sample = divmod(at, self.samples)
+                votes.setdefault(question, {})[sample] = answer
+                if len(votes[question]) == self.samples:
+                    answers = votes.pop(question)
+                    decisions[question] = self.count_votes([answers[each] for each in range(self.samples)])
+        complete = [decision for decision in decisions if decision is not None]
+        rulings = {first: complete[at :: len(ORDERS)] for at, first in enumerate(ORDERS)}
+        notes = {"questions": total}
         return verdicts_table(table, rulings, engine.identity, self.model_dump(mode="json"), notes)
 
     def questions(self, table: Table) -> list[Request]:
         """List the questions: pair by pair, both orders, every sample."""
+        return self._build_questions(table.frame.select("prompt", "chosen", "rejected"))
+
+    def _build_questions(self, pairs: pl.DataFrame) -> list[Request]:
         ending, schema = self._build_ending()
-        rows = table.frame.select("prompt", "chosen", "rejected").rows(named=True)
         return [
             Request(_build_messages(self.criteria, row, first, ending), sample, json_schema=schema)
-            for row in rows
+            for row in pairs.iter_rows(named=True)
             for first in ORDERS
             for sample in range(self.samples)
         ]

@@ -19,7 +19,7 @@ ORDERS = {"chosen": ("chosen", "rejected"), "rejected": ("rejected", "chosen")}
 """Side shown first -> both sides in the order in which they are shown."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Ruling:
     """The decision of a judge on a pair in one order.
 

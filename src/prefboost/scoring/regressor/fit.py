@@ -126,8 +126,9 @@ def fit_regressor(
         import sklearn  # noqa: F401
     texts, scores, prompts = _list_judged(table)
     embedder = Embedder(settings.embedder, settings.device, settings.max_tokens)
-    vectors = embeddings_of(embedder, texts, desk or Desk(tell=tell), settings.batch_tokens)
-    features = features_of(texts, [pair for pair in vectors if pair is not None])
+    embedded = embeddings_of(embedder, texts, len(texts), desk or Desk(tell=tell), settings.batch_tokens)
+    vectors = {index: pair for index, _, pair in embedded if pair is not None}
+    features = features_of(texts, [vectors[index] for index in range(len(texts))])
     train, test = _split(prompts, settings)
     mean, spread = features[train].mean(0), features[train].std(0)
     # A feature that never varies would be divided by 0.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,8 +19,8 @@ from prefboost.engines.models.embeddings import Embedder
 from prefboost.engines.pool import count_batches_at_once, open_model
 from prefboost.errors import ModelError, Place
 from prefboost.preferences.scales.kinds import SCALES, Scale
-from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, with_scores
-from prefboost.scoring.stored import fill_numbers, key_of_ids
+from prefboost.scoring.sides import ScoredItem, ScoredItems, Scores, with_scores
+from prefboost.scoring.stored import compute_numbers, cut_pieces, key_of_ids
 from prefboost.settings import Settings, choice
 from prefboost.tables import Table
 
@@ -30,8 +30,15 @@ SETTINGS_FILE = "regressor.json"
 WEIGHTS_FILE = "regressor.safetensors"
 FORMAT = 1
 
+_ENCODED_AT_ONCE = 256
+_PIECE_TEXTS = 4_000
+"""Texts that are planned together; embeddings take a hundred times the memory of a score."""
+
 Text = tuple[str, str]
 """Prompt and completion."""
+
+Vector = Any
+"""Embedding of a text: [D], float64."""
 
 
 class RegressorScorer(Settings):
@@ -80,16 +87,16 @@ class RegressorScorer(Settings):
                 remedy="install that version of it, or fit the regressor again",
                 place=Place(self.model),
             )
-        items = list_scored_items(table)
-        texts = [join_item_texts(item) for item in items]
-        vectors = embeddings_of(embedder, texts, desk, self.batch_tokens)
+        items = ScoredItems(table)
+        texts = (join_item_texts(item) for item in items)
         scores = Scores()
-        for item, text, pair in zip(items, texts, vectors, strict=True):
+        for index, text, pair in embeddings_of(embedder, texts, len(items), desk, self.batch_tokens):
             if pair is None:
-                scores.faults[item.row, item.side] = (NOT_YET, "")
+                scores.faults[items.find_key(index)] = (NOT_YET, "")
             else:
                 features = (features_of([text], [pair]) - weights["mean"]) / weights["spread"]
-                scores.values[item.row, item.side] = [float(np.dot(features[0], weights["slopes"]) + weights["at"][0])]
+                score = float(np.dot(features[0], weights["slopes"]) + weights["at"][0])
+                scores.values[items.find_key(index)] = [score]
         notes = {"model": written["embedder_identity"], "for": "plumbing and triage", **written["held_out"]}
         return with_scores(table, scores, self.model_dump(mode="json"), notes, self.scale)
 
@@ -106,7 +113,7 @@ def measure_log_lengths(texts: Sequence[Text]) -> Any:
     return np.array([math.log1p(len(completion)) for _, completion in texts])
 
 
-def features_of(texts: Sequence[Text], vectors: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Any:
+def features_of(texts: Sequence[Text], vectors: Sequence[tuple[Vector, Vector]]) -> Any:
     """Build the features: embedding of the completion, its product with the prompt's, their cosine,
     and the length.
 
@@ -123,24 +130,53 @@ def features_of(texts: Sequence[Text], vectors: Sequence[tuple[Sequence[float], 
 
 
 def embeddings_of(
-    embedder: Embedder, texts: Sequence[Text], desk: Desk, batch_tokens: int
-) -> list[tuple[list[float], list[float]] | None]:
-    """Embed prompts and completions, equal texts once; None where ``partial`` and the store lacks it."""
-    ids = embedder.encode([part for text in texts for part in text])
+    embedder: Embedder, texts: Iterable[Text], total: int, desk: Desk, batch_tokens: int
+) -> Iterator[tuple[int, Text, tuple[Vector, Vector] | None]]:
+    """Embed prompts and completions, equal texts of a piece once.
 
-    def plan(first: list[int]) -> list[list[int]]:
+    Args:
+        embedder: the model.
+        texts: prompts with completions; drawn piece by piece.
+        total: of them.
+        desk: its store holds what has been computed.
+        batch_tokens: most tokens that are computed at once.
+
+    Yields:
+        (place in ``texts``, the text, its two embeddings), as batches finish; None where ``partial`` and the store
+        lacks one.
+    """
+    import numpy as np
+
+    # Of completions whose embeddings have not both come.
+    waiting: dict[int, Text] = {}
+    vectors: dict[int, Vector | None] = {}
+
+    def encode() -> Iterator[tuple[int, str, list[int]]]:
+        index = 0
+        for chunk in cut_pieces(texts, _ENCODED_AT_ONCE):
+            ids = embedder.encode([part for text in chunk for part in text])
+            waiting.update(enumerate(chunk, index // 2))
+            for each in ids:
+                yield index, key_of_ids(embedder.identity, each), each
+                index += 1
+
+    def plan(ids: list[list[int]]) -> list[list[int]]:
         batches: list[list[int]] = []
         # By length, so that little of a batch is padding.
-        for index in sorted(first, key=lambda index: (len(ids[index]), index)):
+        for index in sorted(range(len(ids)), key=lambda index: (len(ids[index]), index)):
             if not batches or (len(batches[-1]) + 1) * len(ids[index]) > batch_tokens:
                 batches.append([])
             batches[-1].append(index)
         return batches
 
-    def compute(batch: Sequence[int]) -> list[list[float]]:
-        return embedder.embed([ids[index] for index in batch])
-
-    keys = [key_of_ids(embedder.identity, text) for text in ids]
-    embeddings = fill_numbers(keys, plan, compute, desk, "embeddings", count_batches_at_once(embedder))
-    pairs = zip(embeddings[::2], embeddings[1::2], strict=True)
-    return [None if prompt is None or completion is None else (prompt, completion) for prompt, completion in pairs]
+    at_once = count_batches_at_once(embedder)
+    for index, values in compute_numbers(
+        encode(), 2 * total, plan, embedder.embed, desk, "embeddings", at_once=at_once, piece_items=_PIECE_TEXTS
+    ):
+        # An array: a list of numbers takes four times its memory.
+        vectors[index] = None if values is None else np.array(values)
+        prompt, completion = index // 2 * 2, index // 2 * 2 + 1
+        if prompt in vectors and completion in vectors:
+            first, second = vectors.pop(prompt), vectors.pop(completion)
+            pair = None if first is None or second is None else (first, second)
+            yield index // 2, waiting.pop(index // 2), pair
