@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from prefboost.cli.main import main
 from prefboost.cli.shards import OwnPart
+from prefboost.errors import SettingsError
 from prefboost.runs.generate.prompt_files import read_prompts
 
 
@@ -64,3 +66,24 @@ def test_a_shard_of_augment_is_a_folder_of_its_own(
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert main(["augment", str(source), "-o", str(tmp_path / "goals"), "--shard", "0/2", *more]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["augment", "select"])
+def test_a_stream_is_no_input_of_shards(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = ["kind=best_of_n"] if verb == "select" else ["--quiet"]
+    assert main([verb, "/dev/stdin", *more, "-o", str(tmp_path / "out"), "--shard", "0/2"]) == 2
+    assert "could not read again" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_a_stream_is_refused_before_rows_are_asked_and_never_read_by_merge(
+    recorded: Path, prompts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = read_prompts(prompts)
+    with pytest.raises(SettingsError, match="write it to a file"):
+        OwnPart("0/2", replace(table, path="/dev/stdin"), prompts.parent / "out.jsonl")
+    out = prompts.parent / "o.jsonl"
+    assert main(["generate", f"replay:{recorded}", str(prompts), "-o", str(out), "--shard", "0/1"]) == 0
+    record = prompts.parent / "o.shard-0-of-1.jsonl.shard.json"
+    record.write_text(record.read_text().replace(json.dumps(str(prompts)), '"/dev/stdin"'))
+    assert main(["merge", str(prompts.parent / "o.shard-0-of-1.jsonl")]) == 2
+    assert "could not read again" in capsys.readouterr().err and not out.exists()

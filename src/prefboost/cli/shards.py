@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from prefboost.addresses import format_place
 from prefboost.cli.printing import print_report
 from prefboost.errors import SettingsError
-from prefboost.runs.shards import Shard, write_shard_record
+from prefboost.runs.shards import Shard, refuse_stream, write_shard_record
 
 if TYPE_CHECKING:
     from prefboost.runs.augment.settings import Augment
@@ -45,6 +45,7 @@ class OwnPart:
                     "--shard and --store exclude each other: every shard has a store beside its own output",
                     remedy="leave --store out, or write --store segments: alone; prefboost merge makes one of all",
                 )
+            refuse_stream(table.path or "")
             self.table, self.out = self.shard.take(table), self.shard.locate(out)
 
     @property
@@ -94,7 +95,7 @@ def augment_own_part(
     from prefboost.runs.augment.shards import augment_shard
 
     data, settings = work
-    part = _read_shard(shard, out)
+    part = _read_shard(shard, out, arguments["source"])
     with show_work(hidden=quiet, begin="augmenting") as tell:
         parts, goal_pairs = augment_shard(data, out, settings, part, progress=tell)
     write_shard_record(part, out, "augment", arguments, settings, parts)
@@ -120,7 +121,7 @@ def select_own_part(
     """
     from prefboost.runs.select.shards import select_shard
 
-    part = _read_shard(shard, out)
+    part = _read_shard(shard, out, arguments["source"])
     counts = select_shard(arguments["source"], settings, out, part)
     write_shard_record(part, out, "select", arguments, settings, 1)
     summary = {"shard": str(part), "rows": counts["rows"], "kept": counts["rows kept"]}
@@ -130,7 +131,8 @@ def select_own_part(
     _announce(part, out)
 
 
-def _read_shard(shard: str, out: Path) -> Shard:
+def _read_shard(shard: str, out: Path, source: str) -> Shard:
+    refuse_stream(source)
     if str(out) == "-":
         raise SettingsError("a shard cannot go to standard output", remedy="name a file or folder with -o")
     return Shard.parse(shard)

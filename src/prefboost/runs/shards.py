@@ -25,9 +25,10 @@ from prefboost.runs.folder.manifest import hash_path, hash_values, list_input_fi
 from prefboost.runs.outputs import locate_store
 from prefboost.settings import Settings
 from prefboost.shelf import open_shelf
+from prefboost.sources.readers.pipes import is_stream
 from prefboost.tables import Table
 
-__all__ = ["Shard", "ShardRecord", "check_shards", "read_shard_record", "write_shard_record"]
+__all__ = ["Shard", "ShardRecord", "check_shards", "read_shard_record", "refuse_stream", "write_shard_record"]
 
 _FORM = re.compile(r"(\d+)/(\d+)")
 _MOST_LISTED = 5
@@ -143,6 +144,19 @@ def write_shard_record(
     return target
 
 
+def refuse_stream(name: str) -> None:
+    """Refuse a stream as the input of a shard: every shard reads the whole input, and so does `merge`.
+
+    Raises:
+        SettingsError: the name is that of standard input, or of a pipe.
+    """
+    if is_stream(name):
+        raise SettingsError(
+            f"the input {name} is a stream, which the other shards and prefboost merge could not read again",
+            remedy="write it to a file that all shards see, and give that",
+        )
+
+
 def read_shard_record(path: Path) -> ShardRecord:
     """Read the record of a shard by its output's path.
 
@@ -171,6 +185,7 @@ def check_shards(records: Sequence[ShardRecord]) -> None:
         RunError: a shard is missing, stands twice, belongs to another division or verb, was made with other settings,
             of other input or by another version, or its store is damaged; all faults are named.
         DataError: the input has changed since.
+        SettingsError: it was a stream.
     """
     # A shard without rows, as more shards than prompts have, opened no model and so knows no number type.
     first = next((record for record in records if record.rows), records[0])
@@ -231,7 +246,9 @@ def _compare(first: ShardRecord, other: ShardRecord) -> list[str]:
 
 def _hash_inputs(arguments: Mapping[str, Any]) -> dict[str, str]:
     """Hash the local files that the arguments name as input; a hub id has none."""
-    named = (str(arguments[name]) for name in ("source", "prompts") if arguments.get(name))
+    named = [str(arguments[name]) for name in ("source", "prompts") if arguments.get(name)]
+    for name in named:
+        refuse_stream(name)
     files = {name: list_input_files(name) for name in named}
     return {f"input {name}": hash_values([hash_path(path) for path in paths]) for name, paths in files.items() if paths}
 

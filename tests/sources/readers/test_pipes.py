@@ -17,7 +17,7 @@ import pytest
 from prefboost.errors import UnreadableFile
 from prefboost.sources import read
 from prefboost.sources.readers.files import JsonReader
-from prefboost.sources.readers.pipes import SpooledReader, spool_stream
+from prefboost.sources.readers.pipes import SpooledReader, is_stream, spool_stream
 
 ROWS = [{"prompt": f"q{n // 2}?", "completion": f"answer {n}", "score": n % 2 + 3} for n in range(6)]
 LINES = "\n".join(map(json.dumps, ROWS)).encode()
@@ -116,3 +116,10 @@ def test_a_spooled_reader_gives_the_records_of_its_file(tmp_path: Path) -> None:
     (tmp_path / "stream.jsonl").write_bytes(LINES)
     reader = SpooledReader("-", JsonReader(str(tmp_path / "stream.jsonl")))
     assert [batch.records for batch in reader.batches(None, 4)] == [4, 2]
+
+
+def test_streams_are_told_from_files_without_being_read(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("{}")
+    os.mkfifo(tmp_path / "pipe")
+    assert is_stream("-") and is_stream("/dev/fd/63") and is_stream(str(tmp_path / "pipe"))
+    assert not is_stream(str(tmp_path / "rows.jsonl")) and not is_stream(str(tmp_path)) and not is_stream("org/name")

@@ -21,7 +21,7 @@ from prefboost.sources.readers.content import detect_ending
 from prefboost.sources.readers.raw import RawBatch, Reader
 from prefboost.sources.readers.remote import fetch_file
 
-__all__ = ["SpooledReader", "spool_stream"]
+__all__ = ["SpooledReader", "is_stream", "spool_stream"]
 
 _STREAM = re.compile(r"-|/dev/(stdin|fd/\d+)|/proc/(self|\d+)/fd/\d+")
 
@@ -31,6 +31,17 @@ _SPOOLED: dict[tuple[int, ...], Path] = {}
 A verb opens its input several times (for the guess, the scale, the rows, its fingerprint), and a stream gives its bytes
 once. So every stream is read once per process, and its file lives until the process ends.
 """
+
+
+def is_stream(path: str) -> bool:
+    """Tell whether a path is standard input, a pipe or a device, which gives its bytes once."""
+    place = Path(path)
+    if _STREAM.fullmatch(path) is not None:
+        return path != "-" or not place.exists()
+    try:
+        return place.exists() and not place.is_file() and not place.is_dir()
+    except (OSError, ValueError):
+        return False  # no file can have this name
 
 
 def spool_stream(path: str) -> Path | None:
