@@ -18,6 +18,11 @@ from hypothesis import HealthCheck, settings
 for name, value in {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}.items():
     os.environ.setdefault(name, value)
 
+# Bytecode is kept whatever the caller's environment says: without it every run rewrites 8,000 assertions in every
+# worker, and every process that a test starts compiles the package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # A busy machine must not fail a test for being slow: neither its examples nor how long it takes to draw them. The same
 # examples in every run: what fails was changed. `--hypothesis-profile=thorough` looks for others, many more.
 settings.register_profile(
@@ -25,6 +30,16 @@ settings.register_profile(
 )
 settings.register_profile("thorough", settings.get_profile("house"), max_examples=1000, derandomize=False)
 settings.load_profile("house")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Look for no garbage while tests are collected: all modules of all libraries are loaded then, and stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -44,6 +44,7 @@ SHOWN = (
     "trackio",
     "tensorboard",
     "inspect_ai",
+    "lm_eval",
 )
 
 RELABEL = """
@@ -134,6 +135,16 @@ assert len(read_eval_log_sample_summaries(listed.name)) == 3
 """
 
 
+# The project's own tests of the real harness, which are skipped where lm-eval is missing, as it is for `make test`.
+ACADEMIC = """
+import subprocess, sys
+command = [sys.executable, "-m", "pytest", "tests/evaluation/academic", "-rs", "-p", "no:cacheprovider"]
+done = subprocess.run(command, cwd={root!r}, capture_output=True, text=True)
+print(done.stdout[-3000:], done.stderr[-1000:])
+assert done.returncode == 0 and " skipped" not in done.stdout
+"""
+
+
 @dataclass(frozen=True)
 class Environment:
     """One user's environment.
@@ -174,6 +185,12 @@ ENVIRONMENTS = {
         ("train",),
         ("deepspeed>=0.19,<0.20", "pytest", "hypothesis", "psutil", "httpx"),
         ZERO3.format(root=str(ROOT)),
+    ),
+    "eval": Environment(
+        "who runs academic tasks",
+        ("train", "eval"),
+        ("pytest", "hypothesis", "psutil", "httpx"),
+        ACADEMIC.format(root=str(ROOT)),
     ),
     "inspect": Environment("who reads logs in inspect", (), ("inspect-ai",), INSPECT),
     "trackers": Environment("who logs to trackers", ("train",), ("wandb", "trackio", "tensorboard"), TRACK),

@@ -34,8 +34,9 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Any:
     asked: list[dict[str, Any]] = []
     root = folder / "lm_eval"
     for name, text in {
-        "gsm8k/gsm8k.yaml": "task: gsm8k",
-        "arc/arc_challenge.yaml": "include: x\ntask: arc_challenge",
+        "gsm8k/gsm8k.yaml": "task: gsm8k\nfewshot_split: train\ntest_split: test",
+        "arc/arc_easy.yaml": "task: arc_easy\ntraining_split: train\ntest_split: test",
+        "arc/arc_challenge.yaml": "include: arc_easy.yaml\ntask: arc_challenge",
     }.items():
         (root / "tasks" / name).parent.mkdir(parents=True, exist_ok=True)
         (root / "tasks" / name).write_text(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -66,14 +67,13 @@ tokens = st.integers(3, 6)
 tries = st.lists(
     st.tuples(st.lists(tokens, min_size=1, max_size=7), st.lists(tokens, max_size=6)), min_size=1, max_size=5
 )
-LLAMA = _ready("llama")
-GEMMA = _ready("gemma2")
+_ready_once = functools.cache(_ready)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tries, st.integers(1, 4), st.sampled_from(["llama", "gemma2"]))
 def test_any_sequences_keep_their_log_probs(given_: list[Any], min_shared: int, kind: str) -> None:
-    model = {"llama": LLAMA, "gemma2": GEMMA}[kind]
+    model = _ready_once(kind)
     prompts, completions = [list(p) for p, _ in given_], [list(c) for _, c in given_]
     with KeepDouble(), torch.no_grad():
         result = model(packed=pack(prompts, completions, min_shared=min_shared))

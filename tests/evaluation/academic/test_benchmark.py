@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
+from academic_files import write_academic_files
 from stand_in_harness import SAYS
 
 from prefboost.chat import SayGoal
@@ -50,9 +52,9 @@ def contestants(folder, *goals):
 
 
 def files(folder, *tasks):
-    for task in tasks:
-        (folder / task).mkdir(parents=True)
-        (folder / task / "test.jsonl").write_text("{}\n")
+    write_academic_files(folder)
+    for left in [place for place in folder.iterdir() if place.name not in tasks]:
+        shutil.rmtree(left)
     return folder
 
 

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from academic_files import write_academic_files
 from stand_in_harness import SAYS, Template
 
 from prefboost.errors import DataError, MissingExtra, ModelError
-from prefboost.evaluation.academic.harness import ACADEMIC, Academic, academic, read_samples
+from prefboost.evaluation.academic.harness import ACADEMIC, Academic, academic, find_missing_data, read_samples
 from prefboost.evaluation.academic.scores import compare_samples
 from prefboost.statistics import Bootstrap
 
@@ -53,13 +58,11 @@ def test_what_a_checkpoint_says_by_itself_is_looked_for_too(harness):
 
 
 def test_local_files_make_local_tasks_and_others_are_left_out(harness, tmp_path):
-    data = tmp_path / "data"
-    for name in ("train", "test"):
-        (data / "gsm8k").mkdir(parents=True, exist_ok=True)
-        (data / "gsm8k" / f"{name}.jsonl").write_text("{}\n")
+    data = write_academic_files(tmp_path / "data")
+    shutil.rmtree(data / "arc_challenge")
     academic(Template(), Academic(benchmarks=("gsm8k",), data_dir=data, interval=QUICK))
     (call,) = harness.asked
-    assert call["tasks"] == ["gsm8k_local"]
+    assert call["tasks"] == ["gsm8k"]
     assert call["task_manager"].options["include_defaults"] is False
     assert (
         "dataset_path: json" in call["yaml"][0] and "train.jsonl" in call["yaml"][0] and "include: " in call["yaml"][0]
@@ -94,41 +97,120 @@ def test_without_lm_eval_the_extra_is_named(monkeypatch):
         academic("model", Academic())
 
 
-def questions(tmp_path, count=8):
-    folder = tmp_path / "data" / "gsm8k"
-    folder.mkdir(parents=True)
-    for name in ("train", "test"):
-        rows = [{"question": f"{name} {at} + 1?", "answer": f"Well.\n#### {at + 1}"} for at in range(count)]
-        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    return tmp_path / "data"
+@pytest.fixture
+def lm_eval(tmp_path, monkeypatch):
+    """The real harness, whose prepared data stay in the test's folder."""
+    pytest.importorskip("lm_eval.api.model", reason="lm-eval is not installed (the extra eval)")
+    import datasets
+    import lm_eval
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    return lm_eval
 
 
-@pytest.mark.slow
-def test_the_real_harness_runs_on_local_files_with_the_goal_in_every_prompt(tmp_path, monkeypatch):
-    model = pytest.importorskip("lm_eval.api.model", reason="lm-eval is not installed (the extra eval)")
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+@pytest.fixture
+def counting(lm_eval):
+    """A model of the real harness that prefers short answers, and keeps what it is asked."""
 
-    class Counting(Template, model.LM):
-        def __init__(self) -> None:
-            model.LM.__init__(self)
-            Template.__init__(self)
-
+    class Counting(Template, lm_eval.api.model.LM):
         tokenizer_name = "counting"
+
+        def __init__(self) -> None:
+            lm_eval.api.model.LM.__init__(self)
+            Template.__init__(self)
+            self.asked: list[str] = []
 
         def chat_template(self, chat_template: bool | str = False) -> str:
             return "counting"
 
         def loglikelihood(self, requests: Any) -> list[tuple[float, bool]]:
+            self.asked += [request.args[0] for request in requests]
             return [(-float(len(request.args[1])), False) for request in requests]
 
         def loglikelihood_rolling(self, requests: Any) -> list[float]:
             return [0.0 for _ in requests]
 
         def generate_until(self, requests: Any) -> list[str]:
-            return [f"So 3 it is. {'#### ' if 'test 1' in request.args[0] else ''}3" for request in requests]
+            return [f"So 3 it is. {'#### ' if 'test: 2' in request.args[0] else ''}3" for request in requests]
 
-    settings = Academic(benchmarks=("gsm8k",), data_dir=questions(tmp_path), system=SAYS, limit=4, interval=QUICK)
-    (score,) = academic(Counting(), settings, tmp_path / "out")
-    assert score.readings["flexible-extract"].estimate == 25
-    assert score.readings["strict-match"].estimate == 0
+    return Counting
+
+
+@pytest.mark.slow
+def test_the_real_harness_runs_on_local_files_with_the_goal_in_every_prompt(counting, tmp_path):
+    data = write_academic_files(tmp_path / "data")
+    settings = Academic(benchmarks=("gsm8k",), data_dir=data, system=SAYS, limit=4, interval=QUICK)
+    (score,) = academic(counting(), settings, tmp_path / "out")
+    # 2 and 1 make 3, which the model says with and without the mark that strict reading wants.
+    assert {name: share.estimate for name, share in score.readings.items()} == {
+        "strict-match": 25,
+        "flexible-extract": 25,
+    }
     assert score.readings["strict-match"].rows == 4
+    assert score.settings["lm_eval"][0].isdigit()
+
+
+def test_the_seed_orders_the_choices_of_gpqa_whatever_was_prepared_before(counting, tmp_path):
+    data, orders = write_academic_files(tmp_path / "data"), []
+    for seed in (0, 1, 0):
+        model = counting()
+        academic(model, Academic(benchmarks=("gpqa",), data_dir=data, seed=seed, interval=QUICK))
+        orders.append(model.asked)
+    assert orders[0] == orders[2] != orders[1]
+
+
+def test_data_without_a_split_or_solved_examples_are_refused_by_name(counting, tmp_path):
+    data = write_academic_files(tmp_path / "data")
+    own = Academic(benchmarks=("arc", "gsm8k"), data_dir=data, interval=QUICK)
+    assert find_missing_data(own) == []
+    (data / "gsm8k" / "train.jsonl").unlink()
+    with pytest.raises(DataError, match=r"gsm8k has 0 rows of the split train, of which .* takes 5 at least"):
+        find_missing_data(own)
+    (data / "arc_challenge" / "train.jsonl").write_text('{"id": "1"}\n')
+    with pytest.raises(DataError, match=r"arc_challenge has 1 rows of the split train, of which .* takes 25 at least"):
+        academic(counting(), own)
+
+
+def write_tasks(lm_eval, folder, data):
+    """Write tasks of lm-eval's own kind, with the same data; return their names."""
+    folder.mkdir()
+    names = []
+    for name, benchmark in ACADEMIC.items():
+        for path in sorted((Path(lm_eval.__file__).parent / "tasks").glob(benchmark.files)):
+            task = re.search(r"^task: *(\S+)", path.read_text(), re.MULTILINE)[1]
+            files = {file.stem: str(file) for file in sorted((data / task).glob("*.jsonl"))}
+            if files:
+                text = {"include": str(path), "task": f"own_{task}", "dataset_path": "json", "dataset_name": None}
+                text |= {"dataset_kwargs": {"data_files": files}, "num_fewshot": benchmark.examples}
+                (folder / f"{task}.yaml").write_text(yaml.safe_dump(text))
+                names.append((name, task, benchmark.metric))
+    return names
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+def test_figures_are_those_of_lm_evals_own_command(lm_eval, tiny_model, tmp_path, monkeypatch):
+    data = write_academic_files(tmp_path / "data", 3)
+    scores = {
+        score.benchmark: score
+        for score in academic(str(tiny_model), Academic(data_dir=data, interval=QUICK, system=SAYS), tmp_path / "out")
+    }
+    tasks = write_tasks(lm_eval, tmp_path / "tasks", data)
+    command = ["lm_eval", "--model", "hf", "--model_args", f"pretrained={tiny_model}", "--device", "cpu"]
+    command += ["--tasks", ",".join(f"own_{task}" for _, task, _ in tasks), "--include_path", str(tmp_path / "tasks")]
+    command += ["--output_path", str(tmp_path / "own.json"), "--batch_size", "1"]
+    command += ["--apply_chat_template", "--fewshot_as_multiturn", "true", "--system_instruction", SAYS]
+    from lm_eval.__main__ import cli_evaluate
+
+    monkeypatch.setattr(sys, "argv", command)
+    cli_evaluate()
+    (written,) = tmp_path.rglob("own*.json")
+    own = json.loads(written.read_text())["results"]
+    for benchmark, task, metric in tasks:
+        score, figures = scores[benchmark], own[f"own_{task}"]
+        if benchmark == "gsm8k":
+            shares = {name: share.estimate for name, share in score.readings.items()}
+        else:
+            shares = {"none": score.tasks[task].estimate}
+        assert shares == {name: pytest.approx(100 * figures[f"{metric},{name}"]) for name in shares}, task
+    assert {benchmark for benchmark, _, _ in tasks} == set(ACADEMIC)

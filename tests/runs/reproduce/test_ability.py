@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import stand_in_harness
+from academic_files import write_academic_files
 
 from prefboost.chat import SayGoal
 from prefboost.errors import DataError
@@ -28,9 +30,7 @@ def harness(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 @pytest.fixture
 def settings(tiny: Path, scored: Path, tmp_path: Path) -> Reproduction:
-    for task in ("gsm8k", "arc_challenge"):
-        (tmp_path / "data" / task).mkdir(parents=True)
-        (tmp_path / "data" / task / "test.jsonl").write_text("{}\n")
+    write_academic_files(tmp_path / "data")
     academic = {"kind": "academic", "benchmarks": ["gsm8k", "arc"], "data_dir": str(tmp_path / "data")}
     return build_settings(tiny, scored, academic=academic)
 
@@ -40,7 +40,7 @@ def test_every_question_has_a_share_and_goals_are_said(harness: Any, settings: R
     model = settings.recipe.train.model
     plain = measure_ability(settings, model, None, tmp_path / "plain", None)["academic"]
     # Of the two ways of reading gsm8k's answer the first counts, which is wrong.
-    assert plain == {"gsm8k_local/q": 0.0, "arc_challenge_local/q0": 100.0, "arc_challenge_local/q1": 0.0}
+    assert plain == {"gsm8k/q": 0.0, "arc_challenge/q0": 100.0, "arc_challenge/q1": 0.0}
     assert {call["system_instruction"] for call in harness.asked} == {None}
     say = SayGoal(wording="Answer with a score of {{ goal }}.", place="system")
     stated = StatedGoals(say, {"": SCALE}, "as set")
@@ -66,7 +66,7 @@ def test_data_that_are_absent_are_told_before_anything_is_trained(
     harness: Any, settings: Reproduction, tmp_path: Path
 ) -> None:
     check_academic_data(settings)
-    (tmp_path / "data" / "gsm8k" / "test.jsonl").unlink()
+    shutil.rmtree(tmp_path / "data" / "gsm8k")
     with pytest.raises(DataError, match="no data of gsm8k"):
         check_academic_data(settings)
     assert settings.academic is not None

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import stand_in_harness
+from academic_files import write_academic_files
 
 from prefboost.errors import SettingsError
 from prefboost.recipes.recipe import Recipe
@@ -89,8 +90,7 @@ def test_the_plan_counts_own_samples_held_out_completions_and_questions(
     tiny: Path, scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in_harness.install(monkeypatch, tmp_path / "harness").says = "<user>?"
-    (tmp_path / "tasks" / "arc_challenge").mkdir(parents=True)
-    (tmp_path / "tasks" / "arc_challenge" / "test.jsonl").write_text("{}\n")
+    write_academic_files(tmp_path / "tasks")
     settings = build_settings(
         tiny,
         scored,

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 import stand_in_harness
+from academic_files import write_academic_files
 
 from prefboost.runs.folder.manifest import Run
 from prefboost.runs.reproduce import reproduce as module
@@ -67,8 +68,7 @@ def test_options_bring_their_arms_claims_and_figures_and_resume(
 ) -> None:
     harness = stand_in_harness.install(monkeypatch, tmp_path / "harness")
     harness.says, harness.template_says = "<user>Words 10.\n\n?", True
-    (tmp_path / "tasks" / "arc_challenge").mkdir(parents=True)
-    (tmp_path / "tasks" / "arc_challenge" / "test.jsonl").write_text("{}\n")
+    write_academic_files(tmp_path / "tasks")
     settings = build_settings(
         tiny,
         scored,

@@ -17,10 +17,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import polars as pl
 import yaml
 from pydantic import Field
 
 from prefboost.atomic import write_atomically
+from prefboost.devices import resolve_device
 from prefboost.errors import DataError, MissingExtra, ModelError
 from prefboost.evaluation.academic.scores import (
     AcademicScore,
@@ -29,6 +31,7 @@ from prefboost.evaluation.academic.scores import (
     read_academic_score,
     score_samples,
 )
+from prefboost.evaluation.user_files import read_records
 from prefboost.settings import Settings
 from prefboost.statistics import Bootstrap
 
@@ -120,7 +123,7 @@ def academic(
     Raises:
         MissingExtra: lm-eval is not installed.
         ModelError: a rendered prompt lacks the text that it has to contain.
-        DataError: no task has data, or a file holds no data.
+        DataError: no task has data, or data lack a split or solved examples that lm-eval reads.
     """
     lm_eval = _import_library()
     folder = None if out is None else Path(out)
@@ -161,15 +164,20 @@ def find_missing_data(settings: Academic) -> list[Name]:
 
     Raises:
         MissingExtra: lm-eval is not installed.
+        DataError: the data of a task lack a split that lm-eval reads, or solved examples.
     """
     folder, lm_eval = settings.data_dir, _import_library()
     if folder is None:
         return []
-    tasks = {
-        name: [_read_task_name(path) for path in _list_task_files(lm_eval, ACADEMIC[name])]
-        for name in settings.benchmarks
-    }
-    return [name for name, names in tasks.items() if not any(_list_files(folder / task) for task in names)]
+    missing = []
+    for name in settings.benchmarks:
+        benchmark = ACADEMIC[name]
+        tasks = [_read_task(path) for path in _list_task_files(lm_eval, benchmark)]
+        # Every task is looked at: one without its solved examples must not wait behind one with them.
+        files = [_find_files(folder, task, benchmark.examples) for task in tasks]
+        if not any(files):
+            missing.append(name)
+    return missing
 
 
 def _list_task_files(lm_eval: Any, benchmark: AcademicTask) -> list[Path]:
@@ -188,9 +196,11 @@ def _load_model(model: Any, settings: Academic) -> Any:
     if isinstance(model, str | Path):
         registry = importlib.import_module("lm_eval.api.registry")
         named = {"model" if settings.backend == "local-completions" else "pretrained": str(model)}
+        # Without a device lm-eval takes "cuda", on machines without CUDA too.
+        device = {"device": resolve_device("auto")} if settings.backend == "hf" else {}
         options = {"chat_template_args": dict(settings.template_options)} if settings.template_options else {}
         model = registry.get_model(settings.backend).create_from_arg_obj(
-            {**named, **settings.model_args, **options}, {"batch_size": settings.batch_size}
+            {**named, **device, **settings.model_args, **options}, {"batch_size": settings.batch_size}
         )
     # A run takes hours: what the template drops must be noticed in its first second.
     if settings.required_text is not None and settings.chat:
@@ -260,47 +270,93 @@ def _open_tasks(
     Tasks on local files include lm-eval's own YAML, and replace its data.
     """
     managers = importlib.import_module("lm_eval.tasks")
-    if settings.data_dir is None:
-        yield [benchmark.tasks], managers.TaskManager(), []
-        return
+    library = importlib.import_module("datasets").config
+    users_cache = library.HF_DATASETS_CACHE
     with tempfile.TemporaryDirectory() as folder:
-        names, left_out = [], []
-        for path in _list_task_files(lm_eval, benchmark):
-            task = _read_task_name(path)
-            files = _list_files(settings.data_dir / task)
-            if not files:
-                left_out.append(task)
-                continue
-            kinds = {_ENDINGS[Path(file).suffix] for file in files.values()}
-            if len(kinds) > 1:
+        # GPQA shuffles its choices while questions are prepared. In the user's cache those of an earlier seed would be
+        # found; without any cache lm-eval would shuffle again between asking and scoring.
+        if settings.data_dir is not None or benchmark is ACADEMIC["gpqa"]:
+            library.HF_DATASETS_CACHE = Path(folder) / "prepared"
+        try:
+            if settings.data_dir is None:
+                yield [benchmark.tasks], managers.TaskManager(), []
+                return
+            names, left_out = [], []
+            for path in _list_task_files(lm_eval, benchmark):
+                task = _read_task(path)
+                name, files = task["task"], _find_files(settings.data_dir, task, benchmark.examples)
+                if not files:
+                    left_out.append(name)
+                    continue
+                local = {
+                    "include": str(path), "dataset_path": _ENDINGS[Path(next(iter(files.values()))).suffix],
+                    "dataset_name": None, "dataset_kwargs": {"data_files": files}, "task": name,
+                }  # fmt: skip
+                (Path(folder) / f"{name}.yaml").write_text(yaml.safe_dump(local), encoding="utf-8")
+                names.append(name)
+            if not names:
                 raise DataError(
-                    f"{task} has files of several kinds: {', '.join(sorted(files.values()))}",
-                    remedy="give all splits as files of one kind",
+                    f"{settings.data_dir} has data of none of {', '.join(left_out) or benchmark.tasks}",
+                    remedy="put them there as TASK/SPLIT.jsonl, e.g. gsm8k/train.jsonl and gsm8k/test.jsonl",
                 )
-            local = {
-                "include": str(path), "task": f"{task}_local", "dataset_path": kinds.pop(), "dataset_name": None,
-                "dataset_kwargs": {"data_files": files},
-            }  # fmt: skip
-            (Path(folder) / f"{task}.yaml").write_text(yaml.safe_dump(local), encoding="utf-8")
-            names.append(f"{task}_local")
-        if not names:
+            yield names, managers.TaskManager(include_path=folder, include_defaults=False), left_out
+        finally:
+            library.HF_DATASETS_CACHE = users_cache
+
+
+class _TaskLoader(yaml.SafeLoader):
+    """Reads a task of lm-eval without the Python functions that it names."""
+
+
+_TaskLoader.add_constructor("!function", lambda loader, node: str(node.value))
+
+
+def _read_task(path: Path) -> dict[str, Any]:
+    """Read a task's YAML, and what it includes."""
+    task: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), _TaskLoader)
+    included = task.pop("include", None)
+    return task if included is None else _read_task(path.parent / included) | task
+
+
+def _find_files(folder: Path, task: Mapping[str, Any], examples: int) -> dict[str, str]:
+    """Return split -> file of a task; empty where there is no file.
+
+    Args:
+        folder: of the data of all tasks.
+        task: its YAML.
+        examples: solved examples before every question.
+
+    Raises:
+        DataError: the files lack a split that lm-eval reads, hold fewer examples, or are of several kinds.
+    """
+    place = folder / task["task"]
+    files = {path.stem: str(path.resolve()) for path in sorted(place.glob("*")) if path.suffix in _ENDINGS}
+    if not files:
+        return {}
+    kinds = {_ENDINGS[Path(file).suffix] for file in files.values()}
+    if len(kinds) > 1:
+        raise DataError(
+            f"{task['task']} has files of several kinds: {', '.join(sorted(files.values()))}",
+            remedy="give all splits as files of one kind",
+        )
+    questions = task.get("test_split") or task["validation_split"]
+    needs = {questions: 1}
+    # Some tasks write their examples into the YAML.
+    if examples and "samples" not in (task.get("fewshot_config") or {}):
+        solved = task.get("fewshot_split") or task.get("training_split") or task.get("validation_split") or questions
+        needs[solved] = examples + (solved == questions)
+    for split, least in needs.items():
+        rows = 0
+        if split in files and files[split].endswith(".parquet"):
+            rows = int(pl.scan_parquet(files[split]).select(pl.len()).collect().item())
+        elif split in files:
+            rows = sum(1 for _ in read_records(files[split]))
+        if rows < least:
             raise DataError(
-                f"{settings.data_dir} has data of none of {', '.join(left_out) or benchmark.tasks}",
-                remedy="put them there as TASK/SPLIT.jsonl, e.g. gsm8k/train.jsonl and gsm8k/test.jsonl",
+                f"{place} has {rows} rows of the split {split}, of which lm-evaluation-harness takes {least} at least",
+                remedy=f"put the published split there as {split}.jsonl, or leave the task out",
             )
-        yield names, managers.TaskManager(include_path=folder, include_defaults=False), left_out
-
-
-def _read_task_name(path: Path) -> str:
-    """Read the name in a task's YAML."""
-    # Not parsed as YAML: its tags for Python functions would have to be resolved.
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return next(line.partition(":")[2].strip() for line in lines if line.startswith("task:"))
-
-
-def _list_files(folder: Path) -> dict[str, str]:
-    """Return split -> file."""
-    return {path.stem: str(path.resolve()) for path in sorted(folder.glob("*")) if path.suffix in _ENDINGS}
+    return files
 
 
 def _hash_settings(settings: Academic, model: Any) -> str:
