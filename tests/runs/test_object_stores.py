@@ -231,6 +231,35 @@ def test_shards_of_select_are_merged_at_an_address(
     assert "its checksum differs" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+@pytest.mark.parametrize("pattern", ["", "/*"])
+@pytest.mark.parametrize("card", [False, True])
+def test_many_read_a_folder_or_pattern_at_an_address(
+    ending: str, pattern: str, card: bool, place: str, tmp_path: Path
+) -> None:
+    files = {
+        f"{split}-{part}.{ending}": [
+            {"prompt": f"{split} {part} {n // 2}", "completion": f"a{n}", "score": float(n * 7 % 10)} for n in range(20)
+        ]
+        for split in ("train", "test")
+        for part in range(2)
+    }
+    for name, rows in files.items():
+        pl.DataFrame(rows).write_parquet(tmp_path / name) if ending == "parquet" else pl.DataFrame(rows).write_ndjson(
+            tmp_path / name
+        )
+    if card:
+        (tmp_path / "README.md").write_text("---\npretty_name: Scored\n---\nPlain words.\n")
+    system, folder = fsspec.core.url_to_fs(f"{place}/in")
+    system.makedirs(folder, exist_ok=True)
+    for file in [*files, *(["README.md"] if card else [])]:
+        system.pipe_file(f"{folder}/{file}", (tmp_path / file).read_bytes())
+    settings, source = Augment(batch_rows=8, scale={"kind": "min_max"}), f"{place}/in{pattern}"
+    augment(source, tmp_path / "here" / "goals", settings)
+    augment_on(SpreadHere(), source, tmp_path / "many" / "goals", settings)
+    assert read_output(tmp_path / "many") == read_output(tmp_path / "here")
+
+
 @pytest.mark.parametrize("name", ["scored.jsonl", "scored.parquet"])
 def test_many_read_an_input_at_an_address_in_pieces(
     name: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -244,7 +273,7 @@ def test_many_read_an_input_at_an_address_in_pieces(
         system.pipe_file(path, (tmp_path / name).read_bytes())
     settings = Augment(batch_rows=8, scale={"kind": "min_max"})
     whole = augment(source, tmp_path / "here" / "goals", settings)
-    monkeypatch.setattr(pipes, "fetch_file", None)
+    monkeypatch.setattr(pipes, "fetch_input", None)
     report = augment_on(SpreadHere(), source, tmp_path / "many" / "goals", settings)
     assert report.parts == whole.parts > 3
     assert read_output(tmp_path / "many") == read_output(tmp_path / "here")

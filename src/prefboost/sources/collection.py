@@ -162,7 +162,8 @@ class Collection(Settings):
         named = columns.over(self.columns)
         stays_there = in_place and find_address(self.path) is not None
         # As a path is written, which is how rejects name the file.
-        reader: Reader = StoredReader(open_far_reader(str(Path(self.path))) if stays_there else self.open_reader())
+        far = open_far_reader(str(Path(self.path)), self.config, self.split) if stays_there else None
+        reader: Reader = StoredReader(far or self.open_reader())
         sample = sample_records(reader)
         encoded = find_encoded(sample, named, self.path)
         if encoded:

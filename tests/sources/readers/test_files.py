@@ -10,7 +10,7 @@ import pytest
 from prefboost.errors import DataError
 from prefboost.sources import read
 from prefboost.sources.readers import binary_files
-from prefboost.sources.readers.files import get_format_ending, open_file_reader, open_path_reader
+from prefboost.sources.readers.files import open_file_reader, open_path_reader
 from prefboost.sources.readers.raw import ROW
 
 FRAME = pl.DataFrame({"a": [f"t{i}" for i in range(10)], "b": range(10)})
@@ -59,10 +59,6 @@ def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(DataError, match="no data files among 1 files"):
         open_path_reader(str(tmp_path))
-
-
-def test_the_format_is_named_before_the_compression() -> None:
-    assert [get_format_ending(Path(name)) for name in ("a.b.jsonl.gz", "a.CSV", "a")] == [".jsonl", ".csv", ""]
 
 
 def test_a_column_that_only_some_files_have_stops_nothing(tmp_path: Path) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import fsspec
+import polars as pl
 import pytest
 
 from prefboost.addresses import find_address
 from prefboost.cli.main import main
-from prefboost.errors import RunError, UnreadableFile
+from prefboost.errors import DataError, RunError, UnreadableFile
 from prefboost.sources import read
-from prefboost.sources.readers.remote import fetch_file, put_output
+from prefboost.sources.readers.remote import fetch_file, find_version, put_output
 from prefboost.sources.write import write
 
 RECORDS = [{"prompt": f"q{n // 2}", "completion": f"answer {n}", "score": float(n % 2 * 5 + 1)} for n in range(8)]
@@ -91,6 +93,48 @@ def test_a_table_is_written_whole_or_refused(place: str, goal_table: Callable[..
         write(table, out)
     write(table, out, overwrite=True)
     assert fetch_file(find_address(out) or "").stat().st_size > 0
+
+
+def test_a_folder_or_pattern_at_an_address_is_read_as_one_of_this_machine_is(place: str, tmp_path: Path) -> None:
+    lines = ROWS.splitlines(keepends=True)
+    parts = {"part-0.jsonl": lines[:3], "part-1.jsonl": [*lines[3:], "no json\n"], "more/part-2.jsonl": lines[:1]}
+    for name, part in {**parts, "notes.txt": ["x"], ".hidden/part-9.jsonl": lines[:1]}.items():
+        put_text(f"{place}/in/{name}", "".join(part))
+        local = tmp_path / "here" / name
+        local.parent.mkdir(parents=True, exist_ok=True)
+        local.write_text("".join(part))
+    for pattern in ("", "/", "/*.jsonl", "/part-1*", "/**/part-*.jsonl"):
+        far, here = read(f"{place}/in{pattern}"), read(f"{tmp_path}/here{pattern}")
+        assert far.frame.equals(here.frame), pattern
+        named = far.rejects.with_columns(pl.col("path", "found").str.replace(r"^.*/in/", f"{tmp_path}/here/"))
+        assert named.to_dicts() == here.rejects.to_dicts(), pattern
+    assert find_version(f"{place}/in")[0] == sum(len("".join(part)) for part in parts.values())
+    before = find_version(f"{place}/in/*.jsonl")
+    put_text(f"{place}/in/part-0.jsonl", "".join(lines[:4]))
+    assert find_version(f"{place}/in/*.jsonl") != before
+    with pytest.raises(UnreadableFile, match="no file there has a known ending"):
+        read(f"{place}/in/nothing-*.jsonl")
+
+
+def test_faults_of_a_file_in_a_folder_name_its_address(place: str) -> None:
+    put_text(f"{place}/in/a.jsonl", ROWS)
+    put_text(f"{place}/in/b.jsonl", "")
+    with pytest.raises(UnreadableFile, match=re.escape(f"{place}/in/b.jsonl: the file is empty")):
+        read(f"{place}/in")
+    put_text(f"{place}/mixed/a.jsonl", ROWS)
+    put_text(f"{place}/mixed/b.csv", "prompt,chosen,rejected\na,b,c\n")
+    with pytest.raises(DataError, match="files of several formats") as several:
+        read(f"{place}/mixed")
+    assert f"name one, e.g. {place}/mixed/*.csv" in str(several.value)
+
+
+def test_an_output_that_the_next_run_would_read_is_refused(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    put_text(f"{place}/in/rows.jsonl", ROWS)
+    for source, out in (("in", "in/goals"), ("in/", "in/goals.jsonl"), ("in/*.jsonl", "in/goals.jsonl")):
+        assert main(["augment", f"{place}/{source}", "-o", f"{place}/{out}"]) == 2
+        assert "the next run would read it as data" in capsys.readouterr().err
+    for out in ("in/goals.parquet", "in/goals", "elsewhere/goals.jsonl"):
+        assert main(["augment", f"{place}/in/*.jsonl", "-o", f"{place}/{out}", "--quiet"]) == 0
 
 
 def test_what_is_not_there_is_named_with_its_address(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from prefboost.runs.folder.staging import (
     replace_folder,
 )
 from prefboost.sources import InMemory, Source
+from prefboost.sources.readers.remote import list_far_files
 from prefboost.sources.writers.file_types import FILE_TYPES, FileType, find_file_type
 
 __all__ = [
@@ -244,7 +245,8 @@ def hash_source(source: str | Path | Source, *, in_place: bool = False) -> tuple
         the fingerprint, and the files that the source is read from.
     """
     name = name_source(source)
-    files = [Path(name)] if in_place and find_address(name) else list_input_files(name)
+    address = find_address(name) if in_place else None
+    files = list_input_files(name) if address is None else list_far_files(address)
     contents = (
         [source.hash_content()] if isinstance(source, InMemory) else [hash_path(file, in_place=True) for file in files]
     )

@@ -9,7 +9,8 @@ import polars as pl
 from prefboost.errors import DataError, Place
 from prefboost.sources.readers.content import detect_ending
 from prefboost.sources.readers.encodings import NOT_UTF8
-from prefboost.sources.readers.files import FORMATS, get_format_ending
+from prefboost.sources.readers.endings import get_format_ending
+from prefboost.sources.readers.files import FORMATS
 from prefboost.sources.readers.raw import Reader
 
 __all__ = ["SAMPLE_ROWS", "sample_records"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 
+from prefboost.addresses import find_address, format_place
 from prefboost.errors import DataError, Place, UnreadableFile
 from prefboost.sources.readers.binary_files import (
     DAMAGE,
@@ -21,10 +22,11 @@ from prefboost.sources.readers.binary_files import (
 )
 from prefboost.sources.readers.content import detect_delimiter, detect_ending, detect_magic_ending
 from prefboost.sources.readers.encodings import detect_encoding
+from prefboost.sources.readers.endings import get_format_ending
 from prefboost.sources.readers.json_array import read_array_blocks
 from prefboost.sources.readers.json_lines import parse_block
 from prefboost.sources.readers.json_objects import refuse_single_object
-from prefboost.sources.readers.pipes import SpooledReader, spool_stream
+from prefboost.sources.readers.pipes import SpooledReader, rename_faults, spool_stream
 from prefboost.sources.readers.raw import (
     BATCH_BYTES,
     MOST_ROWS,
@@ -34,8 +36,8 @@ from prefboost.sources.readers.raw import (
     build_line_rejects,
     make_storable,
 )
-from prefboost.sources.readers.remote import read_range
-from prefboost.sources.readers.split_files import choose_split, list_files, list_split_values
+from prefboost.sources.readers.remote import find_base, list_far_names, read_range
+from prefboost.sources.readers.split_files import choose_split, find_split_word, list_files, list_split_values
 from prefboost.sources.readers.text_files import (
     BYTE_ORDER_MARK,
     GZIP_MAGIC,
@@ -51,7 +53,6 @@ __all__ = [
     "FORMATS",
     "FarReader",
     "Readers",
-    "get_format_ending",
     "open_far_reader",
     "open_file_reader",
     "open_path_reader",
@@ -220,12 +221,6 @@ FORMATS: dict[str, Callable[[str], Reader]] = {
 """Reader for each ending of a file's name, with or without .gz or .zst behind it."""
 
 
-def get_format_ending(path: Path) -> str:
-    """Return the ending that tells the format: ``a.jsonl.gz`` -> ``.jsonl``."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    return next((suffix for suffix in reversed(suffixes) if suffix not in (".gz", ".zst", ".zstd")), "")
-
-
 def open_file_reader(path: Path) -> Reader:
     """Open the reader of one file.
 
@@ -266,12 +261,27 @@ def open_path_reader(pattern: str, config: str | None = None, split: str | None 
     """
     spooled = spool_stream(pattern)
     if spooled is not None:
-        return SpooledReader(pattern, open_file_reader(spooled))
+        base = find_base(pattern)
+        with rename_faults(str(spooled), format_place(base)):
+            opened = open_path_reader(str(spooled), config, split)
+        assert opened is not None
+        return SpooledReader(pattern, opened, base)
     if Path(pattern).is_file():
         return open_file_reader(Path(pattern))
     files = list_files(pattern, config)
     if files is None:
         return None
+    return _open_several(pattern, files, split, open_file_reader)
+
+
+def _open_several(
+    pattern: str, files: Mapping[Path, str | None], split: str | None, open_one: Callable[[Path], Reader]
+) -> Readers:
+    """Open those of several files that hold rows, each with its split, as one reader.
+
+    Raises:
+        DataError: see `open_path_reader`.
+    """
     usable = sorted(item for item in files if get_format_ending(item) in FORMATS)
     # Beside data, .json files are descriptions (dataset_info.json), not rows.
     data = [item for item in usable if not item.name.endswith(".json")] or usable
@@ -292,7 +302,7 @@ def open_path_reader(pattern: str, config: str | None = None, split: str | None 
     positions = [at for at, each in enumerate(chosen or [True] * len(data)) if each]
     return Readers(
         pattern,
-        tuple(open_file_reader(data[at]) for at in positions),
+        tuple(open_one(data[at]) for at in positions),
         tuple(splits[at] for at in positions),
         chosen is not None,
     )
@@ -300,22 +310,58 @@ def open_path_reader(pattern: str, config: str | None = None, split: str | None 
 
 @dataclass(frozen=True)
 class FarReader:
-    """A file at an address, which each process that reads it fetches whole."""
+    """The records of an address, of which each process that reads them fetches all files.
+
+    Args:
+        path: the address.
+        config: see `open_path_reader`.
+        split: see `open_path_reader`.
+    """
 
     path: str
+    config: str | None = None
+    split: str | None = None
+
+    @property
+    def is_one_split(self) -> bool:
+        """See `Readers`."""
+        return getattr(self._fetch().reader, "is_one_split", False)
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `Reader`."""
-        fetched = open_path_reader(self.path)
-        assert fetched is not None
-        yield from fetched.batches(columns, rows)
+        yield from self._fetch().batches(columns, rows)
+
+    def _fetch(self) -> SpooledReader:
+        fetched = open_path_reader(self.path, self.config, self.split)
+        assert isinstance(fetched, SpooledReader)
+        return fetched
 
 
-def open_far_reader(path: str) -> Reader:
-    """Open the reader of a file at an address where it is: Parquet and plain JSON lines are not fetched whole.
+def open_far_reader(path: str, config: str | None = None, split: str | None = None) -> Reader:
+    """Open the reader of what an address names, where it is: Parquet and plain JSON lines are not fetched whole.
 
-    A fault is raised once the file is read.
+    A fault of a file is raised once it is read.
+
+    Args:
+        path: of a file, a folder or a pattern with ``*``.
+        config: see `open_path_reader`.
+        split: see `open_path_reader`.
+
+    Raises:
+        DataError: see `open_path_reader`.
+        UnreadableFile: a folder or pattern has no such file, or cannot be listed.
     """
+    names = list_far_names(find_address(path) or path)
+    if names is None:
+        return _open_far_file(path)
+    # The card says which file is of which split: whoever reads fetches it too.
+    if "README.md" in names:
+        return FarReader(path, config, split)
+    files = {Path(name): find_split_word(Path(name)) for name in names}
+    return _open_several(path, files, split, lambda name: _open_far_file(f"{find_base(path)}/{name}"))
+
+
+def _open_far_file(path: str) -> Reader:
     kind = FORMATS.get(get_format_ending(Path(path)))
     with suppress(Exception):  # every file system raises its own kinds; whoever fetches the file explains them
         head = read_range(path, 0, 4)

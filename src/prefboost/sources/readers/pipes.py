@@ -10,6 +10,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,9 +20,9 @@ from prefboost.addresses import find_address
 from prefboost.errors import Place, PrefboostError, UnreadableFile
 from prefboost.sources.readers.content import detect_ending
 from prefboost.sources.readers.raw import RawBatch, Reader
-from prefboost.sources.readers.remote import fetch_file
+from prefboost.sources.readers.remote import fetch_input
 
-__all__ = ["SpooledReader", "is_stream", "spool_stream"]
+__all__ = ["SpooledReader", "is_stream", "rename_faults", "spool_stream"]
 
 _STREAM = re.compile(r"-|/dev/(stdin|fd/\d+)|/proc/(self|\d+)/fd/\d+")
 
@@ -51,13 +52,14 @@ def spool_stream(path: str) -> Path | None:
         path: as the user named it; ``-`` is standard input, unless a file has that name; an address of fsspec.
 
     Returns:
-        The file, in the system's temporary folder (``TMPDIR``); None where the path is no stream.
+        The file, in the system's temporary folder (``TMPDIR``), or of several files at an address their folder; None
+        where the path is no stream.
 
     Raises:
         UnreadableFile: standard input is a terminal, the device never ends, or the bytes show no known format.
     """
     if (address := find_address(path)) is not None:
-        return fetch_file(address)
+        return fetch_input(address)
     place = Path(path)
     named = _STREAM.fullmatch(path) is not None and not (path == "-" and place.exists())
     try:
@@ -109,24 +111,37 @@ def _copy_stream(path: str) -> Path:
 
 @dataclass(frozen=True)
 class SpooledReader:
-    """The records of a stream; rejects and errors name it as the user did.
+    """The records of a stream or address; rejects and errors name it as the user did.
 
     Args:
         path: as the user named it.
-        reader: of the temporary file.
+        reader: of the temporary file or folder.
+        base: what the temporary path stands for; of a pattern with ``*`` that is its folder. None: the path.
     """
 
     path: str
     reader: Reader
+    base: str | None = None
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `prefboost.sources.readers.raw.Reader`."""
-        temporary = self.reader.path
-        try:
+        temporary, base = self.reader.path, self.base or self.path
+        with rename_faults(temporary, base):
             for batch in self.reader.batches(columns, rows):
-                named = pl.col("path", "found").str.replace_all(temporary, self.path, literal=True)
+                named = pl.col("path", "found").str.replace_all(temporary, base, literal=True)
                 yield replace(batch, rejects=batch.rejects.with_columns(named))
-        except PrefboostError as error:
-            if error.place is None or error.place.path != temporary:
-                raise
-            raise type(error)(error.message, remedy=error.remedy, place=replace(error.place, path=self.path)) from error
+
+
+@contextmanager
+def rename_faults(temporary: str, name: str) -> Iterator[None]:
+    """Name a temporary path as the user did in errors of the block."""
+    try:
+        yield
+    except PrefboostError as error:
+        place = error.place
+        if place is not None and place.path is not None:
+            place = replace(place, path=place.path.replace(temporary, name))
+        message, remedy = (text.replace(temporary, name) for text in (error.message, error.remedy))
+        if (place, message, remedy) == (error.place, error.message, error.remedy):
+            raise
+        raise type(error)(message, remedy=remedy, place=place) from error

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import atexit
+import hashlib
 import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from prefboost.addresses import find_address, format_place
 from prefboost.errors import Place, PrefboostError, RunError, UnreadableFile
+from prefboost.sources.readers.endings import ENDINGS, get_format_ending
 
 __all__ = [
     "explain_far",
     "fetch_file",
+    "fetch_input",
+    "find_base",
     "find_files",
     "find_version",
     "forget_fetched",
     "guard_address",
     "is_there",
     "lies_at",
+    "list_far_files",
+    "list_far_names",
     "open_bytes",
     "put_files",
     "put_output",
     "read_range",
+    "would_be_read",
 ]
 
 _MANIFEST = "prefboost.json"
@@ -53,6 +61,73 @@ def fetch_file(address: str) -> Path:
             system.get_file(path, str(local))
         _FETCHED[address] = local
     return _FETCHED[address]
+
+
+def fetch_input(address: str) -> Path:
+    """Copy what an address names, once per process: a file, or into a folder the files that a folder or pattern names.
+
+    Raises:
+        UnreadableFile: see `fetch_file` and `list_far_names`.
+    """
+    if address in _FETCHED:
+        return _FETCHED[address]
+    names = list_far_names(address)
+    if names is None:
+        return fetch_file(address)
+    folder = Path(tempfile.mkdtemp(prefix="prefboost-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with _explain_unreadable(address):
+        system, base = _open_system(find_base(address))
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            system.get_file(f"{base.rstrip('/')}/{name}", str(folder / name))
+    _FETCHED[address] = folder
+    return folder
+
+
+def find_base(address: str) -> str:
+    """Find the folder below which a pattern with ``*`` names files; anything else is its own."""
+    begin, star, _ = address.partition("*")
+    return begin.rpartition("/")[0] if star else address.rstrip("/")
+
+
+def list_far_names(address: str) -> list[str] | None:
+    """List the files with rows of a folder or pattern, and the data card, by their names below `find_base`, in order.
+
+    Returns:
+        None where the address is neither: it names one file, or nothing.
+
+    Raises:
+        UnreadableFile: there is no such file, or the file system cannot be asked.
+    """
+    with _explain_unreadable(address):
+        system, path = _open_system(address)
+        # File systems keep listings, and other machines write here.
+        system.invalidate_cache()
+        if "*" in path:
+            paths = [each for each in system.glob(path) if system.isfile(each)]
+        elif system.isdir(path):
+            paths = system.find(path)
+        else:
+            return None
+        base = _open_system(find_base(address))[1].rstrip("/")
+        names = [Path(each.removeprefix(base).lstrip("/")) for each in paths]
+        # As in a folder of this machine: hidden files are no data.
+        names = [name for name in names if not any(part.startswith((".", "_")) for part in name.parts)]
+        with_rows = [name for name in names if get_format_ending(name) in ENDINGS]
+        if not with_rows:
+            raise FileNotFoundError(f"no file there has a known ending ({', '.join(ENDINGS)})")
+        return [name.as_posix() for name in sorted([*with_rows, *(name for name in names if str(name) == "README.md")])]
+
+
+def list_far_files(address: str) -> list[Path]:
+    """List the addresses of the files that an address names: itself, or those of a folder or pattern.
+
+    Raises:
+        UnreadableFile: see `list_far_names`.
+    """
+    names = list_far_names(address)
+    return [Path(address)] if names is None else [Path(f"{find_base(address)}/{name}") for name in names]
 
 
 def open_bytes(place: str | Path) -> BinaryIO:
@@ -87,15 +162,22 @@ def read_range(place: str | Path, begin: int, length: int) -> bytes:
 
 
 def find_version(address: str) -> tuple[int, str]:
-    """Return the size of a file at an address, and what the file system changes with its content (ETag, time).
+    """Return the size of what an address names, and what the file system changes with its content (ETag, time).
+
+    Of a folder or pattern these are the sum of the sizes, and a hash over the files.
 
     Raises:
         UnreadableFile: it cannot be asked.
     """
+    names = list_far_names(address)
     with _explain_unreadable(address):
-        system, path = _open_system(address)
+        system, path = _open_system(find_base(address))
         system.invalidate_cache()
-        return int(system.size(path)), str(system.checksum(path))
+        if names is None:
+            return int(system.size(path)), str(system.checksum(path))
+        paths = [f"{path.rstrip('/')}/{name}" for name in names]
+        versions = repr([(name, str(system.checksum(each))) for name, each in zip(names, paths, strict=True)])
+        return sum(map(system.size, paths)), hashlib.sha256(versions.encode()).hexdigest()
 
 
 @contextmanager
@@ -220,13 +302,22 @@ def is_there(path: str | Path) -> bool:
 def forget_fetched(address: str) -> None:
     """Fetch files at an address or below it anew, since they have changed."""
     # Files inside a replaced folder have changed, too.
-    for fetched in [each for each in _FETCHED if lies_at(each, address)]:
+    for fetched in [each for each in _FETCHED if lies_at(each, address) or lies_at(address, find_base(each))]:
         del _FETCHED[fetched]
 
 
 def lies_at(address: str, place: str) -> bool:
     """Tell whether an address is a place or lies below it."""
     return f"{address.rstrip('/')}/".startswith(f"{place.rstrip('/')}/")
+
+
+def would_be_read(output: str, read: str) -> bool:
+    """Tell whether an output at an address is inside a folder, or matches a pattern, that is read."""
+    if "*" not in read:
+        return lies_at(output, read)
+    # A single star stands for no slash, and a pattern reads files only.
+    is_near = "**" in read or output.count("/") == read.count("/")
+    return is_near and fnmatchcase(output, read) and get_format_ending(Path(output)) in ENDINGS
 
 
 def _refuse_existing(system: Any, path: str, address: str, overwrite: bool) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from prefboost.addresses import find_address, format_place
 from prefboost.errors import Place, RunError
-from prefboost.sources.readers.remote import is_there, lies_at
+from prefboost.sources.readers.remote import is_there, lies_at, would_be_read
 
 __all__ = ["companions", "guard_file", "paths_in", "refuse_foreign", "refuse_inputs"]
 
@@ -102,6 +102,12 @@ def refuse_addresses(outputs: Sequence[str], inputs: Iterable[Any], *, far: bool
                 if lies_at(read, output):
                     raise RunError(
                         f"the output is the input {read}, or contains it", remedy=_REMEDY, place=Place(output)
+                    )
+                if would_be_read(output, read):
+                    raise RunError(
+                        f"the output is inside the input {read}: the next run would read it as data",
+                        remedy=_REMEDY,
+                        place=Place(output),
                     )
 
 
