@@ -104,7 +104,7 @@ def test_an_input_at_an_address_is_read_there_piece_by_piece_to_the_same_bytes(
         def refuse(address: str) -> Path:
             raise AssertionError(f"{address} is fetched whole")
 
-        monkeypatch.setattr(pipes, "fetch_file", refuse)
+        monkeypatch.setattr(pipes, "fetch_input", refuse)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             augment_on(Dying(1), far, tmp_path / "many" / "out", settings)
