@@ -240,6 +240,14 @@ def test_globs_meet_outputs_that_they_would_match(folder: Path) -> None:
             refuse_inputs([folder / out], [str(folder / pattern)])
 
 
+def test_an_output_may_lie_in_the_folder_of_a_model_at_an_address_but_in_none_that_is_read() -> None:
+    refuse_inputs(["memory://models/policy/rows.jsonl"], [], ["memory://models/policy"], far=True)
+    with pytest.raises(RunError, match="the next run would read it as data"):
+        refuse_inputs(["memory://models/policy/rows.jsonl"], ["memory://models/policy"], far=True)
+    with pytest.raises(RunError, match="or contains it"):
+        refuse_inputs(["memory://models"], [], ["memory://models/policy"], far=True)
+
+
 def test_names_in_settings_are_paths_where_they_can_be(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     (folder / "train").mkdir()

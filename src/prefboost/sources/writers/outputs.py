@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import glob
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def refuse_inputs(
     outputs, data, others = list(outputs), list(data), list(others)
     addresses = {output: address for output in outputs if (address := find_address(output)) is not None}
     if addresses:
-        refuse_addresses(list(addresses.values()), [*data, *others], far=far)
+        refuse_addresses(list(addresses.values()), data, others, far=far)
         # `file://` names a path of this machine, which is held against the others.
         local = [address.removeprefix("file://") for address in addresses.values() if address.startswith("file://")]
         outputs = [*(output for output in outputs if output not in addresses), *local]
@@ -83,8 +84,8 @@ def refuse_inputs(
                 )
 
 
-def refuse_addresses(outputs: Sequence[str], inputs: Iterable[Any], *, far: bool) -> None:
-    """Refuse addresses that are inputs or contain one; without ``far`` all of them.
+def refuse_addresses(outputs: Sequence[str], data: Iterable[Any], others: Iterable[Any], *, far: bool) -> None:
+    """Refuse addresses that are inputs, contain one, or lie where data are read; without ``far`` all of them.
 
     Raises:
         RunError: names the output and the input.
@@ -95,20 +96,19 @@ def refuse_addresses(outputs: Sequence[str], inputs: Iterable[Any], *, far: bool
             remedy="name a folder with -o, and copy it there",
             place=Place(outputs[0]),
         )
-    for each in inputs:
+    named = [(each, True) for each in data] + [(each, False) for each in others]
+    for each, is_data in named:
         paths = [str(each)] if isinstance(each, str | Path) else [getattr(each, "path", None), *paths_in(each)]
-        for read in filter(None, (find_address(path) for path in paths if path)):
-            for output in outputs:
-                if lies_at(read, output):
-                    raise RunError(
-                        f"the output is the input {read}, or contains it", remedy=_REMEDY, place=Place(output)
-                    )
-                if would_be_read(output, read):
-                    raise RunError(
-                        f"the output is inside the input {read}: the next run would read it as data",
-                        remedy=_REMEDY,
-                        place=Place(output),
-                    )
+        for read, output in product(filter(None, (find_address(path) for path in paths if path)), outputs):
+            if lies_at(read, output):
+                raise RunError(f"the output is the input {read}, or contains it", remedy=_REMEDY, place=Place(output))
+            # As on this machine: the folder of a model may hold an output.
+            if is_data and would_be_read(output, read):
+                raise RunError(
+                    f"the output is inside the input {read}: the next run would read it as data",
+                    remedy=_REMEDY,
+                    place=Place(output),
+                )
 
 
 def refuse_foreign(outputs: Sequence[Path], signs: Iterable[Path], verb: str, remedy: str = "") -> None:
