@@ -114,7 +114,7 @@ def estimate_augment(
     from prefboost.runs.folder.output_place import name_source
     from prefboost.runs.shards import Shard
     from prefboost.sources.readers.raw import BATCH_BYTES, MOST_ROWS
-    from prefboost.sources.readers.remote import find_files, find_version
+    from prefboost.sources.readers.remote import find_version
     from prefboost.sources.writers.file_types import FILE_TYPES
 
     (data, settings), machines = work, read_overrides(RowMachines, on)
@@ -125,16 +125,16 @@ def estimate_augment(
     if records is None:
         raise SettingsError("the input does not tell how many records it has", remedy="add --on records=N")
     is_far = find_address(name) is not None
-    sizes = [find_version(each)[0] for each in find_files(name)] if is_far else [path.stat().st_size for path in files]
+    size = find_version(name)[0] if is_far else sum(path.stat().st_size for path in files)
     # A file that is a sample of the input tells how large a record is.
-    record_bytes = sum(sizes) / (counted or records)
+    record_bytes = size / (counted or records)
     part = settings.batch_rows or min(MOST_ROWS, max(1, int(BATCH_BYTES / max(record_bytes, 1))))
     shards = 1 if shard is None else Shard.parse(shard).count
     output: Literal["folder", "file"] | None = None
     if out is not None and find_address(out) is not None:
         output = "file" if any(out.name.endswith(f".{ending}") for ending in FILE_TYPES) else "folder"
     # Every shard reads the whole input.
-    read_bytes = sum(sizes) * shards if is_far else 0
+    read_bytes = size * shards if is_far else 0
     traffic = estimate_traffic(records, part, machines, read_bytes=read_bytes, output=output)
     return {**estimate_rows(records, part, machines, executor=executor, shards=shards), **traffic}
 

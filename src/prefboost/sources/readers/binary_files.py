@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from prefboost.addresses import find_address
 from prefboost.errors import DataError, Place, UnreadableFile
 from prefboost.sources.readers.raw import BATCH_BYTES, MOST_ROWS, RawBatch, add_row_numbers
-from prefboost.sources.readers.remote import find_version, open_bytes, read_range
+from prefboost.sources.readers.remote import find_file_version, open_bytes, read_range
 
 __all__ = ["DAMAGE", "PARQUET_MAGIC", "ArrowReader", "ParquetReader", "refuse_duplicates"]
 
@@ -97,7 +97,7 @@ class ParquetReader:
                 spans.append((min(begins), max(ends)))
             first += group.num_rows
         with tempfile.NamedTemporaryFile(prefix="prefboost-", suffix=".parquet") as local:
-            size, _ = find_version(address)
+            size, _ = find_file_version(address)
             # In front of the last eight bytes stands the footer, whose length they tell.
             tail = read_range(self.path, size - 8, 8)
             footer = int.from_bytes(tail[:4], "little") + 8

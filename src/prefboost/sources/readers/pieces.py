@@ -19,7 +19,7 @@ from prefboost.sources.readers.binary_files import ParquetReader
 from prefboost.sources.readers.files import JsonReader, Readers
 from prefboost.sources.readers.frames import read_frame, write_frame
 from prefboost.sources.readers.raw import ROW, RawBatch, Reader, WrappedReader
-from prefboost.sources.readers.remote import find_version, read_range
+from prefboost.sources.readers.remote import find_file_version, read_range
 from prefboost.sources.readers.split_files import list_split_values
 from prefboost.sources.readers.text_files import BYTE_ORDER_MARK
 
@@ -144,7 +144,7 @@ def plan_pieces(member: Member, rows: int | None, store: Path) -> list[Piece]:
                 pieces.append(Piece(reader, begin, len(block.text), records, block.line))
             begin += len(block.text) + 1
         far = find_address(reader.path)
-        if begin - (Path(reader.path).stat().st_size if far is None else find_version(far)[0]) not in (0, 1):
+        if begin - (Path(reader.path).stat().st_size if far is None else find_file_version(far)[0]) not in (0, 1):
             raise UnreadableFile(
                 "the file changed while it was read", remedy="wait until it is written", place=Place(reader.path)
             )

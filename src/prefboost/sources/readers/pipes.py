@@ -37,9 +37,9 @@ once. So every stream is read once per process, and its file lives until the pro
 def is_stream(path: str) -> bool:
     """Tell whether a path is standard input, a pipe or a device, which gives its bytes once."""
     place = Path(path)
-    if _STREAM.fullmatch(path) is not None:
-        return path != "-" or not place.exists()
     try:
+        if _STREAM.fullmatch(path) is not None and not (path == "-" and place.exists()):
+            return True
         return place.exists() and not place.is_file() and not place.is_dir()
     except (OSError, ValueError):
         return False  # no file can have this name
@@ -60,15 +60,12 @@ def spool_stream(path: str) -> Path | None:
     """
     if (address := find_address(path)) is not None:
         return fetch_input(address)
+    if not is_stream(path):
+        return None
     place = Path(path)
-    named = _STREAM.fullmatch(path) is not None and not (path == "-" and place.exists())
     try:
-        if not named and (not place.exists() or place.is_file() or place.is_dir()):
-            return None
         status = os.fstat(sys.__stdin__.fileno() if sys.__stdin__ else 0) if path == "-" else place.stat()
     except (OSError, ValueError) as error:
-        if not named:
-            return None  # no file can have this name; whoever opens it says so
         raise UnreadableFile(
             "there is nothing to read from", remedy=f"COMMAND | prefboost ... {path}", place=Place(path)
         ) from error

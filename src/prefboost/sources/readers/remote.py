@@ -22,6 +22,7 @@ __all__ = [
     "fetch_file",
     "fetch_input",
     "find_base",
+    "find_file_version",
     "find_files",
     "find_version",
     "forget_fetched",
@@ -161,20 +162,29 @@ def read_range(place: str | Path, begin: int, length: int) -> bytes:
     return content
 
 
-def find_version(address: str) -> tuple[int, str]:
-    """Return the size of what an address names, and what the file system changes with its content (ETag, time).
+def find_file_version(address: str) -> tuple[int, str]:
+    """Return the size of a file at an address, and what the file system changes with its content (ETag, time).
 
-    Of a folder or pattern these are the sum of the sizes, and a hash over the files.
+    Raises:
+        UnreadableFile: it cannot be asked.
+    """
+    with _explain_unreadable(address):
+        system, path = _open_system(address)
+        system.invalidate_cache()
+        return int(system.size(path)), str(system.checksum(path))
+
+
+def find_version(address: str) -> tuple[int, str]:
+    """Return size and version of what an address names; of several files the sum of the sizes, and a hash over all.
 
     Raises:
         UnreadableFile: it cannot be asked.
     """
     names = list_far_names(address)
+    if names is None:
+        return find_file_version(address)
     with _explain_unreadable(address):
         system, path = _open_system(find_base(address))
-        system.invalidate_cache()
-        if names is None:
-            return int(system.size(path)), str(system.checksum(path))
         paths = [f"{path.rstrip('/')}/{name}" for name in names]
         versions = repr([(name, str(system.checksum(each))) for name, each in zip(names, paths, strict=True)])
         return sum(map(system.size, paths)), hashlib.sha256(versions.encode()).hexdigest()
