@@ -18,7 +18,6 @@ what to do.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -155,5 +154,7 @@ class RunError(PrefboostError):
 
 def suggest_name(name: object, choices: Iterable[str], form: str = "; did you mean {}?") -> str:
     """Return the choice whose spelling is nearest to a name, in a sentence; nothing where none is near."""
+    import difflib  # on the way to an error only: every command loads this module
+
     near = difflib.get_close_matches(str(name or ""), choices, n=1)
     return form.format(near[0]) if near else ""

@@ -115,7 +115,7 @@ def estimate_augment(
     from prefboost.runs.shards import Shard
     from prefboost.sources.readers.raw import BATCH_BYTES, MOST_ROWS
     from prefboost.sources.readers.remote import find_version
-    from prefboost.sources.writers.file_types import FILE_TYPES
+    from prefboost.sources.writers.file_types import names_single_file
 
     (data, settings), machines = work, read_overrides(RowMachines, on)
     name = name_source(data)
@@ -132,7 +132,7 @@ def estimate_augment(
     shards = 1 if shard is None else Shard.parse(shard).count
     output: Literal["folder", "file"] | None = None
     if out is not None and find_address(out) is not None:
-        output = "file" if any(out.name.endswith(f".{ending}") for ending in FILE_TYPES) else "folder"
+        output = "file" if names_single_file(out) else "folder"
     # Every shard reads the whole input.
     read_bytes = size * shards if is_far else 0
     traffic = estimate_traffic(records, part, machines, read_bytes=read_bytes, output=output)

@@ -34,7 +34,7 @@ from prefboost.runs.folder.staging import (
 )
 from prefboost.sources import InMemory, Source
 from prefboost.sources.readers.remote import list_far_files
-from prefboost.sources.writers.file_types import FILE_TYPES, FileType, find_file_type
+from prefboost.sources.writers.file_types import FILE_TYPES, FileType, find_file_type, names_single_file
 
 __all__ = [
     "BESIDE",
@@ -215,7 +215,7 @@ def decide_file_type(path: Path, file_type: str | None) -> tuple[Path, FileType,
     path = path.expanduser()
     if path.is_symlink() or path.name in ("", ".."):
         path = path.resolve()  # what a link points to is replaced, not the link; and "." has no name to build on
-    single = any(path.name.endswith(f".{ending}") for ending in FILE_TYPES)
+    single = names_single_file(path)
     if not single and path.suffix in _NOT_WRITTEN and not path.is_dir():
         find_file_type(path)
     kind = find_file_type(path) if single else FILE_TYPES[file_type or "parquet"]

@@ -16,7 +16,16 @@ import polars as pl
 
 from prefboost.errors import DataError, Place
 
-__all__ = ["FILE_TYPES", "LEVEL", "LINE", "FileType", "cut_groups", "find_file_type", "write_groups"]
+__all__ = [
+    "FILE_TYPES",
+    "LEVEL",
+    "LINE",
+    "FileType",
+    "cut_groups",
+    "find_file_type",
+    "names_single_file",
+    "write_groups",
+]
 
 LINE = "\0line"
 """Name of the only column of a frame that holds finished JSON lines."""
@@ -49,6 +58,11 @@ class FileType:
     write_all: Callable[[Iterable[pl.DataFrame], Path], None]
     write_piece: Callable[[pl.DataFrame, Path], None]
     join: Callable[[Iterable[Path], Path], None]
+
+
+def names_single_file(path: Path) -> bool:
+    """Tell whether an output's name is that of one file: it ends in a type that is written."""
+    return any(path.name.endswith(f".{ending}") for ending in FILE_TYPES)
 
 
 def find_file_type(path: Path) -> FileType:
