@@ -233,9 +233,9 @@ def test_shards_of_select_are_merged_at_an_address(
 
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
 @pytest.mark.parametrize("pattern", ["", "/*"])
-@pytest.mark.parametrize("card", [False, True])
-def test_many_read_a_folder_or_pattern_at_an_address(
-    ending: str, pattern: str, card: bool, place: str, tmp_path: Path
+@pytest.mark.parametrize("card", ["", "pretty_name: Scored", "configs: [{data_files: [{split: test, path: '*-0.*'}]}]"])
+def test_many_read_a_folder_or_pattern_at_an_address_file_by_file(
+    ending: str, pattern: str, card: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = {
         f"{split}-{part}.{ending}": [
@@ -249,15 +249,18 @@ def test_many_read_a_folder_or_pattern_at_an_address(
             tmp_path / name
         )
     if card:
-        (tmp_path / "README.md").write_text("---\npretty_name: Scored\n---\nPlain words.\n")
+        (tmp_path / "README.md").write_text(f"---\n{card}\n---\nPlain words.\n")
     system, folder = fsspec.core.url_to_fs(f"{place}/in")
     system.makedirs(folder, exist_ok=True)
     for file in [*files, *(["README.md"] if card else [])]:
         system.pipe_file(f"{folder}/{file}", (tmp_path / file).read_bytes())
     settings, source = Augment(batch_rows=8, scale={"kind": "min_max"}), f"{place}/in{pattern}"
-    augment(source, tmp_path / "here" / "goals", settings)
-    augment_on(SpreadHere(), source, tmp_path / "many" / "goals", settings)
+    whole = augment(source, tmp_path / "here" / "goals", settings)
+    monkeypatch.setattr(pipes, "fetch_input", None)
+    report = augment_on(SpreadHere(), source, tmp_path / "many" / "goals", settings)
     assert read_output(tmp_path / "many") == read_output(tmp_path / "here")
+    # The card leaves out half of the files; a pattern passes it over.
+    assert report.records == whole.records == (40 if "configs" in card and not pattern else 80)
 
 
 @pytest.mark.parametrize("name", ["scored.jsonl", "scored.parquet"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from prefboost.errors import DataError, UnreadableFile
@@ -63,3 +64,12 @@ def test_a_benchmark_is_read_whatever_its_shape(tmp_path: Path) -> None:
     (tmp_path / "c.jsonl").write_text(json.dumps({"prompt": "one"}) + "\n" + json.dumps({"prompt": "two"}) + "\n")
     for name in ("a.txt", "b.jsonl", "c.jsonl"):
         assert read_benchmark_prompts(tmp_path / name) == ["one", "two"]
+
+
+def test_a_folder_or_file_of_prompts_may_be_at_an_address() -> None:
+    system = fsspec.filesystem("memory")
+    for number in range(2):
+        system.pipe_file(f"/asked/part-{number}.jsonl", json.dumps({"prompt": f"prompt {number}"}).encode())
+    system.pipe_file("/asked/prompts.txt", b"prompt 0\nprompt 1\n")
+    assert read_benchmark_prompts("memory://asked") == ["prompt 0", "prompt 1"]
+    assert read_benchmark_prompts("memory://asked/prompts.txt") == ["prompt 0", "prompt 1"]

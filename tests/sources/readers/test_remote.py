@@ -16,8 +16,8 @@ import pytest
 from prefboost.addresses import find_address
 from prefboost.cli.main import main
 from prefboost.errors import DataError, RunError, UnreadableFile
-from prefboost.sources import read
-from prefboost.sources.readers.remote import fetch_file, find_version, put_output
+from prefboost.sources import Columns, File, read
+from prefboost.sources.readers.remote import fetch_file, fetch_input, find_version, put_output
 from prefboost.sources.write import write
 
 RECORDS = [{"prompt": f"q{n // 2}", "completion": f"answer {n}", "score": float(n % 2 * 5 + 1)} for n in range(8)]
@@ -98,12 +98,13 @@ def test_a_table_is_written_whole_or_refused(place: str, goal_table: Callable[..
 def test_a_folder_or_pattern_at_an_address_is_read_as_one_of_this_machine_is(place: str, tmp_path: Path) -> None:
     lines = ROWS.splitlines(keepends=True)
     parts = {"part-0.jsonl": lines[:3], "part-1.jsonl": [*lines[3:], "no json\n"], "more/part-2.jsonl": lines[:1]}
-    for name, part in {**parts, "notes.txt": ["x"], ".hidden/part-9.jsonl": lines[:1]}.items():
+    others = {"notes.txt": ["x"], ".hidden/part-9.jsonl": lines[:1], "_aside.jsonl": lines[:1]}
+    for name, part in {**parts, **others}.items():
         put_text(f"{place}/in/{name}", "".join(part))
         local = tmp_path / "here" / name
         local.parent.mkdir(parents=True, exist_ok=True)
         local.write_text("".join(part))
-    for pattern in ("", "/", "/*.jsonl", "/part-1*", "/**/part-*.jsonl"):
+    for pattern in ("", "/", "/*.jsonl", "/part-1*", "/**/part-*.jsonl", "/_*.jsonl"):
         far, here = read(f"{place}/in{pattern}"), read(f"{tmp_path}/here{pattern}")
         assert far.frame.equals(here.frame), pattern
         named = far.rejects.with_columns(pl.col("path", "found").str.replace(r"^.*/in/", f"{tmp_path}/here/"))
@@ -114,6 +115,50 @@ def test_a_folder_or_pattern_at_an_address_is_read_as_one_of_this_machine_is(pla
     assert find_version(f"{place}/in/*.jsonl") != before
     with pytest.raises(UnreadableFile, match="no file there has a known ending"):
         read(f"{place}/in/nothing-*.jsonl")
+
+
+CARD = """---
+configs:
+- config_name: default
+  data_files:
+  - {split: train_prefs, path: [a/*.jsonl, b/one.jsonl]}
+  - {split: test_prefs, path: b/two.jsonl}
+- {config_name: other, data_dir: b, data_files: "*.jsonl"}
+---
+"""
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_the_data_card_of_a_folder_at_an_address_decides_as_one_of_this_machine_does(
+    in_place: bool, place: str, tmp_path: Path
+) -> None:
+    for name in ("a/x", "b/one", "b/two", "left_out"):
+        for base in (f"{place}/c", str(tmp_path / "here")):
+            put_text(f"{base}/{name}.jsonl", ROWS.replace("answer", name))
+            put_text(f"{base}/README.md", CARD)
+
+    def list_rows(path: str, **settings: Any) -> list[dict[str, Any]]:
+        reader = File(path=path, **settings).open_source(Columns(), in_place=in_place).reader
+        return [row for batch in reader.batches(None, None) for frame in batch.frames for row in frame.to_dicts()]
+
+    cases = [("", {}), ("", {"split": "test"}), ("", {"config": "other"}), ("/*.jsonl", {}), ("/**/*.jsonl", {})]
+    for pattern, settings in cases:
+        far, here = (list_rows(f"{base}{pattern}", **settings) for base in (f"{place}/c", f"{tmp_path}/here"))
+        assert far == here and far, (pattern, settings)
+    with pytest.raises(DataError, match="declares the configurations default, other, not 'third'") as error:
+        list_rows(f"{place}/c", config="third")
+    assert str(error.value).startswith(f"{place}/c/README.md")
+
+
+def test_a_file_at_an_address_is_asked_once_whether_it_is_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    put_text("memory://once/rows.jsonl", ROWS)
+    system, asked = fsspec.filesystem("memory"), []
+    is_folder = type(system).isdir
+    monkeypatch.setattr(type(system), "isdir", lambda self, path: asked.append(path) or is_folder(self, path))
+    fetched = fetch_input("memory://once/rows.jsonl")
+    assert fetched.read_text() == ROWS
+    # fsspec itself asks again before it copies.
+    assert len(asked) <= 2
 
 
 def test_faults_of_a_file_in_a_folder_name_its_address(place: str) -> None:

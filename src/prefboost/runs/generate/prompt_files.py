@@ -30,9 +30,10 @@ def read_prompts(path: str | Path) -> Table:
         UnreadableFile: a text file is missing, or none of its lines is UTF-8 text; single such lines are rejects.
         DataError: there is no prompt in it.
     """
+    if Path(path).suffix != ".txt":
+        return read(path)
     address = find_address(path)
-    file = Path(path) if address is None else fetch_file(address)
-    return _read_lines(file) if file.suffix == ".txt" else read(path)
+    return _read_lines(Path(path) if address is None else fetch_file(address))
 
 
 def read_benchmark_prompts(path: str | Path) -> list[str]:

@@ -1,10 +1,13 @@
-"""Endings of file names that tell the format of rows."""
+"""Names of files that tell what they hold: endings of formats, and the name of data cards."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["ENDINGS", "get_format_ending"]
+__all__ = ["CARD", "ENDINGS", "get_format_ending"]
+
+CARD = "README.md"
+"""A folder's data card, which may say which files are of which split."""
 
 ENDINGS = (".parquet", ".pq", ".arrow", ".ipc", ".feather", ".jsonl", ".ndjson", ".json", ".csv", ".tsv")
 """Of every format that is read; text formats also with .gz or .zst behind it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from prefboost.sources.readers.binary_files import (
 )
 from prefboost.sources.readers.content import detect_delimiter, detect_ending, detect_magic_ending
 from prefboost.sources.readers.encodings import detect_encoding
-from prefboost.sources.readers.endings import get_format_ending
+from prefboost.sources.readers.endings import CARD, get_format_ending
 from prefboost.sources.readers.json_array import read_array_blocks
 from prefboost.sources.readers.json_lines import parse_block
 from prefboost.sources.readers.json_objects import refuse_single_object
@@ -36,8 +37,8 @@ from prefboost.sources.readers.raw import (
     build_line_rejects,
     make_storable,
 )
-from prefboost.sources.readers.remote import find_base, list_far_names, read_range
-from prefboost.sources.readers.split_files import choose_split, find_split_word, list_files, list_split_values
+from prefboost.sources.readers.remote import find_base, list_far_names, open_bytes, read_range
+from prefboost.sources.readers.split_files import choose_split, list_files, list_split_values
 from prefboost.sources.readers.text_files import (
     BYTE_ORDER_MARK,
     GZIP_MAGIC,
@@ -196,11 +197,13 @@ class Readers:
 
     def has_equal_columns(self) -> bool:
         """Tell whether all files are known to have the same columns."""
+        names = []
         try:
-            names = [
-                sorted(pq.read_schema(each.path).names) if isinstance(each, ParquetReader) else [each.path]
-                for each in self.members
-            ]
+            for each in self.members:
+                if not isinstance(each, ParquetReader):
+                    return len(self.members) == 1
+                with open_bytes(each.path) as stream:
+                    names.append(sorted(pq.read_schema(stream).names))
         except DAMAGE:
             return False  # the file is named when its rows are read
         return all(each == names[0] for each in names)
@@ -263,9 +266,10 @@ def open_path_reader(pattern: str, config: str | None = None, split: str | None 
     if spooled is not None:
         base = find_base(pattern)
         with rename_faults(str(spooled), format_place(base)):
-            opened = open_path_reader(str(spooled), config, split)
-        assert opened is not None
-        return SpooledReader(pattern, opened, base)
+            if spooled.is_file():
+                return SpooledReader(pattern, open_file_reader(spooled), base)
+            copied = list_files(f"{spooled}{pattern.removeprefix(base)}", config) or {}
+            return SpooledReader(pattern, _open_several(str(spooled), copied, split, open_file_reader), base)
     if Path(pattern).is_file():
         return open_file_reader(Path(pattern))
     files = list_files(pattern, config)
@@ -310,31 +314,15 @@ def _open_several(
 
 @dataclass(frozen=True)
 class FarReader:
-    """The records of an address, of which each process that reads them fetches all files.
-
-    Args:
-        path: the address.
-        config: see `open_path_reader`.
-        split: see `open_path_reader`.
-    """
+    """The records of a file at an address, which each process that reads them fetches whole."""
 
     path: str
-    config: str | None = None
-    split: str | None = None
-
-    @property
-    def is_one_split(self) -> bool:
-        """See `Readers`."""
-        return getattr(self._fetch().reader, "is_one_split", False)
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `Reader`."""
-        yield from self._fetch().batches(columns, rows)
-
-    def _fetch(self) -> SpooledReader:
-        fetched = open_path_reader(self.path, self.config, self.split)
-        assert isinstance(fetched, SpooledReader)
-        return fetched
+        fetched = open_path_reader(self.path)
+        assert fetched is not None
+        yield from fetched.batches(columns, rows)
 
 
 def open_far_reader(path: str, config: str | None = None, split: str | None = None) -> Reader:
@@ -354,11 +342,19 @@ def open_far_reader(path: str, config: str | None = None, split: str | None = No
     names = list_far_names(find_address(path) or path)
     if names is None:
         return _open_far_file(path)
-    # The card says which file is of which split: whoever reads fetches it too.
-    if "README.md" in names:
-        return FarReader(path, config, split)
-    files = {Path(name): find_split_word(Path(name)) for name in names}
-    return _open_several(path, files, split, lambda name: _open_far_file(f"{find_base(path)}/{name}"))
+    base = find_base(path)
+    # Files without content under the same names let one function decide, here and there, which are read as what.
+    with tempfile.TemporaryDirectory(prefix="prefboost-") as folder, rename_faults(folder, format_place(base)):
+        for name in names:
+            file = Path(folder, name)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+        if CARD in names:
+            with open_bytes(f"{base}/{CARD}") as card:
+                Path(folder, CARD).write_bytes(card.read())
+        listed = list_files(f"{folder}{path.removeprefix(base)}", config) or {}
+    files = {file.relative_to(folder): split_of_file for file, split_of_file in listed.items()}
+    return _open_several(path, files, split, lambda name: _open_far_file(f"{base}/{name}"))
 
 
 def _open_far_file(path: str) -> Reader:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from prefboost.addresses import find_address, format_place
 from prefboost.errors import Place, PrefboostError, RunError, UnreadableFile
-from prefboost.sources.readers.endings import ENDINGS, get_format_ending
+from prefboost.sources.readers.endings import CARD, ENDINGS, get_format_ending
 
 __all__ = [
     "explain_far",
@@ -57,8 +57,6 @@ def fetch_file(address: str) -> Path:
         local = folder / address.rpartition("/")[2]
         with _explain_unreadable(address):
             system, path = _open_system(address)
-            if system.isdir(path):
-                raise IsADirectoryError("this is a folder: name one file of it")
             system.get_file(path, str(local))
         _FETCHED[address] = local
     return _FETCHED[address]
@@ -93,7 +91,9 @@ def find_base(address: str) -> str:
 
 
 def list_far_names(address: str) -> list[str] | None:
-    """List the files with rows of a folder or pattern, and the data card, by their names below `find_base`, in order.
+    """List the files with rows of a folder or pattern by their names below `find_base`, in order.
+
+    Of a folder its data card (README.md) is listed too. Hidden files are no data, as on this machine.
 
     Returns:
         None where the address is neither: it names one file, or nothing.
@@ -105,7 +105,8 @@ def list_far_names(address: str) -> list[str] | None:
         system, path = _open_system(address)
         # File systems keep listings, and other machines write here.
         system.invalidate_cache()
-        if "*" in path:
+        is_pattern = "*" in path
+        if is_pattern:
             paths = [each for each in system.glob(path) if system.isfile(each)]
         elif system.isdir(path):
             paths = system.find(path)
@@ -113,12 +114,14 @@ def list_far_names(address: str) -> list[str] | None:
             return None
         base = _open_system(find_base(address))[1].rstrip("/")
         names = [Path(each.removeprefix(base).lstrip("/")) for each in paths]
-        # As in a folder of this machine: hidden files are no data.
-        names = [name for name in names if not any(part.startswith((".", "_")) for part in name.parts)]
+        # A star stands for an underscore, but for no dot.
+        hidden = "." if is_pattern else (".", "_")
+        names = [name for name in names if not any(part.startswith(hidden) for part in name.parts)]
         with_rows = [name for name in names if get_format_ending(name) in ENDINGS]
         if not with_rows:
             raise FileNotFoundError(f"no file there has a known ending ({', '.join(ENDINGS)})")
-        return [name.as_posix() for name in sorted([*with_rows, *(name for name in names if str(name) == "README.md")])]
+        cards = [] if is_pattern else [name for name in names if str(name) == CARD]
+        return [name.as_posix() for name in sorted([*with_rows, *cards])]
 
 
 def list_far_files(address: str) -> list[Path]:

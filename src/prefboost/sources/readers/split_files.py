@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from prefboost.errors import DataError, Place
+from prefboost.sources.readers.endings import CARD
 
 __all__ = ["list_card_files", "choose_split", "list_split_values", "list_files", "find_split_word"]
 
@@ -73,7 +74,7 @@ def list_card_files(folder: Path, config: str | None) -> list[tuple[str, Path]] 
     Raises:
         DataError: the card declares several configurations and none is the default, or not the one asked for.
     """
-    configs = _read_configs(folder / "README.md")
+    configs = _read_configs(folder / CARD)
     if not configs:
         return None
     names = [str(each.get("config_name", "default")) for each in configs]
@@ -90,7 +91,7 @@ def list_card_files(folder: Path, config: str | None) -> list[tuple[str, Path]] 
             f"the data card declares the configurations {', '.join(names)}"
             + ("" if config is None else f", not {config!r}"),
             remedy=f"name one: data.config={names[0]} (in a recipe: data: {{kind: file, path: ..., config: ...}})",
-            place=Place(str(folder / "README.md")),
+            place=Place(str(folder / CARD)),
         )
     return [(split, path) for split, path in files[chosen] if path.is_file()]
 
