@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from prefboost.recipes.kinds import RECIPES
-from prefboost.recipes.recipe import Recipe
+from prefboost.recipes.recipe import Recipe, path_as_file
 from prefboost.recipes.tree import settings_of
 from prefboost.settings import Settings
 from prefboost.training import Train
@@ -25,6 +25,14 @@ def test_a_path_is_short_for_a_file_source() -> None:
     more = Recipe.model_validate({"name": "x", "data": {"kind": "scored.jsonl", "split": "train"}, "train": train})
     assert short == whole
     assert (more.data.path, more.data.split) == ("scored.jsonl", "train")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/scored.jsonl", "memory://scored/", "gs://bucket/part-*.parquet"])
+def test_an_address_is_short_for_a_file_source_too(address: str) -> None:
+    recipe = Recipe.model_validate({"name": "x", "data": address, "train": Train(model="m")})
+    assert (recipe.data.kind, recipe.data.path) == ("file", address)  # type: ignore[attr-defined]
+    assert path_as_file({"kind": address, "split": "train"}) == {"kind": "file", "path": address, "split": "train"}
+    assert path_as_file("package.module:Class") == "package.module:Class"
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../x", ".hidden", "a b"])

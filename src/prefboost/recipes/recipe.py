@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, field_validator
 
+from prefboost.addresses import find_address
 from prefboost.recipes.executors import EXECUTORS, AnyExecutor, OnRay, OnThisMachine
 from prefboost.recipes.preparation import Preparation
 from prefboost.settings import Settings, choice
@@ -64,13 +65,16 @@ class Recipe(OnExecutor, Preparation, FromData):
 
 
 def path_as_file(source: Any) -> Any:
-    """Expand ``data: scored.jsonl``, also with settings of a file added to it, to a file source."""
+    """Expand ``data: scored.jsonl`` or an address, also with settings of a file added to it, to a file source."""
     kind = source.get("kind") if isinstance(source, Mapping) else source
-    if isinstance(kind, str) and kind not in SOURCES and ":" not in kind and _looks_like_a_path(kind):
+    if isinstance(kind, str) and kind not in SOURCES and _looks_like_a_path(kind):
         settings = source if isinstance(source, Mapping) else {}
         return {**settings, "kind": "file", "path": kind}
     return source
 
 
 def _looks_like_a_path(text: str) -> bool:
+    # Other texts with a colon name a class.
+    if ":" in text:
+        return find_address(text) is not None
     return "/" in text or bool(PurePath(text).suffix)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.errors import RunError
-from prefboost.runs.folder.manifest import MANIFEST, hash_path, hash_values, open_run
+from prefboost.runs.folder.manifest import MANIFEST, hash_input, hash_path, hash_values, names_input, open_run
 
 SETTINGS: dict[str, Any] = {"train": {"beta": 0.1, "model": "tiny"}, "name": "x"}
 
@@ -103,6 +105,27 @@ def test_secrets_do_not_reach_the_manifest(tmp_path: Path, monkeypatch: pytest.M
 def test_a_missing_input_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="nowhere"):
         open_run(tmp_path / "run", "x", SETTINGS, [tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize("pattern", ["", "/a.jsonl", "/*.jsonl", "/**/*.jsonl", "/m*/b.jsonl"])
+@pytest.mark.parametrize("far", [False, True])
+def test_an_input_is_told_by_what_its_name_stands_for(far: bool, pattern: str, tmp_path: Path) -> None:
+    base = f"memory://{uuid.uuid4().hex}" if far else str(tmp_path)
+    assert not names_input("organisation/name") and names_input(f"{base}{pattern}") == (far or not pattern)
+
+    def hash_with(**texts: str) -> str:
+        for name, text in texts.items():
+            with fsspec.open(f"{base}/{name}.jsonl" if name == "a" else f"{base}/more/{name}.jsonl", "w") as stream:
+                stream.write(text)
+        assert names_input(f"{base}{pattern}")
+        return hash_input(f"{base}{pattern}")
+
+    (tmp_path / "more").mkdir()
+    seen = [hash_with(a="1", b="1")]
+    assert hash_input(f"{base}{pattern}") == seen[0]
+    seen += [hash_with(a="2"), hash_with(b="22")]
+    # A file that the name does not stand for changes nothing.
+    assert len(set(seen)) == (2 if pattern in ("/a.jsonl", "/*.jsonl", "/m*/b.jsonl") else 3)
 
 
 def test_fingerprints_of_folders_depend_on_names_and_bytes(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import polars as pl
 import pytest
 from waiting import PATIENCE_S
@@ -23,7 +24,6 @@ from prefboost.recipes.recipe import Recipe
 from prefboost.runs.folder import manifest as manifest_module
 from prefboost.runs.folder.manifest import MANIFEST, Run, hash_path
 from prefboost.runs.folder.schedule import StageOutcome
-from prefboost.runs.pipelines import offline as offline_recipe
 from prefboost.runs.pipelines import run as recipe_run
 from prefboost.training.claim import hold_folder
 
@@ -40,6 +40,20 @@ def offline(model: Path, *overrides: str) -> AnyRecipe:
         "batch_size: 8, max_steps: 2, max_length: 900, max_prompt_length: 600}\n",
         *overrides,
     )
+
+
+@pytest.mark.parametrize("place", ["memory://of-recipes/scored.jsonl", "{}/*.jsonl"])
+def test_data_that_change_at_an_address_or_behind_a_pattern_repeat_the_stage(place: str, tmp_path: Path) -> None:
+    file = place.format(tmp_path).replace("*", "scored")
+    seen = set()
+    for rows in (36, 35):
+        with fsspec.open(file, "w") as stream:
+            stream.writelines(EXAMPLE.read_text().splitlines(keepends=True)[:rows])
+        recipe = offline(tmp_path / "no-model", f"data={json.dumps(place.format(tmp_path))}")
+        first, *_ = recipe_run.plan_run(recipe, tmp_path / "runs")
+        seen.add(first.key)
+        assert first.depends["inputs"].keys() == {place.format(tmp_path)}
+    assert len(seen) == 2
 
 
 @pytest.mark.torch
@@ -65,7 +79,6 @@ def test_an_input_is_hashed_once_for_stages_and_manifest(tmp_path: Path, monkeyp
         return hash_path(path)
 
     monkeypatch.setattr(manifest_module, "hash_path", count)
-    monkeypatch.setattr(offline_recipe, "hash_path", count)
     with pytest.raises(ModelError):  # the tokenizer is asked for after the folder is claimed
         recipe_run.run(offline(tmp_path / "no-model"), tmp_path)
     manifest = json.loads((tmp_path / "mine" / MANIFEST).read_text())

@@ -29,7 +29,7 @@ def test_tables_and_scales_are_those_of_one_process(case: str, tmp_path: Path) -
     source, how = str(build_cases(tmp_path)[case][0]), Select(max_completion_chars=9)
     whole = select(read(source), how)
     scales: list[Scale] = [Percentile(), DeclaredRange()]
-    with open_table(SpreadHere(), source, tmp_path / "out", Augment(select=how, batch_rows=7)) as job:
+    with open_table(SpreadHere(), source, tmp_path / "out", Augment(select=how, batch_rows=7), key="any") as job:
         for scale in scales:
             assert job.fit(scale, ()) == fit_scales(scale, [whole], declared=find_declared_range(whole))
         head, counts = job.make(keep_all, count=lambda before, after: {"rows": len(before), "left": len(after)})

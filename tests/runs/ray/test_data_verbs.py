@@ -257,8 +257,9 @@ def test_goal_pairs_of_a_recipe_have_the_same_bytes(
 def test_pairs_that_are_read_have_the_same_bytes(rows: Path, tmp_path: Path) -> None:
     verb = partial(pair_completions, strategy=AllPairs())
     write_table(verb(read(str(rows))), tmp_path / "here" / "pairs.parquet")
-    pairs = pair_on(SpreadHere(), str(rows), Augment(batch_rows=7), verb, tmp_path / "many" / "pairs.parquet", key=0)
-    write_table(pairs, tmp_path / "many" / "pairs.parquet")
+    out = tmp_path / "many" / "pairs.parquet"
+    pairs = pair_on(SpreadHere(), str(rows), Augment(batch_rows=7), verb, out, settings=0)
+    write_table(pairs, out)
     assert read_output(tmp_path / "many") == read_output(tmp_path / "here")
 
 

@@ -17,7 +17,7 @@ from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.runs.augment.report import ALL, AugmentFacts, PartCounts, list_source_settings, sum_steps, write_card
 from prefboost.runs.augment.settings import Augment, AugmentReport, Reject
 from prefboost.runs.folder.far_place import locate_place
-from prefboost.runs.folder.manifest import hash_path, hash_values
+from prefboost.runs.folder.manifest import hash_input, hash_values
 from prefboost.runs.folder.output_place import (
     BESIDE,
     OutputPlace,
@@ -80,7 +80,7 @@ class Output:
         name, data = name_source(source), list_source_settings(source)
         print_of_input, files = hash_source(source, in_place=in_place)
         versions = (__version__, metadata.version("polars"))
-        benchmarks = [hash_path(each) for each in settings.decontaminate]
+        benchmarks = [hash_input(each) for each in settings.decontaminate]
         key = hash_values(
             settings.model_dump(mode="json"), benchmarks, print_of_input, name, data, versions, kind.ending, single
         )

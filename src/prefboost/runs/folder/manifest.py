@@ -8,6 +8,7 @@ the same command after an interruption goes on where it stopped.
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -35,10 +36,12 @@ __all__ = [
     "Run",
     "list_differences",
     "describe_version",
+    "hash_input",
     "hash_path",
     "hash_values",
     "holds_foreign_files",
     "list_input_files",
+    "names_input",
     "open_run",
 ]
 
@@ -215,7 +218,7 @@ def _describe_call(
         "settings": json.loads(without_secrets(json.dumps(dict(settings), default=str), os.environ)),
         "inputs": dict(inputs)
         if isinstance(inputs, Mapping)
-        else {str(source): hash_path(source) for source in inputs},
+        else {str(source): hash_input(source) for source in inputs},
         "command": sys.argv,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions,
@@ -254,6 +257,24 @@ def hash_path(path: str | Path, *, in_place: bool = False) -> str:
     return digest.hexdigest()[:16]
 
 
+def hash_input(name: str | Path) -> str:
+    """Hash what an input names: a path (see `hash_path`), the files of a pattern, or sizes and ETags at an address.
+
+    Raises:
+        RunError: nothing stands there, or it cannot be read.
+        UnreadableFile: the file system of an address cannot be asked.
+    """
+    if find_address(name) is not None:
+        return hash_values(describe_version(str(name)))
+    files = [] if Path(name).exists() else list_input_files(str(name))
+    return hash_values([(str(file), hash_path(file)) for file in files]) if files else hash_path(name)
+
+
+def names_input(name: str | Path) -> bool:
+    """Tell whether a name stands for files here or at an address, and not for a data set on the hub."""
+    return find_address(name) is not None or Path(name).exists() or bool(list_input_files(str(name)))
+
+
 def list_input_files(name: str) -> list[Path]:
     """List the local files that an input is read from: a file, a folder, a glob or a stream; none for the hub."""
     path = _copy_stream(Path(name).expanduser())
@@ -261,9 +282,8 @@ def list_input_files(name: str) -> list[Path]:
         return [path]
     if path.is_dir():
         return sorted(each for each in path.rglob("*") if each.is_file())
-    if any(mark in path.name for mark in "*?["):
-        return sorted(each for each in path.parent.glob(path.name) if each.is_file())
-    return []
+    matches = glob.glob(str(path), recursive=True) if glob.has_magic(str(path)) else []  # noqa: PTH207 - as it is read
+    return sorted(Path(each) for each in matches if Path(each).is_file())
 
 
 def describe_version(name: str) -> list[tuple[str, int, str]]:

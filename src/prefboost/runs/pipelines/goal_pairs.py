@@ -14,6 +14,7 @@ from prefboost.preferences.scales.fit import find_declared_range
 from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.recipes.kinds import PolicyRecipe
 from prefboost.recipes.on_policy import OnPolicy
+from prefboost.runs.folder.manifest import names_input
 from prefboost.runs.preparation import (
     Scales,
     build_renderer,
@@ -94,10 +95,10 @@ def load_renderer(recipe: PolicyRecipe) -> Render:
 
 
 def list_input_paths(recipe: PolicyRecipe) -> list[str]:
-    """List files and folders that the recipe reads; data sets on the hub are pinned by their revision instead."""
+    """List paths, patterns and addresses that the recipe reads; data sets on the hub are pinned by their revision."""
     source = recipe.prompts if isinstance(recipe, OnPolicy) else recipe.data
     paths = [getattr(source, "path", None), *recipe.decontaminate]
-    return [str(path) for path in paths if path and Path(path).exists()]
+    return [str(path) for path in paths if path and names_input(path)]
 
 
 def count_pairs(table: Table | PieceTable) -> PairCounts:

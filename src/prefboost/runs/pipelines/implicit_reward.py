@@ -12,7 +12,7 @@ from prefboost.preferences import Plain, condition, pair, relabel
 from prefboost.progress import tell_bar
 from prefboost.recipes.executors import OnThisMachine
 from prefboost.recipes.implicit_reward import ImplicitRewards
-from prefboost.runs.folder.manifest import Run, hash_path
+from prefboost.runs.folder.manifest import Run, hash_input
 from prefboost.runs.folder.schedule import Stage
 from prefboost.runs.folder.staging import locate_staging
 from prefboost.runs.pipelines.goal_pairs import (
@@ -82,16 +82,17 @@ class _Stages:
             from prefboost.runs.ray.data_spread import open_spread
             from prefboost.runs.ray.data_verbs import choose_selection, pair_on
 
-            verb, key = partial(pair, strategy=recipe.pair), dump_with_kind(recipe.pair)
+            verb, settings = partial(pair, strategy=recipe.pair), dump_with_kind(recipe.pair)
+            selection = choose_selection(recipe)
             with open_spread(recipe.executor) as spread:
-                return write_table(pair_on(spread, recipe.data, choose_selection(recipe), verb, place, key=key), place)
+                return write_table(pair_on(spread, recipe.data, selection, verb, place, settings=settings), place)
 
         return Stage(
             "pairs",
             part.settings,
             list_table_files(PREFERENCES),
             work,
-            inputs={path: hash_path(path) for path in list_input_paths(self.recipe)},
+            inputs={path: hash_input(path) for path in list_input_paths(self.recipe)},
             scraps=(locate_staging(Path(PREFERENCES)).name,),
         )
 

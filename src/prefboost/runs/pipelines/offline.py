@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefboost.recipes.executors import OnThisMachine
 from prefboost.recipes.recipe import Recipe
-from prefboost.runs.folder.manifest import Run, hash_path
+from prefboost.runs.folder.manifest import Run, hash_input
 from prefboost.runs.folder.schedule import Stage
 from prefboost.runs.folder.staging import locate_staging
 from prefboost.runs.pipelines.goal_pairs import (
@@ -97,7 +97,7 @@ def build_offline_stages(recipe: Recipe, run: Run, progress: Progress | None = N
             data.settings,
             (PAIRS, REJECTS),
             make_pairs,
-            inputs={name: hash_path(name) for name in list_input_paths(recipe)},
+            inputs={name: hash_input(name) for name in list_input_paths(recipe)},
             scraps=(locate_staging(Path(PAIRS)).name,),
         ),
         build_training_stage(

@@ -14,7 +14,7 @@ from prefboost.atomic import write_atomically
 from prefboost.preferences import FittedScale
 from prefboost.progress import tell_bar
 from prefboost.recipes.on_policy import OnPolicy, RoundEvaluation
-from prefboost.runs.folder.manifest import Run, hash_path
+from prefboost.runs.folder.manifest import Run, hash_input
 from prefboost.runs.folder.schedule import Stage
 from prefboost.runs.pipelines import rounds
 from prefboost.runs.pipelines.goal_pairs import (
@@ -99,7 +99,7 @@ class _Stages:
             part.settings,
             list_table_files(PROMPTS_FILE),
             lambda: write_table(rounds.read_round_prompts(part.recipe), self.run.path / PROMPTS_FILE),
-            inputs={path: hash_path(path) for path in paths},
+            inputs={path: hash_input(path) for path in paths},
         )
 
     def generate(self, number: int) -> Stage:
@@ -241,7 +241,7 @@ class _Stages:
     @cached_property
     def _benchmarks(self) -> dict[str, str]:
         """Hash the benchmark files once; the pairs of every round depend on them."""
-        return {path: hash_path(path) for path in self.recipe.decontaminate}
+        return {path: hash_input(path) for path in self.recipe.decontaminate}
 
     def _score(self, recipe: OnPolicy, table: Table, name: str) -> tuple[Table, dict[str, Any]]:
         """Score a table and write it; all rounds share a store, and the scorer's budget."""

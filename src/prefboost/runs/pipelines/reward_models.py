@@ -18,7 +18,7 @@ from prefboost.progress import tell_bar
 from prefboost.recipes.executors import OnRay, OnThisMachine
 from prefboost.recipes.reward import RewardModels
 from prefboost.runs.augment.settings import Augment
-from prefboost.runs.folder.manifest import Run, hash_path
+from prefboost.runs.folder.manifest import Run, hash_input, names_input
 from prefboost.runs.folder.schedule import Stage
 from prefboost.runs.folder.staging import locate_staging
 from prefboost.runs.pipelines.parts import take_part
@@ -53,9 +53,9 @@ def build_reward_stages(recipe: RewardModels, run: Run, progress: Progress | Non
 
 
 def list_reward_files(recipe: RewardModels) -> list[str]:
-    """List files and folders that the recipe reads; data sets on the hub are not among them."""
+    """List paths, patterns and addresses that the recipe reads; data sets on the hub are not among them."""
     paths = [part.data for part in recipe.parts.values()] + ([recipe.test] if recipe.test else [])
-    return [path for path in dict.fromkeys(paths) if Path(path).exists()]
+    return [path for path in dict.fromkeys(paths) if names_input(path)]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class _Stages:
             part.settings,
             tuple(f"{DATA}/{file}" for name in names for file in list_table_files(name)),
             work,
-            inputs={path: hash_path(path) for path in list_reward_files(self.recipe)},
+            inputs={path: hash_input(path) for path in list_reward_files(self.recipe)},
             scraps=tuple(f"{DATA}/{locate_staging(Path(name)).name}" for name in (TEST, *self.recipe.parts)),
         )
 
@@ -178,8 +178,8 @@ def open_pair_reader(executor: OnThisMachine | OnRay) -> Iterator[Callable[[Rewa
     with open_spread(executor) as spread:
 
         def read_pairs(recipe: RewardModels, path: str, place: Path) -> Table:
-            verb, key = partial(pair_completions, strategy=recipe.pair), dump_with_kind(recipe.pair)
-            return pair_on(spread, path, Augment(columns=recipe.columns), verb, place, key=key)
+            verb, settings = partial(pair_completions, strategy=recipe.pair), dump_with_kind(recipe.pair)
+            return pair_on(spread, path, Augment(columns=recipe.columns), verb, place, settings=settings)
 
         yield read_pairs
 

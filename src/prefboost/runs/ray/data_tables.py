@@ -37,7 +37,7 @@ from prefboost.sources.readers.frames import read_frame, write_frame
 from prefboost.sources.readers.verdict_files import holds_verdicts
 from prefboost.tables import TABLES, Step, Table, sum_part_steps
 
-__all__ = ["TableJob", "Verbs", "find_collection", "make_table_item", "open_table"]
+__all__ = ["TableJob", "Verbs", "find_collection", "hash_table", "make_table_item", "open_table"]
 
 Verbs = Callable[[Table], Table]
 """Verbs over one part, which treat each prompt by itself; sent to tasks, so importable by name."""
@@ -131,6 +131,23 @@ class TableJob:
         return scales
 
 
+def hash_table(source: Any, selection: Augment, verbs: Any) -> str:
+    """Hash all that the parts of a table depend on: input by its version, selection, verbs, and libraries.
+
+    Args:
+        source: of files.
+        selection: see `open_table`.
+        verbs: settings of the verbs, as JSON values.
+
+    Raises:
+        RunError: the source is no files.
+    """
+    files = find_collection(source)
+    stats = [describe_version(name) for name in (files.path, *selection.decontaminate)]
+    versions = (__version__, metadata.version("polars"))
+    return hash_values([selection.model_dump(mode="json"), files.model_dump(mode="json")], stats, versions, verbs)
+
+
 @contextmanager
 def open_table(
     spread: Spread,
@@ -139,7 +156,7 @@ def open_table(
     selection: Augment,
     *,
     begin: Verbs | None = None,
-    key: Any = None,
+    key: str,
 ) -> Iterator[TableJob]:
     """Plan the parts of a table, or take up what an earlier call has made; all of that is deleted in the end.
 
@@ -149,22 +166,14 @@ def open_table(
         place: a file on a disk that all tasks see, or its address; parts wait beside it.
         selection: ``columns``, ``batch_rows``, ``select``, ``decontaminate`` and ``tokenizer`` play a part.
         begin: a verb before the selection, which decides row by row.
-        key: what else parts depend on: settings of the verbs, as JSON values; a text is the fingerprint of everything
-            that they depend on.
+        key: fingerprint of everything that the parts depend on, such as `hash_table` makes.
 
     Raises:
         RunError: the source is no files, or another process makes the same output.
     """
     files = find_collection(source)
-    parts_key = key
-    if not isinstance(key, str):
-        stats = [describe_version(name) for name in (files.path, *selection.decontaminate)]
-        versions = (__version__, metadata.version("polars"))
-        parts_key = hash_values(
-            [selection.model_dump(mode="json"), files.model_dump(mode="json")], stats, versions, key
-        )
     is_far = find_address(place) is not None
-    waiting = open_far_staging(locate_staging(place), parts_key) if is_far else open_staging(place, parts_key)
+    waiting = open_far_staging(locate_staging(place), key) if is_far else open_staging(place, key)
     with waiting as staging:
         folder = staging.place
         recalled = recall_plan(spread, files, selection.columns, folder)

@@ -22,7 +22,7 @@ from prefboost.runs.outputs import locate_rejects, open_target, write_history, w
 from prefboost.runs.preparation import list_goal_aspects, make_goal_pairs
 from prefboost.runs.ray.data_order import Form
 from prefboost.runs.ray.data_plan import Spread
-from prefboost.runs.ray.data_tables import TableJob, Verbs, find_collection, open_table
+from prefboost.runs.ray.data_tables import TableJob, Verbs, find_collection, hash_table, open_table
 from prefboost.runs.select.counts import count_part, sum_counts
 from prefboost.runs.select.folder import SelectFolder
 from prefboost.runs.select.select import drop_cut_completions
@@ -136,7 +136,7 @@ def _open_selected(
 ) -> Iterator[tuple[TableJob, Table, list[Mapping[str, Any]]]]:
     """Select the rows of all parts; yield the job, the table without its rows, and the counts of the parts."""
     begin = drop_cut_completions if how.cut == "drop" else None
-    key = parts_key or how.model_dump(mode="json")
+    key = parts_key or hash_table(source, selection, how.model_dump(mode="json"))
     with open_table(spread, source, place, selection, begin=begin, key=key) as opened:
         # Of one file for all rows, a piece of the input is a range.
         job = opened if parts_key is None else opened.cut_ranges(how.file_records)
@@ -177,8 +177,9 @@ def prepare_on(
         )
     where, because = resolve_place(recipe.condition, render)
     say = recipe.condition.model_copy(update={"place": where})
-    key = [dump_with_kind(each) for each in (recipe.scale, recipe.keep, recipe.pair, recipe.relabel, say)]
-    with open_table(spread, recipe.data, place, choose_selection(recipe, rows), key=key) as job:
+    verbs = [dump_with_kind(each) for each in (recipe.scale, recipe.keep, recipe.pair, recipe.relabel, say)]
+    selection = choose_selection(recipe, rows)
+    with open_table(spread, recipe.data, place, selection, key=hash_table(recipe.data, selection, verbs)) as job:
         scales = job.fit(recipe.scale, list_goal_aspects(recipe))
         settings = Augment(keep=recipe.keep, pair=recipe.pair, relabel=recipe.relabel)
         head, _ = job.make(partial(make_goal_pairs, settings=settings, scales=scales, say=say), scales=scales)
@@ -188,7 +189,7 @@ def prepare_on(
         yield job.order(head).as_table(explained)
 
 
-def pair_on(spread: Spread, source: Any, selection: Augment, verb: Verbs, place: Path, *, key: Any) -> Table:
+def pair_on(spread: Spread, source: Any, selection: Augment, verb: Verbs, place: Path, *, settings: Any) -> Table:
     """Read and select rows and make pairs of them, by tasks that see the same disk; all pairs are gathered here.
 
     Args:
@@ -197,9 +198,9 @@ def pair_on(spread: Spread, source: Any, selection: Augment, verb: Verbs, place:
         selection: see `open_table`.
         verb: makes the pairs of a part.
         place: a file beside which parts wait, on a disk that all tasks see.
-        key: JSON values of the verb's settings.
+        settings: of the verb, as JSON values.
     """
-    with open_table(spread, source, place, selection, key=key) as job:
+    with open_table(spread, source, place, selection, key=hash_table(source, selection, settings)) as job:
         head, _ = job.make(verb)
         return job.order(head).as_table(head).collect()
 

@@ -20,7 +20,7 @@ from prefboost.chat import join_text
 from prefboost.forecast import CallForecast, Forecast
 from prefboost.progress import tell_bar
 from prefboost.runs.diagnose.policy_completions import PromptMeasures, average_within_prompts
-from prefboost.runs.folder.manifest import open_run
+from prefboost.runs.folder.manifest import names_input, open_run
 from prefboost.runs.pipelines.train_reward import forecast_reward_run, train_reward_on
 from prefboost.runs.reproduce.cells import CELLS, Cell, CellResult
 from prefboost.runs.reproduce.frame import REPORT, RESULTS, CellRunner, ReproductionReport
@@ -154,7 +154,7 @@ def reproduce_rmboost(
         DataError, ModelError, SettingsError: see the stages.
     """
     folder = Path(out)
-    inputs = [settings.data] if Path(settings.data).exists() else []
+    inputs = [settings.data] if names_input(settings.data) else []
     refuse_inputs([folder], inputs, [settings])
     folder.mkdir(parents=True, exist_ok=True)
     with hold_folder(folder):
