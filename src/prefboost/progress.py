@@ -20,7 +20,7 @@ class Progress(Protocol):
         """Report finished parts; ``tokens`` adds to a rate, other facts are shown as they are."""
 
     def end(self) -> None:
-        """Finish the piece of work."""
+        """Finish the piece of work; without one under way nothing happens."""
 
 
 class Costs(Protocol):

@@ -63,6 +63,23 @@ def test_between_counted_pieces_of_work_lines_go_on(capsys: pytest.CaptureFixtur
         wait_until(lambda: any(line.startswith("working:") for line in shown.read()[seen:]), "lines go on")
 
 
+@pytest.mark.parametrize("ends", [True, False])
+def test_work_that_ended_before_its_total_is_not_shown_again(ends: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    progress = RichProgress(first_line_s=0.05, line_every_s=0.05)
+    shown = Shown(capsys)
+    with progress:
+        progress.begin("from the cache", 576)
+        shown.wait_for("from the cache: 0/576")
+        if ends:
+            progress.end()
+        progress.begin("training (pairs)", 2)
+        progress.advance(2)
+        progress.end()
+        seen = len(shown.read())
+        wait_until(lambda: any(line.startswith("working:") for line in shown.read()[seen:]), "lines go on")
+    assert not any(line.startswith("from the cache") for line in shown.lines[seen:])
+
+
 def test_a_piece_of_work_that_is_not_counted_says_how_long_it_has_taken() -> None:
     bars = Bars()
     task = bars.add_task("loading a model", total=None, detail="")

@@ -94,8 +94,8 @@ class _Lines(threading.Thread):
         self._began = time.monotonic()
         wait_s = self.first_s
         while not self._stopping.wait(wait_s):
-            # Finished tasks stay listed, so the one at work is the newest unfinished one; none: uncounted work.
-            self._print(next((task for task in reversed(self.bars.tasks) if not task.finished), None))
+            # Tasks that are over stay listed, so the one at work is the newest of the others; none: uncounted work.
+            self._print(next((task for task in reversed(self.bars.tasks) if not _is_over(task)), None))
             wait_s = self.every_s
 
     def stop(self) -> None:
@@ -116,6 +116,11 @@ class _Lines(threading.Thread):
             print(line, file=sys.stderr, flush=True)
         except (OSError, ValueError):  # nobody reads any more: the work itself goes on
             self._stopping.set()
+
+
+def _is_over(task: Task) -> bool:
+    """Return whether a task is complete, or ended before it was: its last parts may have needed no work."""
+    return task.finished or task.stop_time is not None
 
 
 def line_of(task: Task | None, waited_s: float) -> str:
@@ -144,10 +149,17 @@ class RichProgress:
 
     Args:
         clock: seconds.
+        first_line_s, line_every_s: see `Bars`.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._bars = Bars()
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        first_line_s: float | None = None,
+        line_every_s: float | None = None,
+    ) -> None:
+        self._bars = Bars(first_line_s=first_line_s, line_every_s=line_every_s)
         self._bars.start()
         self._clock = clock
         self._task: TaskID | None = None
@@ -158,6 +170,7 @@ class RichProgress:
 
     def begin(self, what: str, total: int | None) -> None:
         """See `Progress`."""
+        self.end()  # of work that failed nobody told the end
         self._task, self._counted = self._bars.add_task(what, total=total, detail=""), total is not None
         self._began, self._parts, self._tokens = self._clock(), 0, 0.0
 
@@ -175,7 +188,9 @@ class RichProgress:
 
     def end(self) -> None:
         """See `Progress`."""
-        if self._task is not None and not self._counted:
+        if self._task is not None and self._counted:
+            self._bars.stop_task(self._task)
+        elif self._task is not None:
             self._bars.remove_task(self._task)  # an uncounted piece of work leaves no full bar behind
         self._task = None
 

@@ -27,6 +27,7 @@ from prefboost.engines.kinds import EngineSettings
 from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.benchmark import Benchmark, BenchmarkPrompt, JudgeVerdict
 from prefboost.evaluation.results import Results
+from prefboost.progress import Tell
 
 __all__ = [
     "CheckedBenchmark",
@@ -146,7 +147,7 @@ class MeasuredBenchmark(Protocol):
         *,
         folder: Path,
         limit: int | None = None,
-        tell: Callable[[str], None] = lambda _: None,
+        tell: Tell = lambda _: None,
     ) -> Measured:
         """Measure every contestant.
 
@@ -155,7 +156,7 @@ class MeasuredBenchmark(Protocol):
             assets: locations of the benchmark's data.
             folder: folder of the benchmark for logs and for what lets the same call resume.
             limit: rows of each task; none takes all.
-            tell: is called with a sentence when a part begins.
+            tell: is called when a part begins, and with its state while it runs.
 
         Raises:
             ModelError: the goal does not occur in every rendered prompt.

@@ -73,7 +73,7 @@ def test_every_goal_is_said_and_every_question_is_kept_for_comparisons(harness, 
     assert results.record()["schema"] == 1
     kept = {(one.model, one.facts["group"]) for one in found.verdicts}
     assert ("m@10.0", "gsm8k, strict-match") in kept and ("m", "arc") in kept
-    assert told[-1] == "m@10.0, arc: begins"
+    assert told[-1].name == "m@10.0, arc: begins"
     assert (tmp_path / "out" / "m@10.0" / "samples" / "arc.jsonl").is_file()
 
 

@@ -15,6 +15,7 @@ from stand_in_harness import SAYS, Template
 from prefboost.errors import DataError, MissingExtra, ModelError
 from prefboost.evaluation.academic.harness import ACADEMIC, Academic, academic, find_missing_data, read_samples
 from prefboost.evaluation.academic.scores import compare_samples
+from prefboost.progress import WorkProgress
 from prefboost.statistics import Bootstrap
 
 QUICK = Bootstrap(resamples=100)
@@ -75,13 +76,13 @@ def test_local_files_make_local_tasks_and_others_are_left_out(harness, tmp_path)
 
 
 def test_finished_benchmarks_are_not_run_again_and_logs_are_kept(harness, tmp_path):
-    told: list[str] = []
+    told: list[WorkProgress] = []
     one = Academic(benchmarks=("arc",), interval=QUICK)
     first = academic(Template(), one, tmp_path / "out")
     both = academic(
         Template(), one.model_copy(update={"benchmarks": ("arc", "bbh")}), tmp_path / "out", tell=told.append
     )
-    assert told == ["arc: finished before", "bbh: begins"]
+    assert [work.name for work in told] == ["arc: finished before", "bbh: begins"]
     assert [call["tasks"] for call in harness.asked] == [["arc_challenge"], ["leaderboard_bbh"]]
     assert both[0] == first[0]
     log = read_samples(tmp_path / "out" / "samples" / "arc.jsonl")
@@ -89,6 +90,25 @@ def test_finished_benchmarks_are_not_run_again_and_logs_are_kept(harness, tmp_pa
     academic(Template(), one.model_copy(update={"limit": 1}), tmp_path / "out")
     assert len(harness.asked) == 3  # other settings are another measurement
     assert json.loads((tmp_path / "out" / "academic.json").read_text())["scores"][0]["settings"]["lm_eval"] == "0.fake"
+
+
+def test_other_weights_in_the_same_folder_are_measured_anew_and_the_same_ones_elsewhere_are_not(harness, tmp_path):
+    def make(folder: Path, weights: str, adapter: str = "1") -> tuple[Path, Academic]:
+        for name, text in (("model", weights), ("lora", adapter)):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            (folder / name / "model.safetensors").write_text(text)
+        adapters = {"peft": str(folder / "lora")}
+        return folder / "model", Academic(benchmarks=("arc",), interval=QUICK, model_args=adapters)
+
+    for weights, adapter, runs in (("1", "1", 1), ("1", "1", 1), ("22", "1", 2), ("22", "22", 3)):
+        academic(*make(tmp_path, weights, adapter), tmp_path / "out")
+        assert len(harness.asked) == runs
+    caches = {call["use_cache"] for call in harness.asked}
+    assert len(caches) == 3, "answers of other weights are not found in lm-eval's cache either"
+    plain = Academic(benchmarks=("arc",), interval=QUICK)
+    for place in ("here", "there"):
+        academic(make(tmp_path / place, "1")[0], plain, tmp_path / "moved")
+    assert len(harness.asked) == 4
 
 
 def test_without_lm_eval_the_extra_is_named(monkeypatch):

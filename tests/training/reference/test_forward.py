@@ -34,6 +34,29 @@ def test_the_processes_share_all_batches_and_compute_equally_often_where_they_mu
     assert len(in_step[0]) == len(in_step[1]) == 2
 
 
+def test_only_sequences_that_are_computed_have_a_bar() -> None:
+    class Shown:
+        def __init__(self) -> None:
+            self.begun: list[tuple[str, int | None]] = []
+            self.done = 0
+
+        def begin(self, what: str, total: int | None) -> None:
+            self.begun.append((what, total))
+
+        def advance(self, parts: int, **facts: float) -> None:
+            self.done += parts
+
+        def end(self) -> None:
+            raise AssertionError("whoever asks for log-probs ends the bar")
+
+    progress = Shown()
+    forward = reference(progress=progress, name="log-probs")
+    assert forward.batches(Sequences([], [])) == [] and progress.begun == []
+    for batch in forward.batches(WANTED):
+        forward.compute([WANTED.prompts[i] for i in batch], [WANTED.completions[i] for i in batch])
+    assert progress.begun == [("log-probs", 4)] and progress.done == 4
+
+
 def test_packed_and_padded_sequences_have_the_same_log_probs() -> None:
     prompts, completions = list(WANTED.prompts), list(WANTED.completions)
     packed, padded = (reference(packed=packed).compute(prompts, completions) for packed in (True, False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.benchmark import JudgeVerdict
 from prefboost.evaluation.protocols import Contestant, Measured
 from prefboost.evaluation.results import Figure, Results
+from prefboost.progress import Tell
 from prefboost.statistics import Interval
 
 __all__ = ["AcademicSet", "configure_contest", "find_backend", "find_goal_text"]
@@ -67,7 +69,7 @@ class AcademicSet(Academic):
         *,
         folder: Path,
         limit: int | None = None,
-        tell: Callable[[str], None] = lambda _: None,
+        tell: Tell = lambda _: None,
     ) -> Measured:
         """Measure every contestant in a folder of its own; see `prefboost.evaluation.protocols.MeasuredBenchmark`.
 
@@ -83,7 +85,12 @@ class AcademicSet(Academic):
         for contestant, (model, run) in zip(contestants, contests, strict=True):
             name = contestant.name
             place = folder / name.replace("/", "_")
-            scores = academic(model, run, place, tell=lambda words, name=name: tell(f"{name}, {words}"))  # type: ignore[misc]
+            scores = academic(
+                model,
+                run,
+                place,
+                tell=lambda work, name=name: tell(replace(work, name=f"{name}, {work.name}")),  # type: ignore[misc]
+            )
             for score in scores:
                 figures += _build_figures(name, score)
                 verdicts += _build_verdicts(name, score.benchmark, place / "samples" / f"{score.benchmark}.jsonl")

@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,7 +23,9 @@ from pydantic import Field
 
 from prefboost.atomic import write_atomically
 from prefboost.devices import resolve_device
+from prefboost.engines.models.weights import fingerprint_of_model, name_weights
 from prefboost.errors import DataError, MissingExtra, ModelError
+from prefboost.evaluation.academic.bars import forward_bars
 from prefboost.evaluation.academic.scores import (
     AcademicScore,
     Sample,
@@ -32,6 +34,7 @@ from prefboost.evaluation.academic.scores import (
     score_samples,
 )
 from prefboost.evaluation.user_files import read_records
+from prefboost.progress import Tell, WorkProgress
 from prefboost.settings import Settings
 from prefboost.statistics import Bootstrap
 
@@ -106,7 +109,7 @@ class Academic(Settings):
 
 
 def academic(
-    model: Any, settings: Academic, out: str | Path | None = None, *, tell: Callable[[str], None] = lambda _: None
+    model: Any, settings: Academic, out: str | Path | None = None, *, tell: Tell = lambda _: None
 ) -> list[AcademicScore]:
     """Run the benchmarks, one after another.
 
@@ -115,7 +118,7 @@ def academic(
         settings: which, and how.
         out: folder for ``academic.json``, the log of every question (``samples/NAME.jsonl``) and lm-eval's cache; the
             same call after an interruption resumes there.
-        tell: is called when a benchmark begins or was finished before.
+        tell: is called when a benchmark begins or was finished before, and with the state of lm-eval's own bars.
 
     Returns:
         scores in the order of ``settings.benchmarks``.
@@ -126,22 +129,24 @@ def academic(
         DataError: no task has data, or data lack a split or solved examples that lm-eval reads.
     """
     lm_eval = _import_library()
-    folder = None if out is None else Path(out)
+    folder, key = None if out is None else Path(out), _hash_contest(settings, model)
     finished: dict[str, AcademicScore] = {}
     if folder is not None and (folder / "academic.json").exists():
         stored = json.loads((folder / "academic.json").read_text(encoding="utf-8"))
-        if stored.get("key") == _hash_settings(settings, model):
+        if stored.get("key") == key:
             finished = {record["benchmark"]: read_academic_score(record) for record in stored["scores"]}
     scores, language_model = [], None
     for name in settings.benchmarks:
         if name in finished:
-            tell(f"{name}: finished before")
+            tell(WorkProgress(f"{name}: finished before", 0))
             scores.append(finished[name])
             continue
-        if language_model is None:
-            language_model = _load_model(model, settings)
-        tell(f"{name}: begins")
-        samples, notes = _run(lm_eval, language_model, name, settings, folder)
+        tell(WorkProgress(f"{name}: begins", 0))
+        with forward_bars(tell, f"{name}: "):
+            if language_model is None:
+                language_model = _load_model(model, settings)
+            cache = None if folder is None else folder / f"cache-{key[:16]}"
+            samples, notes = _run(lm_eval, language_model, name, settings, cache)
         score = score_samples(name, samples, how=settings.interval, settings=notes)
         scores.append(score)
         if folder is not None:
@@ -149,7 +154,12 @@ def academic(
                 folder / "samples" / f"{name}.jsonl", "".join(json.dumps(asdict(sample)) + "\n" for sample in samples)
             )
             finished[name] = score
-            _write_scores(folder, settings, model, finished)
+            record = {
+                "key": key,
+                "settings": settings.model_dump(mode="json"),
+                "scores": [each.record() for each in finished.values()],
+            }
+            write_atomically(folder / "academic.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return scores
 
 
@@ -223,11 +233,11 @@ def _check_prompts(prompts: Sequence[str], settings: Academic) -> None:
 
 
 def _run(
-    lm_eval: Any, language_model: Any, name: Name, settings: Academic, folder: Path | None
+    lm_eval: Any, language_model: Any, name: Name, settings: Academic, cache: Path | None
 ) -> tuple[list[Sample], dict[str, Any]]:
     benchmark = ACADEMIC[name]
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+    if cache is not None:
+        cache.parent.mkdir(parents=True, exist_ok=True)
     with _open_tasks(lm_eval, benchmark, settings) as (tasks, manager, left_out):
         results = lm_eval.simple_evaluate(
             model=language_model,
@@ -241,9 +251,7 @@ def _run(
             bootstrap_iters=0,
             task_manager=manager,
             random_seed=settings.seed,
-            use_cache=None
-            if folder is None
-            else str(folder / f"cache-{_hash_settings(settings, language_model)[:16]}"),
+            use_cache=None if cache is None else str(cache),
         )
     log = results["samples"]
     # The calls of a record are a list, or in later versions a mapping.
@@ -359,17 +367,25 @@ def _find_files(folder: Path, task: Mapping[str, Any], examples: int) -> dict[st
     return files
 
 
-def _hash_settings(settings: Academic, model: Any) -> str:
-    """Hash what a finished score depends on: the model and all settings but the list of benchmarks."""
-    who = str(model) if isinstance(model, str | Path) else getattr(model, "pretrained", type(model).__name__)
-    text = json.dumps([str(who), settings.model_dump(mode="json", exclude={"benchmarks"})], sort_keys=True)
+def _hash_contest(settings: Academic, model: Any) -> str:
+    """Hash what a finished score depends on: the weights and all settings but the list of benchmarks.
+
+    Raises:
+        ModelError: the hub's model cannot be read.
+    """
+    text = json.dumps([_name_model(settings, model), settings.model_dump(mode="json", exclude={"benchmarks"})],
+                      sort_keys=True)  # fmt: skip
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _write_scores(folder: Path, settings: Academic, model: Any, scores: Mapping[str, AcademicScore]) -> None:
-    record = {
-        "key": _hash_settings(settings, model),
-        "settings": settings.model_dump(mode="json"),
-        "scores": [score.record() for score in scores.values()],
-    }
-    write_atomically(folder / "academic.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+def _name_model(settings: Academic, model: Any) -> list[str]:
+    """Name the weights and adapters that answer: by what they hold, since a folder may get other ones."""
+    if not isinstance(model, str | Path):
+        return [str(getattr(model, "pretrained", type(model).__name__))]
+    if settings.backend == "local-completions":
+        return [str(model)]
+    arguments = settings.model_args
+    adapters = [str(arguments[name]) for name in ("lora_local_path", "peft") if arguments.get(name)]
+    trusted = bool(arguments.get("trust_remote_code", False))
+    weights = name_weights(str(model), arguments.get("revision"), trust_remote_code=trusted)
+    return [weights, *map(fingerprint_of_model, adapters)]

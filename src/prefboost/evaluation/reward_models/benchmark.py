@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from prefboost.evaluation.protocols import Contestant, Measured
 from prefboost.evaluation.results import Figure, Results
 from prefboost.evaluation.reward_models.accuracy import AccuracyReport, RewardAccuracy
 from prefboost.evaluation.reward_models.reports import BenchReport, RewardOutcome, report_rewards
+from prefboost.progress import Tell, WorkProgress
 from prefboost.scoring.reward_model import RewardModelScorer
 from prefboost.settings import Settings
 
@@ -45,7 +47,7 @@ class RewardContest(Settings):
         *,
         folder: Path,
         limit: int | None = None,
-        tell: Callable[[str], None] = lambda _: None,
+        tell: Tell = lambda _: None,
     ) -> Measured:
         """Measure every reward model; see `prefboost.evaluation.protocols.MeasuredBenchmark`.
 
@@ -63,8 +65,9 @@ class RewardContest(Settings):
         with open_store(folder / "scores") as store:
             for contestant in contestants:
                 name = contestant.name
-                tell(f"{name} scores {file.name}")
-                scorer, desk = build_reward_scorer(contestant, self.scorer), Desk(store)
+                tell(WorkProgress(f"{name} scores {file.name}", 0))
+                scorer = build_reward_scorer(contestant, self.scorer)
+                desk = Desk(store, tell=lambda work, name=name: tell(replace(work, name=f"{name}, {work.name}")))  # type: ignore[misc]
                 outcome = report_rewards(
                     file, scorer, lambda table, by=scorer, at=desk: by.score_stored(table, at), self.report,  # type: ignore[misc]
                     limit=limit,

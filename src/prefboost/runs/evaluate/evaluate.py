@@ -28,7 +28,7 @@ from prefboost.evaluation.prompt_sets import read_answers
 from prefboost.evaluation.protocols import Completions, Contestant, MeasuredBenchmark, PreparedBenchmark
 from prefboost.evaluation.results import Results
 from prefboost.evaluation.user_files import read_records
-from prefboost.progress import Tell, WorkProgress
+from prefboost.progress import Tell
 from prefboost.reporting.evaluation.page import ScoredBenchmark, render_evaluation_page, write_evaluation_markdown
 from prefboost.runs.evaluate.answering import ContestantAnswers, answer_prompts, choose_sampling, open_speaker
 from prefboost.runs.evaluate.canary import canary_facts
@@ -244,7 +244,7 @@ class _Run:
             self.settings.assets,
             folder=folder,
             limit=self.settings.limit,
-            tell=lambda words: self.tell(WorkProgress(words, 0)),
+            tell=self.tell,
         )
         results = self._add_facts(measured.results, {}, [])
         write_evaluation(folder, measured.verdicts, results)

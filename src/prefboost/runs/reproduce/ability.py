@@ -12,7 +12,7 @@ from prefboost.engines.local.engine import Local
 from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.protocols import Contestant
 from prefboost.preferences.stated_goals import StatedGoals
-from prefboost.progress import WorkProgress, tell_bar
+from prefboost.progress import tell_bar
 from prefboost.runs.diagnose.policy_completions import PromptMeasures
 from prefboost.runs.reproduce.settings import Reproduction
 
@@ -54,12 +54,11 @@ def measure_ability(
     """
     if settings.academic is None:
         return {}
-    tell = tell_bar(progress)
     # "" is the overall score's scale; a vector has others besides.
     goal = None if stated is None or any(stated.scales) else stated.say.high
     contestant = Contestant("policy", Local(model=model), goal, SayGoal() if stated is None else stated.say)
     measured = settings.academic.measure(
-        [contestant], settings.assets or Assets(), folder=folder, tell=lambda words: tell(WorkProgress(words, 0))
+        [contestant], settings.assets or Assets(), folder=folder, tell=tell_bar(progress)
     )
     shares: dict[str, float] = {}
     for verdict in measured.verdicts:

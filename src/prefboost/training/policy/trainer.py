@@ -191,10 +191,9 @@ class PreferenceTrainer(UnitTrainer):
             ),
             share=(self.accelerator.process_index, self.accelerator.num_processes),
             progress=self.progress,
+            name=f"reference log-probs ({name})",
             in_step=reference.parted,
         )
-        if self.progress is not None:
-            self.progress.begin(f"reference log-probs ({name})", len(sequences.prompts))
 
         def merge_over_processes(logps: dict[bytes, float]) -> dict[bytes, float]:
             return {key: value for share in self.gather_objects(logps) for key, value in share.items()}

@@ -65,7 +65,8 @@ class ReferencePass:
         autocast: the context of training's forward.
         budget: tokens of a batch.
         share: this process's index and the number of processes, which take the batches in turn.
-        progress: is told.
+        progress: is told, from the first sequence that has to be computed; what the cache holds has no bar.
+        name: of its bar.
         in_step: several processes hold parts of the weights, and all compute equally often.
     """
 
@@ -76,6 +77,7 @@ class ReferencePass:
     budget: TokenBudget
     share: tuple[int, int] = (0, 1)
     progress: Progress | None = None
+    name: str = "reference log-probs"
     in_step: bool = False
 
     def batches(self, sequences: Sequences) -> list[list[int]]:
@@ -85,7 +87,10 @@ class ReferencePass:
         if self.in_step and groups:
             # Weights are gathered in every forward: a process without a batch would leave the others waiting.
             groups += groups[-1:] * (-len(groups) % processes)
-        return groups[index::processes]
+        own = groups[index::processes]
+        if self.progress is not None and own:
+            self.progress.begin(self.name, sum(map(len, own)))
+        return own
 
     def _split(self, sequences: Sequences, tokens: int) -> list[list[int]]:
         """Split sequences into batches of at most so many tokens, as the engine counts them: shared once, or padded."""
