@@ -94,8 +94,10 @@ class _Lines(threading.Thread):
         self._began = time.monotonic()
         wait_s = self.first_s
         while not self._stopping.wait(wait_s):
-            # Tasks that are over stay listed, so the one at work is the newest of the others; none: uncounted work.
-            self._print(next((task for task in reversed(self.bars.tasks) if not _is_over(task)), None))
+            # Tasks stay listed when they are complete, or ended before: their last parts may have needed no work.
+            # So the one at work is the newest of the others; none: uncounted work.
+            unfinished = [task for task in self.bars.tasks if not task.finished and task.stop_time is None]
+            self._print(unfinished[-1] if unfinished else None)
             wait_s = self.every_s
 
     def stop(self) -> None:
@@ -116,11 +118,6 @@ class _Lines(threading.Thread):
             print(line, file=sys.stderr, flush=True)
         except (OSError, ValueError):  # nobody reads any more: the work itself goes on
             self._stopping.set()
-
-
-def _is_over(task: Task) -> bool:
-    """Return whether a task is complete, or ended before it was: its last parts may have needed no work."""
-    return task.finished or task.stop_time is not None
 
 
 def line_of(task: Task | None, waited_s: float) -> str:

@@ -370,22 +370,20 @@ def _find_files(folder: Path, task: Mapping[str, Any], examples: int) -> dict[st
 def _hash_contest(settings: Academic, model: Any) -> str:
     """Hash what a finished score depends on: the weights and all settings but the list of benchmarks.
 
+    Weights and adapters are named by what they hold, since a folder may get other ones.
+
     Raises:
         ModelError: the hub's model cannot be read.
     """
-    text = json.dumps([_name_model(settings, model), settings.model_dump(mode="json", exclude={"benchmarks"})],
-                      sort_keys=True)  # fmt: skip
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _name_model(settings: Academic, model: Any) -> list[str]:
-    """Name the weights and adapters that answer: by what they hold, since a folder may get other ones."""
-    if not isinstance(model, str | Path):
-        return [str(getattr(model, "pretrained", type(model).__name__))]
-    if settings.backend == "local-completions":
-        return [str(model)]
     arguments = settings.model_args
-    adapters = [str(arguments[name]) for name in ("lora_local_path", "peft") if arguments.get(name)]
-    trusted = bool(arguments.get("trust_remote_code", False))
-    weights = name_weights(str(model), arguments.get("revision"), trust_remote_code=trusted)
-    return [weights, *map(fingerprint_of_model, adapters)]
+    if not isinstance(model, str | Path):
+        names = [str(getattr(model, "pretrained", type(model).__name__))]
+    elif settings.backend == "local-completions":
+        names = [str(model)]
+    else:
+        trusted = bool(arguments.get("trust_remote_code", False))
+        names = [name_weights(str(model), arguments.get("revision"), trust_remote_code=trusted)]
+        adapters = [str(arguments[name]) for name in ("lora_local_path", "peft") if arguments.get(name)]
+        names += map(fingerprint_of_model, adapters)
+    text = json.dumps([names, settings.model_dump(mode="json", exclude={"benchmarks"})], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -87,10 +87,10 @@ class ReferencePass:
         if self.in_step and groups:
             # Weights are gathered in every forward: a process without a batch would leave the others waiting.
             groups += groups[-1:] * (-len(groups) % processes)
-        own = groups[index::processes]
-        if self.progress is not None and own:
-            self.progress.begin(self.name, sum(map(len, own)))
-        return own
+        share = groups[index::processes]
+        if self.progress is not None and share:
+            self.progress.begin(self.name, sum(map(len, share)))
+        return share
 
     def _split(self, sequences: Sequences, tokens: int) -> list[list[int]]:
         """Split sequences into batches of at most so many tokens, as the engine counts them: shared once, or padded."""
