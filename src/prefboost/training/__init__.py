@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from prefboost.training.policy.settings import Lora, Train
     from prefboost.training.policy.train import train
+    from prefboost.training.policy.trl_displacement import TrlDisplacementWatch
     from prefboost.training.report import TrainReport
     from prefboost.training.reward.settings import TrainReward
     from prefboost.training.reward.train import train_reward
 
-__all__ = ["Lora", "Train", "TrainReport", "TrainReward", "train", "train_reward"]
+__all__ = ["Lora", "Train", "TrainReport", "TrainReward", "TrlDisplacementWatch", "train", "train_reward"]
 
 _HOMES = {
     "Lora": "policy.settings",
     "Train": "policy.settings",
     "TrainReport": "report",
     "TrainReward": "reward.settings",
+    "TrlDisplacementWatch": "policy.trl_displacement",
     "train": "policy.train",
     "train_reward": "reward.train",
 }

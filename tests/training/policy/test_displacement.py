@@ -37,8 +37,8 @@ def build_goal_line(step: int, followed: float, ignored: float) -> dict[str, flo
 
 
 def feed(watch: DisplacementWatch, lines: list[dict[str, float]], history: Any = (), leads: bool = True) -> list[str]:
-    args = SimpleNamespace(warmup_steps=WARMUP)
-    state = SimpleNamespace(log_history=list(history), global_step=0, is_world_process_zero=leads)
+    args = SimpleNamespace(get_warmup_steps=lambda _: WARMUP)
+    state = SimpleNamespace(log_history=list(history), global_step=0, max_steps=100, is_world_process_zero=leads)
     watch.on_train_begin(args, state, None)
     for line in lines:
         state.global_step = line["step"]
@@ -57,8 +57,8 @@ def displacing(count: int) -> list[dict[str, float]]:
 def test_a_warning_says_numbers_step_and_remedy_at_the_first_full_window_after_the_warm_up(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    assert feed(DisplacementWatch(Train(model="m")), displacing(WARMUP + WINDOW - 1)) == []
-    (message,) = feed(DisplacementWatch(Train(model="m")), displacing(40))
+    assert feed(DisplacementWatch.of_training(Train(model="m")), displacing(WARMUP + WINDOW - 1)) == []
+    (message,) = feed(DisplacementWatch.of_training(Train(model="m")), displacing(40))
     for part in (
         f"step {WARMUP + WINDOW}:",
         "5.00 nats",
@@ -86,7 +86,9 @@ def test_a_warning_says_numbers_step_and_remedy_at_the_first_full_window_after_t
     ],
 )
 def test_each_kind_has_its_thresholds(line: dict[str, float], kinds: list[str]) -> None:
-    messages = feed(DisplacementWatch(Train(model="m")), [build_line(step, **line) for step in range(1, 40)])
+    messages = feed(
+        DisplacementWatch.of_training(Train(model="m")), [build_line(step, **line) for step in range(1, 40)]
+    )
     assert [kind for kind in ("displacement", "divergence") if any(kind in text for text in messages)] == kinds
     assert len(messages) == len(kinds)
 
@@ -103,7 +105,7 @@ def test_each_kind_has_its_thresholds(line: dict[str, float], kinds: list[str]) 
 )
 def test_a_threshold_of_0_switches_its_warning_off(changes: dict[str, float], count: int) -> None:
     lines = [build_line(step, chosen=-40.0, distance=2.0) for step in range(1, 40)]
-    assert len(feed(DisplacementWatch(Train(model="m", **changes)), lines)) == count
+    assert len(feed(DisplacementWatch.of_training(Train(model="m", **changes)), lines)) == count
 
 
 @pytest.mark.parametrize(
@@ -121,45 +123,47 @@ def test_goals_are_ignored_where_a_large_preference_is_the_same_under_both(
     followed: float, ignored: float, threshold: float, warns: bool
 ) -> None:
     settings = Train(model="m", warn_ignored_goals=threshold)
-    messages = feed(DisplacementWatch(settings), [build_goal_line(step, followed, ignored) for step in range(1, 40)])
+    messages = feed(
+        DisplacementWatch.of_training(settings), [build_goal_line(step, followed, ignored) for step in range(1, 40)]
+    )
     assert [f"moved {ignored:.2f} nats the same way" in text for text in messages] == [True] * warns
 
 
 def test_a_window_in_which_some_step_had_no_pair_of_both_goals_says_nothing_of_goals() -> None:
     lines = [build_goal_line(step, 0.0, 30.0) if step % 5 else build_line(step) for step in range(1, 40)]
-    assert feed(DisplacementWatch(Train(model="m")), lines) == []
+    assert feed(DisplacementWatch.of_training(Train(model="m")), lines) == []
 
 
 def test_one_bad_batch_is_no_warning() -> None:
     lines = [build_line(step, chosen=-15.0 if step == 20 else 0.0) for step in range(1, 40)]
-    assert feed(DisplacementWatch(Train(model="m")), lines) == []
+    assert feed(DisplacementWatch.of_training(Train(model="m")), lines) == []
 
 
 def test_a_resumed_run_has_the_same_messages_and_prints_none_again(caplog: pytest.LogCaptureFixture) -> None:
     lines = displacing(40)
-    whole = feed(DisplacementWatch(Train(model="m")), lines)
+    whole = feed(DisplacementWatch.of_training(Train(model="m")), lines)
     caplog.clear()
     # The warning came at step 12: before the checkpoint at 30, and after that at 9.
-    assert feed(DisplacementWatch(Train(model="m")), lines[30:], history=lines[:30]) == whole
+    assert feed(DisplacementWatch.of_training(Train(model="m")), lines[30:], history=lines[:30]) == whole
     assert not list_printed(caplog)
-    assert feed(DisplacementWatch(Train(model="m")), lines[9:], history=lines[:9]) == whole
+    assert feed(DisplacementWatch.of_training(Train(model="m")), lines[9:], history=lines[:9]) == whole
 
 
 def test_other_processes_keep_the_messages_and_print_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    assert len(feed(DisplacementWatch(Train(model="m")), displacing(40), leads=False)) == 1
+    assert len(feed(DisplacementWatch.of_training(Train(model="m")), displacing(40), leads=False)) == 1
     assert not list_printed(caplog)
 
 
 def test_lines_of_an_evaluation_and_of_the_end_are_passed_over() -> None:
     others: list[dict[str, float]] = [{"step": step, "eval_displacement/chosen": -50.0} for step in range(5, 40)]
-    assert feed(DisplacementWatch(Train(model="m")), [*others, {"step": 40, "train_runtime": 1.0}]) == []
+    assert feed(DisplacementWatch.of_training(Train(model="m")), [*others, {"step": 40, "train_runtime": 1.0}]) == []
 
 
 def test_with_another_reference_changes_count_from_the_first_logged_step() -> None:
     far = [build_line(step, chosen=-30.0, margin=4.0, distance=3.0) for step in range(1, 30)]
-    assert feed(DisplacementWatch(Train(model="m", reference="other")), far) == []
+    assert feed(DisplacementWatch.of_training(Train(model="m", reference="other")), far) == []
     further = [far[0], *(build_line(step, chosen=-36.0, margin=9.0, distance=3.5) for step in range(2, 30))]
-    (message,) = feed(DisplacementWatch(Train(model="m", reference="other")), further)
+    (message,) = feed(DisplacementWatch.of_training(Train(model="m", reference="other")), further)
     assert "6.00 nats" in message and "5.00 nats" in message and "at the first logged step" in message
 
 
@@ -167,7 +171,7 @@ def test_with_another_reference_changes_count_from_the_first_logged_step() -> No
 def test_losses_without_a_reference_have_no_warnings(kind: str) -> None:
     assert kind in LOSSES
     lines = [build_line(step, chosen=-40.0, distance=3.0) for step in range(1, 40)]
-    assert feed(DisplacementWatch(Train(model="m", loss={"kind": kind})), lines) == []
+    assert feed(DisplacementWatch.of_training(Train(model="m", loss={"kind": kind})), lines) == []
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,7 @@ class PreferenceTrainer(UnitTrainer):
         # Known only once transformers' Trainer has made its accelerator.
         self.meter.processes = self.accelerator.num_processes
         self.add_callback(OptimizerClock(self.meter))
-        self.watch = DisplacementWatch(settings)
+        self.watch = DisplacementWatch.of_training(settings)
         self.add_callback(self.watch)
         if settings.uses_reference:
             # Gone before the first step: where devices hold parts of it, it takes their memory twice.
