@@ -290,7 +290,12 @@ def _share_encoding(values: Sequence[Spec], series: Sequence[str], axes: Axes) -
     """Build the parts that layers over two numeric axes share."""
     numbered = [{**value, "order": order} for order, value in enumerate(values)]
     scale = {"zero": axes.zero, "nice": True}
-    across: Spec = {"field": "x", "type": "quantitative", "title": axes.x, "scale": {"zero": False, "padding": 12}}
+    across: Spec = {
+        "field": "x",
+        "type": "quantitative",
+        "title": axes.x,
+        "scale": {"zero": False, "nice": False, "padding": 12},
+    }  # rounded ends would show a KL below 0
     if axes.whole:
         across["axis"] = {"tickMinStep": 1, "format": "d"}
     if axes.ticks:

@@ -46,6 +46,19 @@ def test_claims_are_the_verdict() -> None:
     ]  # fmt: skip
 
 
+def test_main_and_decided_claims_have_a_sentence_each_and_the_rest_share_one() -> None:
+    unclear = Interval(0.1, -1.0, 1.2, 0.95, 20, 10)
+    record = {
+        "claims": [
+            asdict(ClaimVerdict(f"claim {number}", verdict, VALUE if verdict == "yes" else unclear, "points"))
+            for number, verdict in enumerate(["undecided", "undecided", "undecided", "undecided", "yes", "undecided"])
+        ]
+    }
+    sentences = list(state_comparisons({"compare": record}, {}))
+    assert [sentence.partition(":")[0] for sentence in sentences[:4]] == ["claim 0", "claim 1", "claim 2", "claim 4"]
+    assert sentences[4:] == ["Undecided as well: claim 3; claim 5."]
+
+
 def test_claims_of_one_unit_share_an_axis() -> None:
     table = list_claims_table(comparison())
     assert table.strip is not None and [len(marks) for marks in table.strip.marks] == [1, 0]

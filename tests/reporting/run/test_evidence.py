@@ -76,8 +76,17 @@ def test_every_bucket_is_a_row_of_its_policy() -> None:
 def test_sentences_follow_from_the_figures() -> None:
     sentences = list(state_diagnoses(diagnoses(displaced=True)))
     assert sentences[0].startswith("control: the policy follows the goal: +5.00")
-    assert "best scored rejected completions by -5.00" in sentences[1] and "displaces likelihood" in sentences[2]
-    assert "does not visibly follow" in next(state_diagnoses(diagnoses(Interval(0.1, -0.1, 0.3, 0.95, 20, 10))))
+    expected = "unlearned: rejected completions with the highest scores are less likely under "
+    assert sentences[1].startswith(expected) and "-5.00 [" in sentences[1]
+    assert "displaces likelihood" in sentences[2]
+    unclear = Interval(0.1, -0.1, 0.3, 0.95, 20, 10)
+    assert "does not visibly follow" in next(state_diagnoses(diagnoses(unclear)))
+    bucket = BucketChange("completion", None, None, unclear, unclear, 0.5)
+    report = UnlearningReport("start", (ModelChange("m", "own", (bucket,), None, displaced=False),), 4, {})
+    assert list(state_diagnoses({"u": {"diagnosis": "unlearning", **report.record()}})) == [
+        "u: completions with the highest scores are not shown to be more or less likely under m: +0.10 [-0.10, +0.30] "
+        "nats per completion."
+    ]
 
 
 def frontier(start: float | None = 4.0, seeds: int = 1) -> dict[str, Any]:

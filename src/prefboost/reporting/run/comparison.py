@@ -26,21 +26,34 @@ _RESPONSE = (
     "perfect control. Intervals: 95 %, over prompts."
 )
 
+_MAIN_CLAIMS = 3
+"""Claims of a reproduction that are stated whatever came out."""
+
 _KL = Axes("KL to the start model, nats per completion", "score")
 
 
 def state_comparisons(comparisons: Mapping[str, Record], demos: Mapping[str, Record]) -> Iterator[str]:
     """State the claims of reproductions with their verdicts, and the sentences of demos.
 
+    The first claims of a reproduction are its main questions. Of the others those that are decided have a sentence
+    each, and the rest share one: a reader has two minutes, and a table below has all figures.
+
     Args:
         comparisons: folder -> results of `prefboost reproduce`.
         demos: folder -> results of `prefboost demo`.
     """
     for record in comparisons.values():
-        for claim in record["claims"]:
+        open_questions = []
+        for number, claim in enumerate(record["claims"]):
             difference = read_interval(claim["difference"])
-            if difference is not None:
+            if difference is None:
+                continue
+            if number < _MAIN_CLAIMS or claim["verdict"] != "undecided":
                 yield f"{claim['text']}: {claim['verdict']}, {difference.format(signed=True)} {claim['unit']}."
+            else:
+                open_questions.append(claim["text"])
+        if open_questions:
+            yield f"Undecided as well: {'; '.join(open_questions)}."
     for record in demos.values():
         yield from record["verdict"]
 

@@ -67,9 +67,12 @@ def state_diagnoses(diagnoses: Mapping[str, Record]) -> Iterator[str]:
                 if rejected:
                     best = rejected[-1]
                     change = _read(best["change"])
+                    unclear = "not shown to be more or less likely"
+                    likely = "more likely" if change.low > 0 else "less likely" if change.high < 0 else unclear
+                    side = "" if best["side"] == "completion" else f"{best['side']} "
                     yield (
-                        f"{name}: {model['model']} changed the log-prob of the best scored {best['side']} completions "
-                        f"by {change.format(signed=True)} nats."
+                        f"{name}: {side}completions with the highest scores are {likely} under {model['model']}: "
+                        f"{change.format(signed=True)} nats per completion."
                     )
                 if model["displaced"]:
                     yield (
