@@ -89,3 +89,7 @@ def test_policies_of_the_demo_are_drawn_by_proxy_and_gold_score() -> None:
     assert [plot.name for plot in sections["Score against KL"].plots] == ["frontier-proxy-demo", "frontier-gold-demo"]
     series = {row["series"] for row in sections["Goal response"].plots[0].spec["data"]["values"]}
     assert series == {f"{arm}, beta 0.2, {kind} score" for arm in ("augmented", "plain") for kind in ("proxy", "gold")}
+    with_start = {**demo(), "facts": {"start": {"proxy": 5.5, "gold": 6.25}}}
+    first = next(build_demo_sections({"demo": with_start}))
+    assert "proxy score 5.50, gold score 6.25" in first.notes[1]
+    assert [{"y": 6.25}] in [layer.get("data", {}).get("values") for layer in first.plots[1].spec["layer"]]

@@ -63,7 +63,7 @@ def test_a_policy_that_follows_is_said_to_follow() -> None:
     assert sentences[2].startswith("At beta 0.2") and sentences[3].startswith("At beta 0.03")
     assert "is above plain DPO in gold score" in sentences[2] and "2.0 against 7.5 nats" in sentences[2]
     assert (
-        "has reward-augmented, beta 0.2" in sentences[4]
+        "goal: reward-augmented, beta 0.2" in sentences[4]
         and "above the start model without a goal (5.00)" in sentences[4]
     )
     assert "-1.50 [-2.00, -1.00] nats" in sentences[5]
@@ -74,13 +74,16 @@ def test_a_null_effect_is_said_to_be_one() -> None:
     assert not follows
     assert "does not visibly follow" in sentences[0]
     assert "not distinguishable from plain DPO" in sentences[2]
-    assert "not told apart from the start model" in sentences[4]
+    assert "not distinguishable from the start model" in sentences[4]
 
 
 def test_the_comparison_is_of_gold_even_where_the_proxy_says_the_opposite() -> None:
     _, sentences = judge(augmented=answers(0.2, gold=2.0), plain=answers(0.0, level=6.9, gold=-3.0))
     assert "is above plain DPO in gold score" in sentences[2] and "(proxy: -1.0" in sentences[2]
-    assert "has reward-augmented, beta 0.2" in sentences[4] and "puts plain DPO, beta 0.2 first" in sentences[4]
+    assert (
+        "goal: reward-augmented, beta 0.2" in sentences[4]
+        and "Highest proxy score: plain DPO, beta 0.2." in sentences[4]
+    )
     _, sentences = judge(augmented=answers(0.2, gold=-3.0), plain=answers(0.0))
     assert "is below plain DPO in gold score" in sentences[2]
 
@@ -97,7 +100,7 @@ def test_without_good_unchosen_answers_nothing_is_claimed() -> None:
     followings = {name: measure_following(frames[name]) for name in ("augmented", "plain")}
     tops = [measure_arm(ARMS[key], frames[key], 1.0) for key in ARMS]
     _, sentences = state_verdict(followings, tops, [], frames, {"proxy": 4.0, "gold": 5.0})
-    assert sentences[-1] == "Log-prob of good answers that no pair chose: there were none."
+    assert sentences[-1] == "Good answers that no pair chose: there were none."
 
 
 def test_following_less_than_the_control_is_no_success() -> None:

@@ -103,6 +103,7 @@ def build_demo_sections(demos: Mapping[str, Record], *, named: bool = False) -> 
         suffix = f"-demo-{number}" if len(demos) > 1 else "-demo"
         of = f" of {name}" if named else ""
         names = {key: str(top["arm"].get("name", key)) for key, top in record["top"].items()}
+        facts = record.get("facts", {})
         plots = []
         for kind in ("proxy", "gold"):
             points = [
@@ -110,11 +111,11 @@ def build_demo_sections(demos: Mapping[str, Record], *, named: bool = False) -> 
                 for key, top in record["top"].items()
                 if (kl := read_interval(top["kl"])) is not None and (score := read_interval(top[kind])) is not None
             ]
-            plots.append(plot_intervals(f"frontier-{kind}{suffix}", f"{kind.capitalize()} score against KL", points,
-                                        Axes(_KL.x, f"{kind} score")))  # fmt: skip
-        facts = record.get("facts", {})
+            axes = Axes(_KL.x, f"{kind} score", reference=facts.get("start", {}).get(kind))
+            title = f"{kind.capitalize()} score against KL"
+            plots.append(plot_intervals(f"frontier-{kind}{suffix}", title, points, axes))
         start = ", ".join(f"{kind} score {value:.2f}" for kind, value in facts.get("start", {}).items())
-        notes = (_FRONTIER, *([f"The start model, not asked for a goal: {start}."] if start else []))
+        notes = (_FRONTIER, *([f"Dashed line: the start model, not asked for a goal ({start})."] if start else []))
         yield Section(f"Score against KL{of}", notes, plots=tuple(plots))
         responses = [
             IntervalPoint(f"{names.get(policy, policy)}, {kind} score", float(goal), value)

@@ -138,10 +138,10 @@ def state_verdict(
     means = [augmented.by_goal[goal].estimate for goal in sorted(augmented.by_goal)]
     ordered = all(low <= high for low, high in pairwise(means))
     sentences = [
-        f"The reward-augmented policy {'follows' if follows else 'does not visibly follow'} the goal: its proxy "
-        f"score moves by {augmented.slope.format(signed=True)} points per point asked for, its gold score by "
-        f"{augmented.gold_slope.format(signed=True)}; plain DPO's by {plain.slope.format(signed=True)} and "
-        f"{plain.gold_slope.format(signed=True)}.",
+        f"The reward-augmented policy {'follows' if follows else 'does not visibly follow'} the goal: per point asked "
+        f"for, its proxy score moves by {augmented.slope.format(signed=True)} points (plain DPO: "
+        f"{plain.slope.format(signed=True)}) and its gold score by {augmented.gold_slope.format(signed=True)} (plain "
+        f"DPO: {plain.gold_slope.format(signed=True)}).",
         f"Its mean proxy score {'rises' if ordered else 'does not rise'} with every step of the goal "
         f"({' → '.join(f'{mean:.1f}' for mean in means)}).",
     ]
@@ -155,15 +155,16 @@ def state_verdict(
         if best.gold.low > start["gold"]
         else "below"
         if best.gold.high < start["gold"]
-        else "not told apart from"
+        else "not distinguishable from"
     )
     sentences.append(
-        f"The highest gold score at the top goal has {best.arm.name}: {best.gold.format()}, {gain} the start model "
-        f"without a goal ({start['gold']:.2f}); the proxy puts "
-        f"{max(tops, key=lambda top: top.proxy.estimate).arm.name} first."
+        f"Highest gold score at the top goal: {best.arm.name}, {best.gold.format()}; that is {gain} the start model "
+        f"without a goal ({start['gold']:.2f}). Highest proxy score: "
+        f"{max(tops, key=lambda top: top.proxy.estimate).arm.name}."
     )
-    unlearned = "; ".join(f"{change.policy} {change.change.format(signed=True)} nats" for change in changes)
-    sentences.append(f"Log-prob of good answers that no pair chose: {unlearned or 'there were none'}.")
+    unlearned = "; ".join(f"{change.policy}: {change.change.format(signed=True)} nats" for change in changes)
+    kept = f"Change of their log-prob: {unlearned}" if changes else "there were none"
+    sentences.append(f"Good answers that no pair chose: {kept}.")
     return follows, sentences
 
 
