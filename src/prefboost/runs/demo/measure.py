@@ -163,8 +163,8 @@ def state_verdict(
         f"{max(tops, key=lambda top: top.proxy.estimate).arm.name}."
     )
     unlearned = "; ".join(f"{change.policy}: {change.change.format(signed=True)} nats" for change in changes)
-    kept = f"Change of their log-prob: {unlearned}" if changes else "there were none"
-    sentences.append(f"Good answers that no pair chose: {kept}.")
+    outcome = f"Change of their log-prob: {unlearned}" if changes else "there were none"
+    sentences.append(f"Good answers that no pair chose: {outcome}.")
     return follows, sentences
 
 
