@@ -82,6 +82,58 @@ def test_merged_scores_equal_one_run_and_the_server_is_asked_once_per_row(
     assert_same_files(whole, merged)
 
 
+WRITER = "{kind: 'made_writer:Writer'}"
+SCORER = "scorer={kind: 'made_writer:LengthScorer'}"
+COMMANDS = {
+    "judge": ["judge", "SOURCE", "kind=scorer", "scorer.kind=length_scorer:LengthScorer"],
+    "score": ["score", "SOURCE", "kind=length_scorer:LengthScorer"],
+    "rmboost": ["synthesize", "rmboost", "SOURCE", f"generator={WRITER}", "filters.max_edit_distance=1.0"],
+    "rlcd": ["synthesize", "rlcd", "SOURCE", f"generator={WRITER}"],
+    "west_of_n": ["synthesize", "west_of_n", "SOURCE", f"generator={WRITER}", SCORER, "n=3"],
+    "clair": ["synthesize", "clair", "SOURCE", f"generator={WRITER}", "filters.max_edit_distance=1.0"],
+}
+
+
+@pytest.mark.parametrize("case", COMMANDS)
+def test_what_merged_shards_of_other_verbs_say_equals_one_run(case: str, tmp_path: Path) -> None:
+    source = tmp_path / "pairs.jsonl"
+    rows = [
+        {"prompt": f"question {number}", "chosen": f"good answer {number}", "rejected": "bad"} for number in range(20)
+    ]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = [str(source) if word == "SOURCE" else word for word in COMMANDS[case]]
+    whole, merged = tmp_path / "whole.parquet", tmp_path / "merged.parquet"
+    assert main([*command, "-o", str(whole), "--quiet"]) == 0
+    shards = run_shards(*command, out=merged)
+    assert main(["merge", *shards, "--quiet"]) == 0
+    assert_same_files(whole, merged)
+
+
+@pytest.mark.parametrize("case", COMMANDS)
+def test_shards_of_every_verb_that_make_no_whole_are_refused_by_name(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "pairs.jsonl"
+    rows = [{"prompt": f"question {number}", "chosen": f"answer {number}", "rejected": "bad"} for number in range(6)]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = [str(source) if word == "SOURCE" else word for word in COMMANDS[case]]
+    out, other = tmp_path / "out.parquet", tmp_path / "other" / "out.parquet"
+    other.parent.mkdir()
+    changed = {"judge": "scorer.sign=2", "score": "sign=2"}.get(case, "sampling.max_tokens=99")
+    shards = run_shards(*command, out=out, count=2)
+    assert main([*command, changed, "-o", str(other), "--quiet", "--shard", "1/2"]) == 0
+    differing = str(other.with_name("out.shard-1-of-2.parquet"))
+    cases = {
+        "missing: shard 1/2": shards[:1],
+        f"stands twice: {shards[0]}": [shards[0], *shards],
+        f"out.shard-1-of-2.parquet differs from {shards[0]}": [shards[0], differing],
+    }
+    for words, given in cases.items():
+        capsys.readouterr()
+        assert main(["merge", *given, "--quiet"]) == 2
+        assert words.rpartition("/")[2] in capsys.readouterr().err and not out.exists()
+
+
 def test_more_shards_than_prompts_and_a_missing_one(
     recorded: Path, prompts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
