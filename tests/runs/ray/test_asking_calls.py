@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +14,8 @@ from typing import Any
 
 import polars as pl
 import pytest
-from faulty_server import FaultyServer, answer_to
+from faulty_server import FaultyServer
+from tests.scoring.conftest import pairs_table
 from waiting import wait_until
 
 from prefboost.engines.budget import Budget
@@ -26,6 +29,8 @@ from prefboost.runs.generate.generate import Generate, generate
 from prefboost.runs.generate.prompt_files import read_prompts
 from prefboost.runs.outputs import locate_store
 from prefboost.runs.ray.asking import open_pool
+from prefboost.runs.score.judge import Judging, judge
+from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.tables import Table
 
 ROOT = Path(__file__).parents[3]
@@ -33,11 +38,14 @@ FAULTS = {"429": 0.1, "500": 0.08, "cut": 0.04, "malformed": 0.04, "too_few": 0.
 """Three calls in ten are broken."""
 
 
-def build_settings(server: FaultyServer, **changes: Any) -> Generate:
-    engine = OpenAICompatible(
+def build_engine(server: FaultyServer) -> OpenAICompatible:
+    return OpenAICompatible(
         model="m", base_url=server.base_url, concurrency=24, backoff_s=0.01, attempts=8, timeout_s=1800.0
     )
-    return Generate(engine=engine, sampling=Sampling(max_tokens=40), **changes)
+
+
+def build_settings(server: FaultyServer, **changes: Any) -> Generate:
+    return Generate(engine=build_engine(server), sampling=Sampling(max_tokens=40), **changes)
 
 
 def write_prompts(folder: Path, count: int) -> Table:
@@ -66,31 +74,50 @@ def list_stored(out: Path) -> set[str]:
     return {row.asked["body"]["messages"][-1]["content"] for row in rows}
 
 
+def judge_by_words(prompt: str, seed: int, place: int) -> str:
+    """The completion with the word "good" wins, wherever it is shown."""
+    first = prompt.index("a good") < prompt.index("a bad")
+    return json.dumps({"reason": f"seed {seed}", "verdict": "1" if first else "2"})
+
+
 @pytest.mark.slow
-def test_a_node_that_dies_costs_no_row_of_two_thousand_and_every_answer_is_right(
+def test_a_node_that_dies_costs_a_judge_none_of_two_thousand_questions_and_every_verdict_is_right(
     connected: Any, spare_node: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    prompts, out = write_prompts(tmp_path, 2000), tmp_path / "completions.parquet"
-    with FaultyServer(rates=FAULTS, attempts=8) as server, open_pool(OnRay(tasks=3), build_settings(server)) as pool:
+    pairs = pairs_table([(f"question {at}", f"a good {at}", f"a bad {at}") for at in range(1000)])
+    out = tmp_path / "verdicts.parquet"
+    with FaultyServer(rates=FAULTS, attempts=8, answer=judge_by_words) as server:
+        judging = Judging(judge=LlmJudge(engine=build_engine(server)))
+        with open_pool(OnRay(tasks=3), judging) as pool:
 
-        def has_workers() -> bool:
-            return all(seat.actor is not None for crew in pool._crews.values() for seat in crew.seats)
+            def has_workers() -> bool:
+                return all(seat.actor is not None for crew in pool._crews.values() for seat in crew.seats)
 
-        def tell(progress: WorkProgress) -> None:
-            if progress.done >= 600 and spare_node in connected.worker_nodes:
-                # On a busy machine its worker starts late, and a node without one costs nothing.
-                wait_until(has_workers, "every node has its worker")
-                connected.remove_node(spare_node, allow_graceful=False)
+            def tell(progress: WorkProgress) -> None:
+                if progress.done >= 600 and spare_node in connected.worker_nodes:
+                    # On a busy machine its worker starts late, and a node without one costs nothing.
+                    wait_until(has_workers, "every node has its worker")
+                    connected.remove_node(spare_node, allow_graceful=False)
 
-        table = generate(prompts, build_settings(server), out, progress=tell)
+            verdicts, _ = judge(pairs, judging.judge, out, spending=judging, progress=tell)
         assert "a worker died" in caplog.text, "a node died in mid-run, with its worker"
         assert sum(server.faults.values()) > 0.2 * server.calls
-        answered = {prompt for prompt, _ in server.answered}
-    answers, failed = list_answers(out), table.rejects["id"].to_list()
-    assert len(answers) + len(failed) == 2000 and len(failed) < 100
-    assert answered >= answers.keys() == list_stored(out)
-    seeds = dict(server.answered.keys())
-    assert all(text == answer_to(prompt, seeds[prompt]) for prompt, text in answers.items())
+        answered = server.answered
+    frame = pl.read_parquet(out)
+    assert frame["verdict_id"].n_unique() == len(frame) == 2 * frame["pair_id"].n_unique()
+    # Each pair has both verdicts, or is recorded with its fault.
+    failed = verdicts.rejects["id"].to_list()
+    assert {*frame["pair_id"], *failed} == {*pairs.frame["pair_id"]} and len(failed) < 100
+    assert frame["pair_id"].n_unique() + len(failed) == 1000
+    assert ((frame["verdict"] == "first") == (frame["shown_first"] == "chosen")).all()
+    # By the server's own log, only what was in flight on the node was answered a second time.
+    with Store(locate_store(out), read_only=True) as store:
+        kept = [
+            row.asked["body"]["messages"][-1]["content"] for row in store.rows() if not isinstance(row.stored, Failure)
+        ]
+    asked = Counter(prompt for prompt, _ in answered.elements())
+    assert len(kept) == len({*kept}) >= len(frame) and {*kept} <= asked.keys()
+    assert asked.total() - len(asked) <= judging.judge.engine.concurrency
 
 
 def test_a_pool_writes_what_one_machine_writes(connected: Any, tmp_path: Path) -> None:
