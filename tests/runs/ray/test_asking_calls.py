@@ -113,7 +113,9 @@ def test_a_node_that_dies_costs_a_judge_none_of_two_thousand_questions_and_every
     # By the server's own log, only what was in flight on the node was answered a second time.
     with Store(locate_store(out), read_only=True) as store:
         kept = [
-            row.asked["body"]["messages"][-1]["content"] for row in store.rows() if not isinstance(row.stored, Failure)
+            row.asked["body"]["messages"][-1]["content"]
+            for row in store.rows("generate")
+            if not isinstance(row.stored, Failure)
         ]
     asked = Counter(prompt for prompt, _ in answered.elements())
     assert len(kept) == len({*kept}) >= len(frame) and {*kept} <= asked.keys()

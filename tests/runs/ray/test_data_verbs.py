@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from tests.runs.ray.rows import SpreadHere, build_rows, read_output
 from tests.runs.ray.test_data import Dying
@@ -252,6 +253,18 @@ def test_goal_pairs_of_a_recipe_have_the_same_bytes(
         assert notes[place] == notes["here"]
         assert read_output(tmp_path / place) == read_output(tmp_path / "here")
     assert notes["here"]["goal_pairs"] > 5
+
+
+def test_goal_pairs_of_a_recipe_whose_data_are_at_an_address_have_the_same_bytes(rows: Path, tmp_path: Path) -> None:
+    address = "memory://data-of-recipes/scored.jsonl"
+    fsspec.filesystem("memory").pipe_file("/data-of-recipes/scored.jsonl", rows.read_bytes())
+    recipe = Recipe.model_validate({"name": "x", "data": address, "scale": "min_max", "train": {"model": "m"}})
+    for place in ("here", "many"):
+        (tmp_path / place).mkdir()
+        many = SpreadHere(), recipe, None, tmp_path / place / "pairs.parquet"
+        with nullcontext(prepare(recipe)) if place == "here" else prepare_on(*many, rows=7) as table:
+            write_goal_pairs(table, tmp_path / place)
+    assert read_output(tmp_path / "many") == read_output(tmp_path / "here")
 
 
 def test_pairs_that_are_read_have_the_same_bytes(rows: Path, tmp_path: Path) -> None:
