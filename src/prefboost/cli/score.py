@@ -43,10 +43,10 @@ def score_command(
     """
     from prefboost.runs.score.questions import forecast_questions
     from prefboost.runs.score.score import count_scores, score, write_finished_scores
-    from prefboost.sources import read
+    from prefboost.sources.stored import read_stored
 
     settings, store = read_score(options.list_overrides(overrides)), options.store
-    part = options.read_part(out, source, lambda: read(source, columns=settings.columns))
+    part = options.read_part(out, source, lambda: read_stored(source, columns=settings.columns))
     work = part.table, settings.scorer, part.out
     forecast = functools.partial(forecast_questions, part.table, settings.scorer, settings, part.out, store)
     with options.open_models(settings, forecast, as_json=as_json) as asks:

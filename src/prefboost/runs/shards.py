@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +76,15 @@ class Shard:
 
     def take(self, table: Table) -> Table:
         """Take the rows whose prompts belong to this shard; the rejects of reading stay with shard 0."""
-        prompts = table.frame["prompt_id"].unique(maintain_order=True).to_list()
-        mine = pl.Series([prompt for prompt in prompts if self.holds(prompt)], dtype=pl.String)
-        rows = table.frame.filter(pl.col("prompt_id").is_in(mine.implode()))
-        return replace(table, frame=rows, rejects=table.rejects if self.index == 0 else table.rejects.clear())
+
+        def choose(frame: pl.DataFrame, _: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+            prompts = frame["prompt_id"].unique(maintain_order=True).to_list()
+            mine = pl.Series([prompt for prompt in prompts if self.holds(prompt)], dtype=pl.String)
+            return frame.filter(pl.col("prompt_id").is_in(mine.implode())), table.rejects.clear()
+
+        rows, _ = table.split(choose, ())
+        rejects = table.rejects if self.index == 0 else table.rejects.clear()
+        return table.replace_fields(frame=rows, rejects=rejects)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import json
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice, product
 from typing import Annotated, Any, Literal
 
@@ -149,7 +149,7 @@ class Rater(Settings):
         items = ScoredItems(table)
         rubric, engine = load_rubric(self.rubric), desk.open_engine(self.engine)
         # 1. Which completions are shown together.
-        groups = self._group_items(items, table.frame["prompt_id"])
+        groups = self._group_items(items, table)
         asking = Asking(engine, self.sampling, desk)
         scores = Scores(heads=["", *rubric.aspects])
         # 2. One request per group and sample, or per completion and aspect where log-probs are read.
@@ -182,7 +182,14 @@ class Rater(Settings):
         }
         if self.together > 1:
             shown_at = pl.Series("shown_at", groups.list_places(), pl.Int64)
-            table = replace(table, frame=table.frame.with_columns(shown_at))
+            rows, _ = table.split(
+                lambda frame, start: (
+                    frame.with_columns(shown_at.slice(start, frame.height)),
+                    table.rejects.clear(),
+                ),
+                (),
+            )
+            table = table.replace_fields(frame=rows)
         scored = with_scores(
             table, scores, {**self.model_dump(mode="json"), "rubric": rubric.identity}, notes, self.scale
         )
@@ -199,7 +206,7 @@ class Rater(Settings):
     def questions(self, table: Table) -> list[Request]:
         """List the questions, completion by completion: every sample, or every aspect."""
         items = ScoredItems(table)
-        groups = self._group_items(items, table.frame["prompt_id"])
+        groups = self._group_items(items, table)
         built = [group for piece in groups.cut(_PIECE_GROUPS) for group in _build_groups(items, piece)]
         return self._build_requests(load_rubric(self.rubric), built)
 
@@ -237,11 +244,12 @@ class Rater(Settings):
             for sample in range(self.samples)
         ]
 
-    def _group_items(self, items: ScoredItems, prompt_ids: pl.Series) -> _Groups:
+    def _group_items(self, items: ScoredItems, table: Table) -> _Groups:
         """Group completions that are shown together; the order depends on nothing but the seed and the texts."""
         if self.together == 1:
             return _Groups(array("q", range(len(items))), array("q", range(len(items) + 1)))
         by_prompt: dict[str, list[tuple[bytes, int]]] = {}
+        prompt_ids = (prompt_id for frame in table.read_frames(["prompt_id"]) for prompt_id in frame["prompt_id"])
         for index, (item, prompt_id) in enumerate(zip(items, prompt_ids, strict=True)):
             by_prompt.setdefault(prompt_id, []).append((self._draw(prompt_id, item), index))
         groups = _Groups(array("q"), array("q", [0]))

@@ -83,15 +83,16 @@ class ScoredItems:
             )
         self._ends = {side: ends for side, (_, ends) in sides.items()}
         self._sides = list(sides)
-        present = [ends for ends in self._ends.values() if ends in table.frame.columns]
-        self._frame = table.frame.select("prompt", *sides, *present)
+        self._table = table
+        self._columns = ["prompt", *sides, *(ends for ends in self._ends.values() if ends in table.schema)]
 
     def __len__(self) -> int:
-        return self._frame.height * len(self._sides)
+        return len(self._table) * len(self._sides)
 
     def __iter__(self) -> Iterator[ScoredItem]:
         # Polars decodes some hundred rows at a time.
-        for at, row in enumerate(self._frame.iter_rows(named=True)):
+        rows = (row for frame in self._table.read_frames(self._columns) for row in frame.iter_rows(named=True))
+        for at, row in enumerate(rows):
             for side in self._sides:
                 yield self._build(at, side, row)
 
@@ -107,7 +108,7 @@ class ScoredItems:
     def take(self, indices: Sequence[int]) -> list[ScoredItem]:
         """Build the completions at some indices, in their order."""
         keys = [self.find_key(index) for index in indices]
-        rows = self._frame[[row for row, _ in keys]].iter_rows(named=True)
+        rows = self._table.take([row for row, _ in keys], self._columns).iter_rows(named=True)
         return [self._build(at, side, row) for (at, side), row in zip(keys, rows, strict=True)]
 
     def _build(self, at: int, side: str, row: Mapping[str, Any]) -> ScoredItem:
@@ -226,21 +227,27 @@ def with_scores(
     faults: dict[int, tuple[str, str]] = {}
     for (row, _), fault in sorted(scores.faults.items(), key=lambda each: (each[0][0], places[each[0][1]])):
         faults.setdefault(row, fault)
-    # Aspects of earlier scores go too: beside new ones they would read as the same scorer's.
-    frame = table.frame.drop(name for name in table.frame.columns if name.startswith(("score", _MASS)))
     columns = []
     for side, (column, _) in sides.items():
         for at, head in enumerate(scores.heads):
-            numbers = scores.values.build_column(side, at, frame.height)
+            numbers = scores.values.build_column(side, at, len(table))
             columns.append(numbers.alias(f"{column}.{head}" if head else column))
             for row in numbers.is_finite().not_().fill_null(False).arg_true():
                 numbers_found = str(scores.values.list_numbers((row, side)))
                 faults.setdefault(row, ("the model gave a score that is not finite", numbers_found))
         if scores.masses:
-            masses = scores.masses.build_column(side, 0, frame.height)
+            masses = scores.masses.build_column(side, 0, len(table))
             columns.append(masses.alias(f"{_MASS}{column.removeprefix('score')}"))
-    usable, aside = reject_faulty(frame.with_columns(columns), faults, stage="score", path=table.path)
-    if faults and usable.is_empty():
+
+    def add_scores(frame: pl.DataFrame, start: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+        # Aspects of earlier scores go too: beside new ones they would read as the same scorer's.
+        bare = frame.drop(name for name in frame.columns if name.startswith(("score", _MASS)))
+        scored = bare.with_columns(column.slice(start, frame.height) for column in columns)
+        here = {row - start: faults[row] for row in range(start, start + frame.height) if row in faults}
+        return reject_faulty(scored, here, stage="score", path=table.path)
+
+    usable, aside = table.split(add_scores, [*dict.fromkeys(reason for reason, _ in faults.values())])
+    if faults and not usable.height:
         reason, example = next(iter(faults.values()))
         raise DataError(
             f"none of {len(table):,} rows could be scored: {reason}: {example}",
@@ -253,5 +260,5 @@ def with_scores(
     scored = table.derive(spec, usable, step, rejects=aside, scales={})
     if scale is None:
         return scored
-    overall = [scored.frame[name] for name in find_score_columns(scored) if "." not in name]
-    return apply_scale(scored, fit_scale(scale, overall))
+    overall = scored.read_columns([name for name in find_score_columns(scored) if "." not in name])
+    return apply_scale(scored, fit_scale(scale, overall.get_columns()))

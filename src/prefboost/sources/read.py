@@ -23,7 +23,7 @@ from prefboost.sources.rows.identity import PARTED, REPEATED, SHARED, find_dispu
 from prefboost.sources.rows.scores import TEN_FOR_ONE
 from prefboost.tables import Step, Table
 
-__all__ = ["read", "read_batches", "resolve_source", "sum_read_steps"]
+__all__ = ["join_tables", "read", "read_batches", "resolve_source", "sum_read_steps"]
 
 NO_COLUMNS = Columns()
 
@@ -47,7 +47,15 @@ def read(source: Any, *, columns: Columns = NO_COLUMNS) -> Table:
         DataError: any other fault of the whole source, such as a column that may belong to the question and plays no
             part: it is named (``columns.prompt``, ``columns.system``) or ignored (``columns.ignore``).
     """
-    tables = list(read_batches(source, columns=columns))
+    return join_tables(list(read_batches(source, columns=columns)))
+
+
+def join_tables(tables: Sequence[Table]) -> Table:
+    """Join the tables of all batches of a source, in the order of the records.
+
+    Raises:
+        DataError: a column that may belong to the question plays no part; see `read`.
+    """
     if len(tables) == 1 and LATER_LAYOUTS not in tables[0].steps[0].notes:
         return refuse_unmapped(tables[0])
     frame = pl.concat([table.frame for table in tables]).sort("row", maintain_order=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import filecmp
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,16 @@ from prefboost.sources.writers.exports import COMPLETION_EXPORTS, Export, find_e
 from prefboost.sources.writers.file_types import LINE, FileType, find_file_type
 from prefboost.sources.writers.outputs import refuse_inputs
 from prefboost.sources.writers.shapes import has_read_extra, has_white_ends, select_role_and_content
-from prefboost.tables import COMPLETIONS, GOAL_PAIRS, MESSAGES, REJECTS, SCORED_COMPLETIONS, Table, reject_where
+from prefboost.tables import (
+    COMPLETIONS,
+    GOAL_PAIRS,
+    MESSAGES,
+    REJECTS,
+    SCORED_COMPLETIONS,
+    Table,
+    order_by_reason,
+    reject_where,
+)
 
 __all__ = ["Shaped", "find_extras", "find_table_export", "refuse_other_rows", "shape", "write"]
 
@@ -71,13 +80,21 @@ def write(table: Table, out: str | Path, *, format: str = "prefboost", overwrite
     refuse_inputs([path], [table])
     if path.is_dir():
         raise RunError("the output is a folder", remedy="name a file in it", place=Place(str(out)))
-    shaped = shape(table.frame, export, kind, path=table.path)
+    extras = find_table_extras(table, export)
+    refused: list[pl.DataFrame] = []
+
+    def shape_frames() -> Iterator[pl.DataFrame]:
+        for frame in table.read_frames():
+            shaped = shape(frame, export, kind, path=table.path, extras=extras)
+            refused.append(shaped.rejects)
+            yield shaped.frame
+
     with replace_atomically(path) as waiting:
-        kind.write_all([shaped.frame], waiting)
+        kind.write_all(shape_frames(), waiting)
         if not overwrite:
             refuse_other_rows(waiting, path)
-    rejects = table.rejects if shaped.rejects.is_empty() else pl.concat([table.rejects, shaped.rejects])
-    return Table(table.spec, table.frame, rejects, table.steps, table.scales, table.path)
+    reasons = [refusal.reason for refusal in export.refusals]
+    return table.replace_fields(rejects=pl.concat([table.rejects, order_by_reason(pl.concat(refused), reasons)]))
 
 
 def refuse_other_rows(waiting: Path, path: Path) -> None:
@@ -110,6 +127,13 @@ def find_table_export(table: Table, format: str) -> Export:
             place=Place(path=table.path),
         )
     return export
+
+
+def find_table_extras(table: Table, export: Export) -> list[str]:
+    """Find what `find_extras` finds in any of a table's frames."""
+    messages = [name for name, dtype in table.schema.items() if dtype == MESSAGES]
+    extras = {name for frame in table.read_frames(messages) for name in find_extras(frame, export)}
+    return [name for name in messages if name in extras]
 
 
 def find_extras(frame: pl.DataFrame, export: Export) -> list[str]:

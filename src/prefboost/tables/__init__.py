@@ -11,6 +11,7 @@ from prefboost.tables.declared import (
     TABLES,
     VERDICTS,
 )
+from prefboost.tables.pieces import RowPieces, StoredTable
 from prefboost.tables.table import (
     MESSAGE,
     MESSAGES,
@@ -24,6 +25,7 @@ from prefboost.tables.table import (
     check_fact,
     conform,
     count_reasons,
+    order_by_reason,
     refuse_other_tables,
     reject_faulty,
     reject_where,
@@ -45,13 +47,16 @@ __all__ = [
     "VERDICTS",
     "Column",
     "Fact",
+    "RowPieces",
     "Step",
+    "StoredTable",
     "Table",
     "TableSpec",
     "aspects_of",
     "check_fact",
     "conform",
     "count_reasons",
+    "order_by_reason",
     "refuse_other_tables",
     "reject_faulty",
     "reject_where",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ __all__ = [
     "check_fact",
     "conform",
     "count_reasons",
+    "order_by_reason",
     "refuse_other_tables",
     "reject_faulty",
     "reject_where",
@@ -36,6 +37,9 @@ __all__ = [
 
 MESSAGE = pl.Struct({"role": pl.String, "content": pl.String, "extra": pl.String})
 MESSAGES = pl.List(MESSAGE)
+
+_FRAME_ROWS = 50_000
+"""Rows that are shaped and written at once: a copy of them all would double what a table takes."""
 
 REJECTS = pl.Schema(
     {
@@ -121,9 +125,9 @@ class Table:
     ) -> Table:
         """Build the next table of the pipeline: check the frame against ``spec``, append rejects and history."""
         every = self.rejects if rejects is None or rejects.is_empty() else pl.concat([self.rejects, rejects])
-        return Table(
+        return type(self)(
             spec=spec,
-            frame=conform(frame, spec, path=self.path),
+            frame=self.conform_rows(frame, spec),
             rejects=every,
             steps=(*self.steps, step),
             scales=self.scales if scales is None else scales,
@@ -141,6 +145,46 @@ class Table:
         """Build the line of history of a verb that turns this table's rows into those of ``frame`` and rejects."""
         return Step(verb, settings, len(self), frame.height, count_reasons(rejects), notes or {})
 
+    @property
+    def schema(self) -> pl.Schema:
+        """Columns and their types."""
+        return self.frame.schema
+
+    def read_frames(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """Read the rows, or some of their columns, frame by frame and in order; one frame at least."""
+        frame = self.frame if columns is None else self.frame.select(columns)
+        for start in range(0, max(1, len(self)), _FRAME_ROWS):
+            yield frame[start : start + _FRAME_ROWS]
+
+    def read_columns(self, columns: Sequence[str]) -> pl.DataFrame:
+        """Read some columns of all rows, each in one piece, since sums of numbers depend on that."""
+        return pl.concat(list(self.read_frames(columns))).rechunk()
+
+    def take(self, rows: Sequence[int], columns: Sequence[str]) -> pl.DataFrame:
+        """Take some columns of the rows at some places, in their order."""
+        return self.frame.select(columns)[rows]
+
+    def split(
+        self, change: Callable[[pl.DataFrame, int], tuple[pl.DataFrame, pl.DataFrame]], reasons: Sequence[str]
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Split the rows into those that stay, for `derive`, and rejects, reason by reason.
+
+        Args:
+            change: a pure function of a frame of rows and of the number of its first row, which returns both. The rows
+                may have other columns then.
+            reasons: of the rejects, in their order.
+        """
+        rows, rejects = change(self.frame, 0)
+        return rows, order_by_reason(rejects, reasons)
+
+    def conform_rows(self, frame: pl.DataFrame, spec: TableSpec) -> pl.DataFrame:
+        """Hold rows made of this table's to a declaration: see `conform`."""
+        return conform(frame, spec, path=self.path)
+
+    def replace_fields(self, **changes: Any) -> Table:
+        """Return the table with other fields: `dataclasses.replace` for all kinds of tables."""
+        return replace(self, **changes)
+
     def to_polars(self, format: str = "prefboost", *, drop_rejects: bool = False) -> pl.DataFrame:
         """Give the rows as a Polars frame: `prefboost.to_polars`."""
         frame: pl.DataFrame = _find_public("to_polars")(self, format, drop_rejects=drop_rejects)
@@ -152,7 +196,7 @@ class Table:
 
     def with_scales(self, scales: Mapping[str, Any]) -> Table:
         """Attach fitted score scales to the same rows."""
-        return replace(self, scales=dict(scales))
+        return self.replace_fields(scales=dict(scales))
 
 
 def sum_part_steps(steps: Sequence[Step]) -> Step:
@@ -269,6 +313,14 @@ def count_reasons(rejects: pl.DataFrame) -> dict[str, int]:
     return dict(rejects["reason"].value_counts().sort("reason").iter_rows())
 
 
+def order_by_reason(rejects: pl.DataFrame, reasons: Sequence[str]) -> pl.DataFrame:
+    """Put rejects in the order of some reasons, those of one reason as they stand."""
+    if rejects.is_empty():
+        return rejects
+    rank = pl.col("reason").replace_strict(list(reasons), range(len(reasons)), default=len(reasons))
+    return rejects.sort(rank, maintain_order=True)
+
+
 def reject_where(
     frame: pl.DataFrame, bad: pl.Expr, *, stage: str, reason: str, path: str | None, value: pl.Expr | None = None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -309,6 +361,8 @@ def reject_faulty(
         faults: number of the row in the frame -> reason, a fixed sentence, and what was found.
         stage, path: see `reject_where`.
     """
+    if not faults:
+        return frame, pl.DataFrame(schema=REJECTS)
     nothing = (None, None)
     marked = frame.with_columns(
         _reason=pl.Series([faults.get(row, nothing)[0] for row in range(frame.height)], dtype=pl.String),

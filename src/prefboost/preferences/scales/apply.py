@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import polars as pl
 
 from prefboost.preferences.scales.fit import find_score_columns
 from prefboost.preferences.scales.kinds import FittedScale
-from prefboost.preferences.scales.missing_marks import is_mark, reject_marks
+from prefboost.preferences.scales.missing_marks import MARK_REASON, is_mark, reject_marks
 from prefboost.tables import (
     PREFERENCE_PAIRS,
     SCORED_COMPLETIONS,
@@ -39,23 +40,34 @@ def apply_scale(table: Table, fitted: FittedScale | Mapping[str, FittedScale]) -
     by_aspect = {"": fitted} if isinstance(fitted, FittedScale) else dict(fitted)
     fitted = by_aspect[""]
     overall = [name for name in find_score_columns(table) if "." not in name]
-    frame, rejects = reject_marks(table.frame, overall, fitted.missing, stage="scale", path=table.path)
+    scales = {name: by_aspect.get(name.partition(".")[2]) for name in find_score_columns(table)}
+    change = partial(_map_scores, overall=overall, scales=scales, fitted=fitted, path=table.path)
+    frame, rejects = table.split(change, [MARK_REASON, _explain_range(fitted)])
+    step = table.build_step("scale", fitted.model_dump(), frame, rejects)
+    return table.derive(table.spec, frame, step, rejects=rejects, scales={**table.scales, **by_aspect})
+
+
+def _map_scores(
+    frame: pl.DataFrame,
+    _: int,
+    *,
+    overall: Sequence[str],
+    scales: Mapping[str, FittedScale | None],
+    fitted: FittedScale,
+    path: str | None,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    frame, rejects = reject_marks(frame, overall, fitted.missing, stage="scale", path=path)
     if fitted.strict:
         outside = pl.any_horizontal(~pl.col(name).is_between(fitted.knots[0], fitted.knots[-1]) for name in overall)
-        ends = f"{fitted.knots[0]:g} to {fitted.knots[-1]:g}"
-        reason = f"a score lies outside the declared range {ends}"
-        if fitted.because:
-            reason = f"a score lies outside the range {ends}, assumed since none is declared (data.score_range, scale)"
         frame, beyond = reject_where(
             frame,
             outside,
             stage="scale",
-            reason=reason,
-            path=table.path,
+            reason=_explain_range(fitted),
+            path=path,
             value=pl.concat_str([pl.col(name) for name in overall], separator=" and ", ignore_nulls=True),
         )
         rejects = pl.concat([rejects, beyond])
-    scales = {name: by_aspect.get(name.partition(".")[2]) for name in find_score_columns(table)}
     unrated = {
         name: is_mark(name, scale.missing) for name, scale in scales.items() if scale is not None and scale.missing
     }
@@ -65,6 +77,11 @@ def apply_scale(table: Table, fitted: FittedScale | Mapping[str, FittedScale]) -
         for name, scale in scales.items()
         if scale is not None and not scale.is_identity
     ]
-    frame = frame.with_columns(mapped) if mapped else frame
-    step = table.build_step("scale", fitted.model_dump(), frame, rejects)
-    return table.derive(table.spec, frame, step, rejects=rejects, scales={**table.scales, **by_aspect})
+    return (frame.with_columns(mapped) if mapped else frame), rejects
+
+
+def _explain_range(fitted: FittedScale) -> str:
+    ends = f"{fitted.knots[0]:g} to {fitted.knots[-1]:g}"
+    if fitted.because:
+        return f"a score lies outside the range {ends}, assumed since none is declared (data.score_range, scale)"
+    return f"a score lies outside the declared range {ends}"

@@ -148,8 +148,8 @@ def choose_goal_scale(scales: Mapping[str, FittedScale], aspects: Sequence[str])
 def find_score_columns(table: Table) -> list[str]:
     """List the columns of a table that hold scores: overall ones first, then those of aspects."""
     families = ("score",) if table.spec is SCORED_COMPLETIONS else ("score_chosen", "score_rejected")
-    names = [name for name in families if name in table.frame.columns]
-    return names + [f"{family}.{a}" for family in families for a in aspects_of(table.frame.schema, family)]
+    names = [name for name in families if name in table.schema]
+    return names + [f"{family}.{a}" for family in families for a in aspects_of(table.schema, family)]
 
 
 class IdentityScale(Settings):

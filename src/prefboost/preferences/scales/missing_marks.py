@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from prefboost.tables import reject_where
 
-__all__ = ["describe_marks", "find_marks", "is_mark", "reject_marks"]
+__all__ = ["MARK_REASON", "describe_marks", "find_marks", "is_mark", "reject_marks"]
 
 _FAR = frozenset(
     [-9.0, *(-(10.0**power) for power in range(2, 10)), *(1 - 10.0**power for power in range(2, 10))]
@@ -22,6 +22,9 @@ _FAR = frozenset(
 """
 
 _LEAST_TIMES = 2
+
+MARK_REASON = "the score stands for a missing one: it repeats apart from all others (data.score_range keeps it)"
+"""Reason of rows that `reject_marks` rejects."""
 
 
 def find_marks(scores: NDArray[np.float64]) -> tuple[float, ...]:
@@ -85,7 +88,7 @@ def reject_marks(
         frame,
         pl.any_horizontal(is_mark(name, marks) for name in columns),
         stage=stage,
-        reason="the score stands for a missing one: it repeats apart from all others (data.score_range keeps it)",
+        reason=MARK_REASON,
         path=path,
         value=pl.concat_str([pl.col(name) for name in columns], separator=" and ", ignore_nulls=True),
     )

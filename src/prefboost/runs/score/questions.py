@@ -103,7 +103,8 @@ def write_answered(
     """
     if changes := [change for change in desk.changes if change]:
         last = table.steps[-1]
-        table = replace(table, steps=(*table.steps[:-1], replace(last, notes={**last.notes, MODEL_CHANGES: changes})))
+        noted = replace(last, notes={**last.notes, MODEL_CHANGES: changes})
+        table = table.replace_fields(steps=(*table.steps[:-1], noted))
     return table if out is None else write_output(table, Path(out), store=desk.store, history={verb: count})
 
 

@@ -88,12 +88,12 @@ def write_finished_scores(table: Table, scorer: Scorer, out: str | Path, *, stor
 def count_scores(table: Table) -> dict[str, Any]:
     """Count what `score` did: rows, notes of the scorer, mean and spread of the scores, rejects by reason."""
     step = next(step for step in reversed(table.steps) if step.verb == "score")
-    frame = table.frame
+    frame = table.read_columns([name for name in table.schema if name.startswith("score")])
     counts: dict[str, Any] = {
         "rows": len(table),
         **{name: note for name, note in step.notes.items() if note is not None},
     }
-    for name in (name for name in frame.columns if name.startswith("score")):
+    for name in frame.columns:
         counts[f"{name} mean"], counts[f"{name} sd"] = frame[name].mean(), frame[name].std()
     if table.spec is PREFERENCE_PAIRS and len(table):
         counts["chosen scores higher"] = (frame["score_chosen"] > frame["score_rejected"]).mean()

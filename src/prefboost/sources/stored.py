@@ -1,0 +1,91 @@
+"""`read_stored`: a source of any length as a table whose rows wait on disk."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+
+from prefboost.sources.columns import Columns
+from prefboost.sources.read import join_tables, read_batches
+from prefboost.tables import RowPieces, StoredTable, Table
+
+__all__ = ["RowFile", "read_stored"]
+
+NO_COLUMNS = Columns()
+
+_PIECES_OF_A_BATCH = 16
+"""Pieces that the first batch is cut into: small enough to be read again for a few of their rows."""
+
+
+class RowFile:
+    """Rows on disk, in pieces of so many records, each in the order of the records.
+
+    Rows may come in any order; those of one record stay in theirs.
+    """
+
+    def __init__(self) -> None:
+        self._schema: pl.Schema | None = None
+        self._records = 0
+        # Piece -> place and length of each of its parts, in the order in which they came.
+        self._parts: dict[int, list[tuple[int, int]]] = {}
+        self._heights: dict[int, int] = {}
+        # A file without a name: the system removes it with its process.
+        self._file = tempfile.TemporaryFile(prefix="prefboost-")  # noqa: SIM115 - read as long as this object is
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Add rows of a table."""
+        self._schema = self._schema or rows.schema
+        if rows.is_empty():
+            return
+        self._records = self._records or max(1, rows["row"].n_unique() // _PIECES_OF_A_BATCH)
+        numbered = rows.with_columns(_piece=pl.col("row") // self._records)
+        parts = numbered.partition_by("_piece", maintain_order=True, include_key=False, as_dict=True)
+        for (number,), part in parts.items():
+            content = io.BytesIO()
+            part.write_ipc(content, compression="lz4")
+            self._parts.setdefault(number, []).append((self._file.seek(0, io.SEEK_END), content.tell()))
+            self._heights[number] = self._heights.get(number, 0) + part.height
+            self._file.write(content.getbuffer())
+
+    def add_table(self, table: Table) -> Table:
+        """Add the rows of a table; return it without them."""
+        self.add(table.frame)
+        return replace(table, frame=table.frame.clear())
+
+    def read_pieces(self) -> RowPieces:
+        """Give the rows, in the order of their records."""
+        numbers = sorted(self._parts)
+        heights = [self._heights[number] for number in numbers]
+        return RowPieces(self._schema or pl.Schema(), heights, lambda at: self._read(numbers[at]))
+
+    def _read(self, number: int) -> pl.DataFrame:
+        parts = []
+        for start, length in self._parts[number]:
+            self._file.seek(start)
+            parts.append(pl.read_ipc(io.BytesIO(self._file.read(length))))
+        # In one piece, as it is read from a file and not from the parts of one.
+        return pl.concat(parts).sort("row", maintain_order=True).rechunk()
+
+
+def read_stored(source: Any, *, columns: Columns = NO_COLUMNS, rows: int | None = None) -> Table:
+    """Read a whole source as `read` does; of more than one batch the rows wait on disk, so that memory does not grow.
+
+    Args:
+        source, columns, raises: see `prefboost.sources.read.read`.
+        rows: records per batch, about; see `prefboost.sources.read.read_batches`.
+    """
+    tables = read_batches(source, columns=columns, rows=rows)
+    begin = [table for table in (next(tables, None), next(tables, None)) if table is not None]
+    if len(begin) < 2:
+        return join_tables(begin)
+    pieces, heads = RowFile(), []
+    while begin:
+        # Those that begin are let go of, and then one batch is in memory at a time.
+        heads.append(pieces.add_table(begin.pop(0)))
+    heads += map(pieces.add_table, tables)
+    head = join_tables(heads)
+    return StoredTable(head.spec, pieces.read_pieces(), head.rejects, head.steps, head.scales, head.path)

@@ -1,0 +1,154 @@
+"""Tables whose rows are not in memory: pieces of them are read, one at a time, by whoever goes through the rows."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from itertools import accumulate
+from typing import Any
+
+import polars as pl
+
+from prefboost.tables.table import REJECTS, Step, Table, TableSpec, conform, order_by_reason
+
+__all__ = ["RowPieces", "StoredTable"]
+
+SplitRows = Callable[[pl.DataFrame, int], tuple[pl.DataFrame, pl.DataFrame]]
+
+
+class RowPieces:
+    """Rows in pieces, in order.
+
+    Args:
+        schema: of every piece.
+        heights: rows of each piece.
+        read_piece: reads a piece by its number; the same rows every time.
+    """
+
+    def __init__(self, schema: pl.Schema, heights: Sequence[int], read_piece: Callable[[int], pl.DataFrame]) -> None:
+        self.schema = schema
+        self.read_piece = read_piece
+        self._heights = tuple(heights)
+        self._starts = [0, *accumulate(heights)]
+        # Completions that are taken one after the other lie in one piece, which is decoded once for all of them.
+        self._last: tuple[int, pl.DataFrame] | None = None
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return self._starts[-1]
+
+    def read_frames(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """Read the rows piece by piece; without rows one empty frame."""
+        for number, height in enumerate(self._heights):
+            if height:
+                frame = self.read_piece(number)
+                yield frame if columns is None else frame.select(columns)
+        if not self.height:
+            yield pl.DataFrame(schema=self.schema).select(pl.all() if columns is None else columns)
+
+    def take(self, rows: Sequence[int], columns: Sequence[str]) -> pl.DataFrame:
+        """Take some rows, in their order."""
+        by_piece: dict[int, list[int]] = {}
+        for at, row in enumerate(rows):
+            by_piece.setdefault(bisect_right(self._starts, row) - 1, []).append(at)
+        parts = [pl.DataFrame(schema=self.schema).select(columns)]
+        for number, places in by_piece.items():
+            if self._last is None or self._last[0] != number:
+                self._last = number, self.read_piece(number)
+            start = self._starts[number]
+            parts.append(self._last[1].select(columns)[[rows[at] - start for at in places]])
+        order = pl.Series([at for places in by_piece.values() for at in places], dtype=pl.Int64)
+        taken = pl.concat(parts)
+        return taken if order.is_sorted() else taken[order.arg_sort()]
+
+    def split(self, change: SplitRows) -> tuple[RowPieces, pl.DataFrame]:
+        """Split every piece into rows that stay and rejects; the former are computed again whenever they are read.
+
+        Args:
+            change: a pure function of a piece and of the number of its first row.
+        """
+
+        def read_changed(number: int) -> pl.DataFrame:
+            return change(self.read_piece(number), self._starts[number])[0]
+
+        schema, heights, rejects = None, [], [pl.DataFrame(schema=REJECTS)]
+        for number in range(len(self._heights)):
+            frame, aside = change(self.read_piece(number), self._starts[number])
+            schema = frame.schema
+            heights.append(frame.height)
+            rejects.append(aside)
+        schema = change(pl.DataFrame(schema=self.schema), 0)[0].schema if schema is None else schema
+        return RowPieces(schema, heights, read_changed), pl.concat(rejects)
+
+
+class StoredTable(Table):
+    """A table whose rows lie in pieces. Its ``frame`` reads all of them, each time: whoever can, goes piece by piece.
+
+    Args:
+        spec, rejects, steps, scales, path: see `Table`.
+        frame: the rows.
+    """
+
+    pieces: RowPieces
+
+    def __init__(
+        self,
+        spec: TableSpec,
+        frame: pl.DataFrame | RowPieces,
+        rejects: pl.DataFrame | None = None,
+        steps: tuple[Step, ...] = (),
+        scales: Mapping[str, Any] | None = None,
+        path: str | None = None,
+    ) -> None:
+        # A frame comes from code that knows nothing of pieces.
+        pieces = frame if isinstance(frame, RowPieces) else RowPieces(frame.schema, [frame.height], lambda _: frame)
+        values = {
+            "spec": spec,
+            "pieces": pieces,
+            "rejects": pl.DataFrame(schema=REJECTS) if rejects is None else rejects,
+            "steps": steps,
+            "scales": scales or {},
+            "path": path,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return self.pieces.height
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """All rows, in one piece: the bytes of a file that Polars writes depend on that."""
+        return pl.concat(list(self.pieces.read_frames())).rechunk()
+
+    @property
+    def schema(self) -> pl.Schema:
+        """See `Table.schema`."""
+        return self.pieces.schema
+
+    def read_frames(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """See `Table.read_frames`."""
+        return self.pieces.read_frames(columns)
+
+    def take(self, rows: Sequence[int], columns: Sequence[str]) -> pl.DataFrame:
+        """See `Table.take`."""
+        return self.pieces.take(rows, columns)
+
+    def split(self, change: SplitRows, reasons: Sequence[str]) -> tuple[Any, pl.DataFrame]:
+        """See `Table.split`."""
+        rows, rejects = self.pieces.split(change)
+        return rows, order_by_reason(rejects, reasons)
+
+    def conform_rows(self, frame: Any, spec: TableSpec) -> Any:
+        """See `Table.conform_rows`."""
+        if isinstance(frame, pl.DataFrame):
+            return super().conform_rows(frame, spec)
+        none = pl.DataFrame(schema=REJECTS)
+        return frame.split(lambda piece, _: (conform(piece, spec, path=self.path), none))[0]
+
+    def replace_fields(self, **changes: Any) -> Table:
+        """See `Table.replace_fields`."""
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "frame"}
+        return StoredTable(**{"frame": self.pieces, **values, **changes})
