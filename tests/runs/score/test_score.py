@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import polars as pl
 import pytest
+from tests.made.length_scorer import LengthScorer
 from tests.scoring.conftest import completions_table, pairs_table, policies  # noqa: F401 - a fixture
 
+from prefboost.preferences.scales.apply import apply_scale
+from prefboost.preferences.scales.fit import fit_scale
+from prefboost.preferences.scales.kinds import Percentile
 from prefboost.progress import WorkProgress
 from prefboost.runs.outputs import locate_store
 from prefboost.runs.score.score import count_scores, score
 from prefboost.scoring import ImplicitReward, RulesScorer
 from prefboost.sources import read
-from prefboost.tables import PREFERENCE_PAIRS, Step
+from prefboost.sources.read import join_tables, read_batches
+from prefboost.sources.stored import read_stored
+from prefboost.tables import PREFERENCE_PAIRS, Step, StoredTable, Table
 
 pytestmark = pytest.mark.torch
 
@@ -57,8 +64,6 @@ def test_an_interrupted_call_goes_on_to_the_same_scores(policies: tuple[Path, Pa
 
 
 def test_rules_score_too_and_counts_say_how(tmp_path: Path) -> None:
-    import polars as pl
-
     table = completions_table([("one", "a b c"), ("two", "")])
     rules = json.dumps([{"kind": "at_most_words", "count": 2}])
     frame = table.frame.with_columns(rules=pl.lit(rules))
@@ -66,3 +71,36 @@ def test_rules_score_too_and_counts_say_how(tmp_path: Path) -> None:
     scored = score(ruled, RulesScorer(), tmp_path / "o.jsonl")
     counts = count_scores(scored)
     assert counts["rows"] == 2 and counts["score mean"] == 1.0 and counts["empty completions, scored 1"] == 1
+
+
+class ScaledLength(LengthScorer):
+    """Lengths by percentile, so that every score depends on all others."""
+
+    kind: Literal["test_score:ScaledLength"] = "test_score:ScaledLength"  # type: ignore[assignment]
+
+    def score(self, table: Table) -> Table:
+        scored = super().score(table)
+        names = ["score_chosen", "score_rejected"] if "chosen" in table.schema else ["score"]
+        return apply_scale(scored, fit_scale(Percentile(), scored.read_columns(names).get_columns()))
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl", "jsonl.gz"])
+@pytest.mark.parametrize("scorer", [LengthScorer(limit=25), ScaledLength(limit=25), RulesScorer(aspects=True)])
+def test_rows_that_wait_on_disk_give_the_same_bytes(scorer: Any, ending: str, tmp_path: Path) -> None:
+    rules = [json.dumps([{"kind": "at_most_words", "count": 3}]), "[]", "no rules"]
+    records = [
+        {"prompt": f"q{row % 41}", "completion": "word " * (row % 7), "rules": rules[row % 41 % 3], "score": row % 5}
+        for row in range(300)
+    ]
+    path = tmp_path / "in.jsonl"
+    pl.DataFrame(records).write_ndjson(path)
+    stored = read_stored(path, rows=40)
+    assert isinstance(stored, StoredTable)
+    outputs = []
+    for name, table in (("stored", stored), ("held", join_tables(list(read_batches(path, rows=40))))):
+        (tmp_path / name).mkdir()
+        scored = score(table, scorer, tmp_path / name / f"out.{ending}")
+        assert len(scored) + len(scored.rejects) >= 300
+        outputs.append({each.name: each.read_bytes() for each in (tmp_path / name).iterdir() if each.is_file()})
+    assert outputs[0] == outputs[1]
+    assert set(outputs[0]) == {f"out.{ending}", f"out.{ending}.rejects.parquet", f"out.{ending}.score.json"}

@@ -13,6 +13,7 @@ from prefboost.errors import DataError, Place
 from prefboost.preferences.scales.kinds import FittedScale
 from prefboost.scoring.rules.kinds import rules_from
 from prefboost.scoring.rules.rule import Rule
+from prefboost.scoring.sides import ItemNumbers
 from prefboost.settings import Settings
 from prefboost.tables import COMPLETIONS, SCORED_COMPLETIONS, Table, aspects_of, reject_where
 
@@ -51,47 +52,57 @@ class RulesScorer(Settings):
             DataError: there is no column ``rules``.
         """
         _check(table)
-        texts = sorted(set(table.frame["rules"].drop_nulls().to_list()))
+        texts = sorted(
+            {text for frame in table.read_frames(["rules"]) for text in frame["rules"].unique().drop_nulls()}
+        )
         rules_by_text: dict[str, Sequence[Rule]] = {}
         for text in texts:
             with suppress(DataError):
                 rules_by_text[text] = rules_from(text)
-        frame, rejects = table.frame, []
-        for reason, bad in (
-            (_NO_RULES, [text for text, rules in rules_by_text.items() if not rules]),
-            (_BAD_RULES, [text for text in texts if text not in rules_by_text]),
-        ):
-            absent = pl.col("rules").is_null() if reason is _NO_RULES else pl.lit(False)
-            frame, rejected_rows = reject_where(
-                frame, absent | pl.col("rules").is_in(bad), stage="score", reason=reason, path=table.path,
-                value=pl.col("rules"),
-            )  # fmt: skip
-            rejects.append(rejected_rows)
-        aside = pl.concat(rejects)
-        scored, empty = self._score_rules(frame, rules_by_text)
+        bad = {
+            _NO_RULES: [text for text, rules in rules_by_text.items() if not rules],
+            _BAD_RULES: [text for text in texts if text not in rules_by_text],
+        }
+        columns, empty = self._score_rules(table, rules_by_text)
+
+        def add_scores(frame: pl.DataFrame, start: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+            bare = frame.drop(name for name in frame.columns if name == "score" or name.startswith("score."))
+            scored = bare.with_columns(column.slice(start, frame.height) for column in columns)
+            rejects = []
+            for reason, unusable in bad.items():
+                absent = pl.col("rules").is_null() if reason is _NO_RULES else pl.lit(False)
+                scored, rejected_rows = reject_where(
+                    scored, absent | pl.col("rules").is_in(unusable), stage="score", reason=reason, path=table.path,
+                    value=pl.col("rules"),
+                )  # fmt: skip
+                rejects.append(rejected_rows)
+            return scored, pl.concat(rejects)
+
+        scored, aside = table.split(add_scores, list(bad))
         step = table.build_step("score", self.model_dump(), scored, aside, {"empty completions, scored 1": empty})
         names = ["", *aspects_of(scored.schema, "score")]
         scale = FittedScale(kind="declared", knots=(LOW, HIGH), values=(LOW, HIGH))
         return table.derive(SCORED_COMPLETIONS, scored, step, rejects=aside, scales=dict.fromkeys(names, scale))
 
-    def _score_rules(
-        self, frame: pl.DataFrame, rules_by_text: Mapping[str, Sequence[Rule]]
-    ) -> tuple[pl.DataFrame, int]:
+    def _score_rules(self, table: Table, rules_by_text: Mapping[str, Sequence[Rule]]) -> tuple[list[pl.Series], int]:
+        """Compute the columns of scores, null where a prompt has no rules, and count empty completions."""
         kinds = sorted({rule.kind for rules in rules_by_text.values() for rule in rules}) if self.aspects else []
-        columns: dict[str, list[float | None]] = {name: [] for name in ("score", *(f"score.{k}" for k in kinds))}
-        empty = 0
-        for completion, text in frame.select("completion", "rules").iter_rows():
-            reply, rules = join_turns(completion), rules_by_text[text]
+        numbers, empty = ItemNumbers(), 0
+        rows = (row for frame in table.read_frames(["completion", "rules"]) for row in frame.iter_rows())
+        for at, (completion, text) in enumerate(rows):
+            if not (rules := rules_by_text.get(text, ())):
+                continue
+            reply = join_turns(completion)
             # An empty completion keeps no rule, whatever a rule says of the empty text ("no commas").
             verdicts = [bool(reply.strip()) and rule.holds(reply) for rule in rules]
             empty += not reply.strip()
-            columns["score"].append(LOW + (HIGH - LOW) * sum(verdicts) / len(rules))
+            shares: list[float | None] = [sum(verdicts) / len(rules)]
             for kind in kinds:
                 of_kind = [holds for rule, holds in zip(rules, verdicts, strict=True) if rule.kind == kind]
-                share = sum(of_kind) / len(of_kind) if of_kind else None
-                columns[f"score.{kind}"].append(None if share is None else LOW + (HIGH - LOW) * share)
-        bare = frame.drop(name for name in frame.columns if name == "score" or name.startswith("score."))
-        return bare.with_columns(pl.Series(name, values, pl.Float64) for name, values in columns.items()), empty
+                shares.append(sum(of_kind) / len(of_kind) if of_kind else None)
+            numbers[at, "completion"] = [None if share is None else LOW + (HIGH - LOW) * share for share in shares]
+        names = ["score", *(f"score.{kind}" for kind in kinds)]
+        return [numbers.build_column("completion", at, len(table)).alias(name) for at, name in enumerate(names)], empty
 
 
 def _check(table: Table) -> None:
@@ -101,9 +112,9 @@ def _check(table: Table) -> None:
             remedy="generate completions of the prompts first",
             place=Place(path=table.path),
         )
-    if "rules" not in table.frame.columns:
+    if "rules" not in table.schema:
         raise DataError(
-            f"there is no column 'rules'; found {', '.join(table.frame.columns)}",
+            f"there is no column 'rules'; found {', '.join(table.schema)}",
             remedy='give each prompt its rules as JSON, e.g. [{"kind": "at_most_words", "count": 20}]',
             place=Place(path=table.path, column="rules"),
         )
