@@ -43,10 +43,10 @@ def judge_command(
     from prefboost.runs.score.judge import Judging, judge, write_finished_verdicts
     from prefboost.runs.score.questions import MODEL_CHANGES, forecast_questions
     from prefboost.scoring.judges.judge import JUDGES
-    from prefboost.sources import read
+    from prefboost.sources.stored import read_stored
 
     settings, store = read_kind(options.list_overrides(overrides), Judging, "judge", JUDGES), options.store
-    part = options.read_part(out, source, lambda: read(source, columns=settings.columns))
+    part = options.read_part(out, source, lambda: read_stored(source, columns=settings.columns))
     work = part.table, settings.judge, part.out
     forecast = functools.partial(forecast_questions, part.table, settings.judge, settings, part.out, store)
     with options.open_models(settings, forecast, as_json=as_json) as asks:

@@ -103,12 +103,19 @@ def judge_figures(verdicts: Table, how: Bootstrap = USUAL) -> JudgeFigures:
             remedy="judge some pairs first",
             place=Place(path=verdicts.path),
         )
-    frame = verdicts.frame.with_columns(
-        won=pl.col("verdict").replace_strict({"first": 1.0, "tie": 0.5, "second": 0.0}, return_dtype=pl.Float64),
-        place=pl.when(pl.col("shown_first") == "chosen").then(pl.lit("first")).otherwise(pl.lit("second")),
-    ).with_columns(
-        chosen_won=pl.when(pl.col("place") == "first").then("won").otherwise(1 - pl.col("won")),
-        longer=pl.col("length_first") - pl.col("length_second"),
+    names = ("pair_id", "prompt_id", "shown_first", "verdict", "length_first", "length_second", "label_mass")
+    frame = (
+        verdicts.read_columns([name for name in names if name in verdicts.schema])
+        .with_columns(
+            # Numbers in the order of the ids, which as objects would take more than all else here.
+            pl.col("prompt_id").rank("dense"),
+            won=pl.col("verdict").replace_strict({"first": 1.0, "tie": 0.5, "second": 0.0}, return_dtype=pl.Float64),
+            place=pl.when(pl.col("shown_first") == "chosen").then(pl.lit("first")).otherwise(pl.lit("second")),
+        )
+        .with_columns(
+            chosen_won=pl.when(pl.col("place") == "first").then("won").otherwise(1 - pl.col("won")),
+            longer=pl.col("length_first") - pl.col("length_second"),
+        )
     )
     by_side = frame.select("pair_id", "shown_first", "prompt_id", "chosen_won", "longer").sort("pair_id", "shown_first")
     chosen_first, rejected_first = (by_side.filter(pl.col("shown_first") == side) for side in ("chosen", "rejected"))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
+import polars as pl
 from pydantic import Field
 
 from prefboost.engines.desk import Desk
-from prefboost.scoring.judges.verdicts import ORDERS, Ruling, Verdict, check_pairs, verdicts_table
+from prefboost.scoring.judges.verdicts import ORDERS, Ruling, Rulings, Verdict, check_pairs, verdicts_table
 from prefboost.scoring.scorer import SCORERS, Scorer, StoredScorer
 from prefboost.settings import Settings, choice, kind_of
 from prefboost.tables import Table
@@ -45,26 +46,22 @@ class ScorerJudge(Settings):
         check_pairs(table)
         scorer = self.scorer
         scored = scorer.score_stored(table, desk) if isinstance(scorer, StoredScorer) else scorer.score(table)
-        numbers = scored.frame.select("pair_id", "score_chosen", "score_rejected").rows()
-        margins = {
-            pair: float(chosen - rejected)
-            for pair, chosen, rejected in numbers
-            if chosen is not None and rejected is not None
-        }
+        numbers = scored.read_columns(["pair_id", "score_chosen", "score_rejected"]).drop_nulls()
+        margins = dict(numbers.select("pair_id", pl.col("score_chosen") - pl.col("score_rejected")).iter_rows())
         fresh = scored.rejects.slice(table.rejects.height).select("id", "reason", "found").rows()
         faults = {pair: (str(reason), str(evidence)) for pair, reason, evidence in fresh}
-        rulings: dict[str, list[Ruling]] = {first: [] for first in ORDERS}
-        for pair in table.frame["pair_id"]:
+        rulings = Rulings(len(table))
+        for at, pair in enumerate(pair for frame in table.read_frames(["pair_id"]) for pair in frame["pair_id"]):
             for first, sign in zip(ORDERS, (1, -1), strict=True):
                 if pair not in margins:
-                    rulings[first].append(Ruling(fault=faults.get(pair, _UNSCORED)))
+                    rulings[at, first] = Ruling(fault=faults.get(pair, _UNSCORED))
                     continue
                 # How far the first-shown side is ahead, in score units.
                 ahead = margins[pair] * sign
                 verdict: Verdict = "tie" if abs(ahead) <= self.tie_within else "second" if ahead < 0 else "first"
                 # The sigmoid as (1 + tanh(x / 2)) / 2, which no difference of scores makes overflow.
                 wins = None if self.temperature is None else (1 + math.tanh(ahead / self.temperature / 2)) / 2
-                rulings[first].append(Ruling(verdict, wins))
+                rulings[at, first] = Ruling(verdict, wins)
         notes = {name: note for name, note in scored.steps[len(table.steps)].notes.items() if note is not None}
         named = next((str(notes[name]) for name in ("model", "rater") if name in notes), kind_of(scorer))
         return verdicts_table(table, rulings, named, self.model_dump(mode="json"), notes)

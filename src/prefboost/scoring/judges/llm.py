@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-import polars as pl
 from pydantic import Field, model_validator
 
 from prefboost.chat import join_text
@@ -15,7 +14,7 @@ from prefboost.engines.engine import Request, Sampling
 from prefboost.engines.kinds import ENGINES, EngineSettings
 from prefboost.scoring.answers import MIN_MASS, Answer, Asking, Questions, Shares
 from prefboost.scoring.fencing import NOTICE, conversation_block, fence, mark_of
-from prefboost.scoring.judges.verdicts import ORDERS, Ruling, check_pairs, verdict_of, verdicts_table
+from prefboost.scoring.judges.verdicts import ORDERS, Ruling, Rulings, check_pairs, verdict_of, verdicts_table
 from prefboost.scoring.readings import Unreadable, read_verdict
 from prefboost.settings import Settings, choice
 from prefboost.tables import Table
@@ -81,14 +80,13 @@ class LlmJudge(Settings):
         check_pairs(table)
         engine = desk.open_engine(self.engine)
         asking = Asking(engine, self.sampling, desk)
-        frame = table.frame.select("prompt", "chosen", "rejected")
-        # By question, in the order of the table, whatever the order of the answers.
-        decisions: list[Ruling | None] = [None] * (len(ORDERS) * len(table))
-        pieces = (self._build_questions(frame[at : at + _PIECE_PAIRS]) for at in range(0, len(table), _PIECE_PAIRS))
-        total = len(decisions) * self.samples
+        rulings, orders = Rulings(len(table)), list(ORDERS)
+        starts = range(0, len(table), _PIECE_PAIRS)
+        pieces = (self._take_questions(table, at, min(at + _PIECE_PAIRS, len(table))) for at in starts)
+        total = len(orders) * len(table) * self.samples
         if self.read == "logprobs":
             for at, shares in asking.stream_shares(pieces, total, self.verdict_names, self.min_mass):
-                decisions[at] = self.weigh_shares(shares)
+                rulings[at // len(orders), orders[at % len(orders)]] = self.weigh_shares(shares)
         else:
             # Samples of a question of which some have not come yet.
             votes: dict[int, dict[int, Answer]] = {}
@@ -97,17 +95,17 @@ class LlmJudge(Settings):
                 votes.setdefault(question, {})[sample] = answer
                 if len(votes[question]) == self.samples:
                     answers = votes.pop(question)
-                    decisions[question] = self.count_votes([answers[each] for each in range(self.samples)])
-        complete = [decision for decision in decisions if decision is not None]
-        rulings = {first: complete[at :: len(ORDERS)] for at, first in enumerate(ORDERS)}
+                    ruling = self.count_votes([answers[each] for each in range(self.samples)])
+                    rulings[question // len(orders), orders[question % len(orders)]] = ruling
         notes = {"questions": total}
         return verdicts_table(table, rulings, engine.identity, self.model_dump(mode="json"), notes)
 
     def questions(self, table: Table) -> list[Request]:
         """List the questions: pair by pair, both orders, every sample."""
-        return self._build_questions(table.frame.select("prompt", "chosen", "rejected"))
+        return self._take_questions(table, 0, len(table))
 
-    def _build_questions(self, pairs: pl.DataFrame) -> list[Request]:
+    def _take_questions(self, table: Table, start: int, stop: int) -> list[Request]:
+        pairs = table.take(range(start, stop), ["prompt", "chosen", "rejected"])
         ending, schema = self._build_ending()
         return [
             Request(_build_messages(self.criteria, row, first, ending), sample, json_schema=schema)

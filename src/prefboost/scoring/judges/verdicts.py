@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import tempfile
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,9 +14,13 @@ import polars as pl
 from prefboost.errors import DataError, Place
 from prefboost.tables import PREFERENCE_PAIRS, VERDICTS, Table, refuse_other_tables, reject_faulty
 
-__all__ = ["ORDERS", "Ruling", "Verdict", "check_pairs", "verdict_of", "verdicts_table"]
+__all__ = ["ORDERS", "Ruling", "Rulings", "Verdict", "check_pairs", "verdict_of", "verdicts_table"]
 
 Verdict = Literal["first", "second", "tie"]
+
+_VERDICTS = (None, "first", "second", "tie")
+_OF_VERDICT, _HAS_WINS, _HAS_MASS = 3, 4, 8
+"""Bits of a ruling's code: place among `_VERDICTS`, and which of its numbers are known."""
 
 ORDERS = {"chosen": ("chosen", "rejected"), "rejected": ("rejected", "chosen")}
 """Side shown first -> both sides in the order in which they are shown."""
@@ -39,6 +46,85 @@ class Ruling:
     label_mass: float | None = None
 
 
+class Rulings:
+    """Rulings on pairs in both orders: numbers in arrays, rationales in a file. As objects they would take most memory.
+
+    Args:
+        pairs: how many.
+    """
+
+    def __init__(self, pairs: int) -> None:
+        self._count = pairs
+        self._codes = {first: bytearray(pairs) for first in ORDERS}
+        self._wins, self._masses = ({first: array("d", bytes(8 * pairs)) for first in ORDERS} for _ in range(2))
+        # Place of each rationale in the file, from 1; 0 is none.
+        self._places = {first: array("q", bytes(8 * pairs)) for first in ORDERS}
+        self._faults: dict[str, dict[int, tuple[str, str]]] = {first: {} for first in ORDERS}
+        # A file without a name: the system removes it with its process.
+        self._texts = tempfile.TemporaryFile(prefix="prefboost-")  # noqa: SIM115 - read as long as this object is
+        self._texts.write(b"\n")
+
+    def __setitem__(self, key: tuple[int, str], ruling: Ruling) -> None:
+        """Set the ruling on a pair where a side was shown first."""
+        at, first = key
+        if ruling.fault is not None:
+            self._faults[first][at] = ruling.fault
+        code = 0 if ruling.verdict is None else _VERDICTS.index(ruling.verdict)
+        if ruling.first_wins is not None:
+            code, self._wins[first][at] = code | _HAS_WINS, ruling.first_wins
+        if ruling.label_mass is not None:
+            code, self._masses[first][at] = code | _HAS_MASS, ruling.label_mass
+        self._codes[first][at] = code
+        if ruling.rationale is not None:
+            text = ruling.rationale.encode()
+            self._places[first][at] = self._texts.seek(0, io.SEEK_END)
+            self._texts.write(len(text).to_bytes(4, "little") + text)
+
+    @classmethod
+    def of(cls, rulings: Mapping[str, Sequence[Ruling]]) -> Rulings:
+        """Take rulings that are in memory: side that was shown first -> a ruling per pair."""
+        taken = cls(max(map(len, rulings.values()), default=0))
+        for first, each in rulings.items():
+            for at, ruling in enumerate(each):
+                taken[at, first] = ruling
+        return taken
+
+    def find_faults(self) -> dict[int, tuple[str, str]]:
+        """Find the faulty pairs, in order, and the fault of each: in the first order that has one."""
+        found = {at: fault for first in reversed(ORDERS) for at, fault in self._faults[first].items()}
+        return dict(sorted(found.items()))
+
+    def build_columns(self, start: int, rows: int) -> list[pl.Series]:
+        """Build the columns of some pairs: ``_verdict/SIDE`` and so on, null where something is not known."""
+        columns = []
+        for first in ORDERS:
+            codes = pl.Series(self._codes[first][start : start + rows], dtype=pl.UInt8)
+            wins, masses = (
+                pl.Series(each[first][start : start + rows], dtype=pl.Float64) for each in (self._wins, self._masses)
+            )
+            frame = pl.DataFrame({"code": codes, "wins": wins, "mass": masses})
+            verdict = (pl.col("code") & _OF_VERDICT).replace_strict(dict(enumerate(_VERDICTS)), return_dtype=pl.String)
+            built = frame.select(
+                verdict.alias(f"_verdict/{first}"),
+                pl.when((pl.col("code") & _HAS_WINS) > 0).then("wins").alias(f"_first_wins/{first}"),
+                pl.when((pl.col("code") & _HAS_MASS) > 0).then("mass").alias(f"_label_mass/{first}"),
+            )
+            rationales = map(self._read_rationale, self._places[first][start : start + rows])
+            columns += [*built, pl.Series(f"_rationale/{first}", list(rationales), dtype=pl.String)]
+        return columns
+
+    @property
+    def has_masses(self) -> bool:
+        """Whether any verdict was read off probabilities."""
+        return any(max(codes, default=0) >= _HAS_MASS for codes in self._codes.values())
+
+    def _read_rationale(self, place: int) -> str | None:
+        if not place:
+            return None
+        self._texts.seek(place)
+        return self._texts.read(int.from_bytes(self._texts.read(4), "little")).decode()
+
+
 def verdict_of(first_wins: float, tie_within: float) -> Verdict:
     """Return the side ahead; a tie where the share lies within ``tie_within`` of one half."""
     if abs(first_wins - 0.5) <= tie_within:
@@ -62,7 +148,7 @@ def check_pairs(table: Table, task: str = "a judge") -> None:
 
 def verdicts_table(
     pairs: Table,
-    rulings: Mapping[str, Sequence[Ruling]],
+    rulings: Rulings | Mapping[str, Sequence[Ruling]],
     judge: str,
     settings: Mapping[str, Any],
     notes: Mapping[str, Any],
@@ -71,7 +157,7 @@ def verdicts_table(
 
     Args:
         pairs: what was judged.
-        rulings: side that was shown first (chosen, rejected) -> a ruling a pair.
+        rulings: on all of them; of those in memory, side that was shown first (chosen, rejected) -> a ruling per pair.
         judge: who judged.
         settings: of the judge, for the table's history.
         notes: for the table's history.
@@ -79,34 +165,38 @@ def verdicts_table(
     Raises:
         DataError: no pair at all could be judged.
     """
+    known = rulings if isinstance(rulings, Rulings) else Rulings.of(rulings)
     # One order alone would let a preference for a place into every figure, so a fault in either rejects the pair.
-    both_orders = enumerate(zip(*rulings.values(), strict=True))
-    first_faults = {at: next((ruling.fault for ruling in both if ruling.fault), None) for at, both in both_orders}
-    faults = {at: fault for at, fault in first_faults.items() if fault}
-    judged, rejects = reject_faulty(pairs.frame.with_row_index("_at"), faults, stage="judge", path=pairs.path)
-    if len(pairs) and judged.is_empty():
+    faults = known.find_faults()
+    masses = ["label_mass"] if known.has_masses else []
+
+    def build_rows(frame: pl.DataFrame, start: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+        here = {at - start: fault for at, fault in faults.items() if start <= at < start + frame.height}
+        ruled = frame.with_row_index("_at").with_columns(known.build_columns(start, frame.height))
+        judged, rejects = reject_faulty(ruled, here, stage="judge", path=pairs.path)
+        parts = [_select_order(judged, first, judge, masses) for first in ORDERS]
+        return pl.concat(parts).sort("_at", "shown_first"), rejects
+
+    rows, rejects = pairs.split(build_rows, [*dict.fromkeys(reason for reason, _ in faults.values())])
+    if len(pairs) and not rows.height:
         raise DataError(
             f"none of {len(pairs):,} pairs could be judged: {rejects['reason'][0]}: {str(rejects['found'][0])[:120]}",
             remedy="use a judge that accepts these pairs and answers in the requested form",
             place=Place(path=pairs.path),
         )
-    parts = [_build_rows(judged, first, [rulings[first][at] for at in judged["_at"]], judge) for first in ORDERS]
-    frame = pl.concat(parts).sort("_at", "shown_first")
     step = pairs.build_step(
         "judge",
         settings,
-        frame,
+        rows,
         rejects,
         {"judge": judge, "rows_in_are": "pairs", "rows_out_are": "verdicts, two a pair", **notes},
     )
-    return pairs.derive(VERDICTS, frame, step, rejects=rejects, scales={})
+    return pairs.derive(VERDICTS, rows, step, rejects=rejects, scales={})
 
 
-def _build_rows(judged: pl.DataFrame, first: str, rulings: Sequence[Ruling], judge: str) -> pl.DataFrame:
-    """Build the rows of one order."""
+def _select_order(judged: pl.DataFrame, first: str, judge: str, masses: Sequence[str]) -> pl.DataFrame:
+    """Select the rows of one order."""
     first_side, second_side = ORDERS[first]
-    masses = [ruling.label_mass for ruling in rulings]
-    mass_columns = [] if all(mass is None for mass in masses) else [pl.Series("label_mass", masses, dtype=pl.Float64)]
     carried = [
         name for name in ("_at", "row", "pair_id", "prompt_id", "prompt", "source", "split") if name in judged.columns
     ]
@@ -118,11 +208,9 @@ def _build_rows(judged: pl.DataFrame, first: str, rulings: Sequence[Ruling], jud
         second=pl.col(second_side),
         length_first=_length(first_side),
         length_second=_length(second_side),
-        verdict=pl.Series([ruling.verdict for ruling in rulings], dtype=pl.String),
-        first_wins=pl.Series([ruling.first_wins for ruling in rulings], dtype=pl.Float64),
-        rationale=pl.Series([ruling.rationale for ruling in rulings], dtype=pl.String),
         judge=pl.lit(judge),
-    ).with_columns(mass_columns)
+        **{name: pl.col(f"_{name}/{first}") for name in ("verdict", "first_wins", "rationale", *masses)},
+    )
 
 
 def _length(side: str) -> pl.Expr:
