@@ -3,12 +3,16 @@
     python benchmarks/ray_augment.py --rows 1000000 --more 4000000 --nodes 2
     python benchmarks/ray_augment.py --verb select --rows 100000 --more 400000
     python benchmarks/ray_augment.py --verb score --rows 1000000 --more 0
+    python benchmarks/ray_augment.py --local --rows 400000 --more 1600000
 
 A cluster of several nodes is started on this machine, with a core for each. The command runs without Ray, then with
 ``--executor ray``; both write a folder of Parquet (select and score: one file), which must have the same bytes. The
 scorer takes no time, so that what is measured is everything else. On one machine
 no speed-up can be shown: what is measured is the CPU time per row of all processes, and the most memory that the
 driver and the workers of a node take, which must not grow with the rows (``--more``, without the local run).
+
+With ``--local`` there is no cluster: `score`, `judge` and `select` run in one process, over ``--rows`` and over
+``--more`` rows, and what their peak memory grows by for each further row is printed.
 
 Memory of a node is that of its workers without what they share; memory of the driver is its peak (ru_maxrss).
 """
@@ -18,6 +22,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,6 +50,7 @@ COMMAND = [sys.executable, "-c", "from prefboost.cli.main import main; main()"]
 VERBS = {
     "augment": ["augment", "IN", "-o", "OUT", "--quiet", "--json"],
     "select": ["select", "IN", "kind=best_of_n", "-o", "OUT", "--json"],
+    "judge": ["judge", "IN", "kind=scorer", "scorer.kind=ray_augment:NodeScorer", "-o", "OUT", "--quiet", "--json"],
     "score": ["score", "IN", "kind=ray_augment:NodeScorer", "-o", "OUT", "--quiet", "--json"],
 }
 COMPLETIONS = 4
@@ -234,6 +240,21 @@ def show(name: str, cost: Cost, rows: int) -> None:
     )
 
 
+def measure_growth(folder: Path, verb: str, ending: str, sizes: Sequence[int]) -> None:
+    """Print the cost of a verb in one process at two sizes, and the growth of its peak memory per row."""
+    costs = []
+    for rows in sizes:
+        place = folder / f"{verb}-{rows}"
+        place.mkdir()
+        (write_input if verb == "judge" else write_completions)(place / "in", rows)
+        words = [f"out.{ending}" if word == "OUT" else word for word in VERBS[verb]]
+        costs.append(run(place / "local", place / "in", words))
+        show(verb, costs[-1], rows)
+        shutil.rmtree(place)
+    growth = (costs[1].driver - costs[0].driver) / (sizes[1] - sizes[0])
+    print(f"{verb:<6} {growth:,.0f} bytes per further row", flush=True)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -243,13 +264,19 @@ def main() -> None:
     parser.add_argument("--more", type=int, default=4_000_000, help="rows of the test of memory; 0 skips it")
     parser.add_argument("--nodes", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=None, help="where files are written (default: the system's)")
+    parser.add_argument("--local", action="store_true", help="memory of score, judge and select, without a cluster")
     options = parser.parse_args()
-    write = write_input if options.verb == "augment" else write_completions
+    write = write_input if options.verb in ("augment", "judge") else write_completions
     out = "out" if options.verb == "augment" else f"out.{options.ending}"
     words = [out if word == "OUT" else word for word in VERBS[options.verb]]
 
     # The command and the nodes import the scorer of this file.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    if options.local:
+        with tempfile.TemporaryDirectory(dir=options.folder, prefix="prefboost-local-") as name:
+            for verb in ("score", "judge", "select"):
+                measure_growth(Path(name), verb, options.ending, (options.rows, options.more))
+        return
     from ray.cluster_utils import Cluster
 
     node = {"num_cpus": 1, "object_store_memory": 100 * MIB}

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from length_scorer import LengthScorer
 from scripted_engine import Scripted
 from tests.scoring.conftest import pairs_table
 
 from prefboost.progress import WorkProgress
 from prefboost.runs.score.judge import Judging, judge
+from prefboost.scoring.judges.from_scorer import ScorerJudge
 from prefboost.scoring.judges.llm import LlmJudge
-from prefboost.tables import VERDICTS, Table
+from prefboost.sources.read import join_tables, read_batches
+from prefboost.sources.stored import read_stored
+from prefboost.tables import VERDICTS, StoredTable, Table
 
 PAIRS = [("one", "good", "b"), ("two", "c", "good"), ("three", "e", "f")]
 
@@ -66,3 +70,29 @@ def test_settings_choose_a_judge_by_kind() -> None:
     settings = Judging.model_validate({"judge": {"kind": "llm", "engine": {"kind": "replay", "path": "x"}}})
     assert isinstance(settings.judge, LlmJudge)
     assert Judging.model_validate(settings.model_dump()) == settings
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+@pytest.mark.parametrize("kind", ["answers", "log-probs", "scorer"])
+def test_pairs_that_wait_on_disk_give_the_same_bytes(kind: str, ending: str, tmp_path: Path) -> None:
+    records = [
+        {"prompt": f"q{row % 29}" + (" unheard" if row % 17 == 3 else ""), "chosen": f"good {row}",
+         "rejected": "word " * (row % 7 + 1)}
+        for row in range(200)
+    ]  # fmt: skip
+    path = tmp_path / "in.jsonl"
+    pl.DataFrame(records).write_ndjson(path)
+    stored = read_stored(path, rows=30)
+    assert isinstance(stored, StoredTable)
+    outputs = []
+    for name, table in (("stored", stored), ("held", join_tables(list(read_batches(path, rows=30))))):
+        judges = {
+            "answers": LlmJudge(engine=Scripted.by(good)),
+            "log-probs": LlmJudge(engine=Scripted.by(None, lambda _, choices: [-1.0, -2.0, -3.0]), read="logprobs"),
+            "scorer": ScorerJudge(scorer=LengthScorer(limit=30), temperature=2.0),
+        }
+        (tmp_path / name).mkdir()
+        verdicts, _ = judge(table, judges[kind], tmp_path / name / f"out.{ending}")
+        assert len(verdicts) // 2 + len(verdicts.rejects) == 200
+        outputs.append({each.name: each.read_bytes() for each in (tmp_path / name).iterdir() if each.is_file()})
+    assert outputs[0] == outputs[1] and f"out.{ending}" in outputs[0]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import polars as pl
 import pytest
-from tests.made.length_scorer import LengthScorer
+from length_scorer import LengthScorer
 from tests.scoring.conftest import completions_table, pairs_table, policies  # noqa: F401 - a fixture
 
 from prefboost.preferences.scales.apply import apply_scale

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping
 
 import polars as pl
 
@@ -41,47 +40,37 @@ def apply_scale(table: Table, fitted: FittedScale | Mapping[str, FittedScale]) -
     fitted = by_aspect[""]
     overall = [name for name in find_score_columns(table) if "." not in name]
     scales = {name: by_aspect.get(name.partition(".")[2]) for name in find_score_columns(table)}
-    change = partial(_map_scores, overall=overall, scales=scales, fitted=fitted, path=table.path)
-    frame, rejects = table.split(change, [MARK_REASON, _explain_range(fitted)])
+    ends = f"{fitted.knots[0]:g} to {fitted.knots[-1]:g}"
+    outside_reason = f"a score lies outside the declared range {ends}"
+    if fitted.because:
+        outside_reason = (
+            f"a score lies outside the range {ends}, assumed since none is declared (data.score_range, scale)"
+        )
+
+    def map_scores(frame: pl.DataFrame, _: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+        frame, rejects = reject_marks(frame, overall, fitted.missing, stage="scale", path=table.path)
+        if fitted.strict:
+            outside = pl.any_horizontal(~pl.col(name).is_between(fitted.knots[0], fitted.knots[-1]) for name in overall)
+            frame, beyond = reject_where(
+                frame,
+                outside,
+                stage="scale",
+                reason=outside_reason,
+                path=table.path,
+                value=pl.concat_str([pl.col(name) for name in overall], separator=" and ", ignore_nulls=True),
+            )
+            rejects = pl.concat([rejects, beyond])
+        unrated = {
+            name: is_mark(name, scale.missing) for name, scale in scales.items() if scale is not None and scale.missing
+        }
+        frame = frame.with_columns(pl.when(~mark).then(name).alias(name) for name, mark in unrated.items())
+        mapped = [
+            pl.Series(name, scale.apply_many(frame[name].to_numpy()), nan_to_null=True, dtype=pl.Float64)
+            for name, scale in scales.items()
+            if scale is not None and not scale.is_identity
+        ]
+        return (frame.with_columns(mapped) if mapped else frame), rejects
+
+    frame, rejects = table.split(map_scores, [MARK_REASON, outside_reason])
     step = table.build_step("scale", fitted.model_dump(), frame, rejects)
     return table.derive(table.spec, frame, step, rejects=rejects, scales={**table.scales, **by_aspect})
-
-
-def _map_scores(
-    frame: pl.DataFrame,
-    _: int,
-    *,
-    overall: Sequence[str],
-    scales: Mapping[str, FittedScale | None],
-    fitted: FittedScale,
-    path: str | None,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    frame, rejects = reject_marks(frame, overall, fitted.missing, stage="scale", path=path)
-    if fitted.strict:
-        outside = pl.any_horizontal(~pl.col(name).is_between(fitted.knots[0], fitted.knots[-1]) for name in overall)
-        frame, beyond = reject_where(
-            frame,
-            outside,
-            stage="scale",
-            reason=_explain_range(fitted),
-            path=path,
-            value=pl.concat_str([pl.col(name) for name in overall], separator=" and ", ignore_nulls=True),
-        )
-        rejects = pl.concat([rejects, beyond])
-    unrated = {
-        name: is_mark(name, scale.missing) for name, scale in scales.items() if scale is not None and scale.missing
-    }
-    frame = frame.with_columns(pl.when(~mark).then(name).alias(name) for name, mark in unrated.items())
-    mapped = [
-        pl.Series(name, scale.apply_many(frame[name].to_numpy()), nan_to_null=True, dtype=pl.Float64)
-        for name, scale in scales.items()
-        if scale is not None and not scale.is_identity
-    ]
-    return (frame.with_columns(mapped) if mapped else frame), rejects
-
-
-def _explain_range(fitted: FittedScale) -> str:
-    ends = f"{fitted.knots[0]:g} to {fitted.knots[-1]:g}"
-    if fitted.because:
-        return f"a score lies outside the range {ends}, assumed since none is declared (data.score_range, scale)"
-    return f"a score lies outside the declared range {ends}"

@@ -20,7 +20,7 @@ Verdict = Literal["first", "second", "tie"]
 
 _VERDICTS = (None, "first", "second", "tie")
 _OF_VERDICT, _HAS_WINS, _HAS_MASS = 3, 4, 8
-"""Bits of a ruling's code: place among `_VERDICTS`, and which of its numbers are known."""
+"""Bits of a ruling's code: place among `_VERDICTS`, and which of its numbers are every_ruling."""
 
 ORDERS = {"chosen": ("chosen", "rejected"), "rejected": ("rejected", "chosen")}
 """Side shown first -> both sides in the order in which they are shown."""
@@ -32,7 +32,7 @@ class Ruling:
 
     Args:
         verdict: which of the two, as they are shown; None where there is a fault.
-        first_wins: 0..1: probability of the first-shown side, or its share of votes; None where that is not known.
+        first_wins: 0..1: probability of the first-shown side, or its share of votes; None where that is not every_ruling.
         rationale: why, in the judge's words.
         fault: reason and what was found, where there is no verdict.
         label_mass: 0..1: probability of all verdicts together, before they were made to sum to 1; None where a verdict
@@ -91,11 +91,11 @@ class Rulings:
 
     def find_faults(self) -> dict[int, tuple[str, str]]:
         """Find the faulty pairs, in order, and the fault of each: in the first order that has one."""
-        found = {at: fault for first in reversed(ORDERS) for at, fault in self._faults[first].items()}
-        return dict(sorted(found.items()))
+        faults = {at: fault for first in reversed(ORDERS) for at, fault in self._faults[first].items()}
+        return dict(sorted(faults.items()))
 
     def build_columns(self, start: int, rows: int) -> list[pl.Series]:
-        """Build the columns of some pairs: ``_verdict/SIDE`` and so on, null where something is not known."""
+        """Build the columns of some pairs: ``_verdict/SIDE`` and so on, null where something is not every_ruling."""
         columns = []
         for first in ORDERS:
             codes = pl.Series(self._codes[first][start : start + rows], dtype=pl.UInt8)
@@ -109,20 +109,18 @@ class Rulings:
                 pl.when((pl.col("code") & _HAS_WINS) > 0).then("wins").alias(f"_first_wins/{first}"),
                 pl.when((pl.col("code") & _HAS_MASS) > 0).then("mass").alias(f"_label_mass/{first}"),
             )
-            rationales = map(self._read_rationale, self._places[first][start : start + rows])
-            columns += [*built, pl.Series(f"_rationale/{first}", list(rationales), dtype=pl.String)]
+            rationales: list[str | None] = []
+            for place in self._places[first][start : start + rows]:
+                self._texts.seek(place)
+                length = int.from_bytes(self._texts.read(4), "little") if place else 0
+                rationales.append(self._texts.read(length).decode() if place else None)
+            columns += [*built, pl.Series(f"_rationale/{first}", rationales, dtype=pl.String)]
         return columns
 
     @property
     def has_masses(self) -> bool:
         """Whether any verdict was read off probabilities."""
         return any(max(codes, default=0) >= _HAS_MASS for codes in self._codes.values())
-
-    def _read_rationale(self, place: int) -> str | None:
-        if not place:
-            return None
-        self._texts.seek(place)
-        return self._texts.read(int.from_bytes(self._texts.read(4), "little")).decode()
 
 
 def verdict_of(first_wins: float, tie_within: float) -> Verdict:
@@ -165,14 +163,14 @@ def verdicts_table(
     Raises:
         DataError: no pair at all could be judged.
     """
-    known = rulings if isinstance(rulings, Rulings) else Rulings.of(rulings)
+    every_ruling = rulings if isinstance(rulings, Rulings) else Rulings.of(rulings)
     # One order alone would let a preference for a place into every figure, so a fault in either rejects the pair.
-    faults = known.find_faults()
-    masses = ["label_mass"] if known.has_masses else []
+    faults = every_ruling.find_faults()
+    masses = ["label_mass"] if every_ruling.has_masses else []
 
     def build_rows(frame: pl.DataFrame, start: int) -> tuple[pl.DataFrame, pl.DataFrame]:
         here = {at - start: fault for at, fault in faults.items() if start <= at < start + frame.height}
-        ruled = frame.with_row_index("_at").with_columns(known.build_columns(start, frame.height))
+        ruled = frame.with_row_index("_at").with_columns(every_ruling.build_columns(start, frame.height))
         judged, rejects = reject_faulty(ruled, here, stage="judge", path=pairs.path)
         parts = [_select_order(judged, first, judge, masses) for first in ORDERS]
         return pl.concat(parts).sort("_at", "shown_first"), rejects
