@@ -20,7 +20,7 @@ Verdict = Literal["first", "second", "tie"]
 
 _VERDICTS = (None, "first", "second", "tie")
 _OF_VERDICT, _HAS_WINS, _HAS_MASS = 3, 4, 8
-"""Bits of a ruling's code: place among `_VERDICTS`, and which of its numbers are every_ruling."""
+"""Bits of a ruling's code: place among `_VERDICTS`, and which of its numbers are known."""
 
 ORDERS = {"chosen": ("chosen", "rejected"), "rejected": ("rejected", "chosen")}
 """Side shown first -> both sides in the order in which they are shown."""
@@ -32,7 +32,7 @@ class Ruling:
 
     Args:
         verdict: which of the two, as they are shown; None where there is a fault.
-        first_wins: 0..1: probability of the first-shown side, or its share of votes; None where that is not every_ruling.
+        first_wins: 0..1: probability of the first-shown side, or its share of votes; None where that is not known.
         rationale: why, in the judge's words.
         fault: reason and what was found, where there is no verdict.
         label_mass: 0..1: probability of all verdicts together, before they were made to sum to 1; None where a verdict
@@ -95,7 +95,7 @@ class Rulings:
         return dict(sorted(faults.items()))
 
     def build_columns(self, start: int, rows: int) -> list[pl.Series]:
-        """Build the columns of some pairs: ``_verdict/SIDE`` and so on, null where something is not every_ruling."""
+        """Build the columns of some pairs: ``_verdict/SIDE`` and so on, null where something is not known."""
         columns = []
         for first in ORDERS:
             codes = pl.Series(self._codes[first][start : start + rows], dtype=pl.UInt8)
