@@ -131,6 +131,10 @@ def _format_report(report: ReproductionReport, settings: Reproduction, steps: in
     yield f"{train.model}, {steps:,} optimiser steps of {train.batch_size} rows, seeds {seeds}; verdict by {judged}."
     if settings.noise is not None:
         yield f"Training saw scores with errors of standard deviation {settings.noise.deviation:g}; no verdict did."
+    rates = settings.learning_rates or (train.learning_rate,)
+    searched = (f"{', '.join(f'{value:g}' for value in sorted(values))}" for values in (settings.betas, rates))
+    alone = " An arm that needs another rate is at a disadvantage." if len(rates) == 1 else ""
+    yield f"Chosen on validation prompts for every arm: beta of {next(searched)}; rate of {next(searched)}.{alone}"
     yield "Intervals: 95 %, over seeds and prompts."
     if settings.on_policy is not None:
         yield "The first round's own samples were drawn once, for all cells: intervals hold no other draw of them."
