@@ -36,6 +36,8 @@ def test_it_compares_arms_on_new_completions_and_resumes_without_training_again(
     assert {arm for arm, _ in again} == {"dpo", "ra"}
     assert report.cells == 1 + 2 * 2 + len(again) == len(lines)
     assert "at most" in lines[0] and "left" in lines[0]
+    # The best settings of both arms come before the published ones: theirs is the comparison that decides.
+    assert [line.partition("-")[0] for line in lines[5:7]] == ["dpo", "ra"]
     assert [claim.text for claim in report.claims][:1] == ["at the published beta 0.01 ra beats dpo with as many steps"]
     assert {claim.verdict for claim in report.claims} <= {"yes", "no", "undecided"}
     measures = {figure.measure for figure in report.figures if figure.arm == "ra"}

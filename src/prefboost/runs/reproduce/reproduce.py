@@ -36,6 +36,7 @@ from prefboost.training.claim import hold_folder
 
 if TYPE_CHECKING:
     from prefboost.progress import Progress
+    from prefboost.runs.reproduce.cells import Cell
 
 __all__ = ["CELLS", "ReproductionReport", "reproduce"]
 
@@ -102,17 +103,23 @@ def _compare(
     tried = [cells.measure(cell) for cell in first]
     # Which measure decides is read off the results: without a scorer there is none of new completions.
     measure = name_measure(tried)
-    chosen: dict[tuple[str, str], list[CellResult]] = {(START, BEST): tried[:1]}
+    settled: dict[str, dict[str, Cell]] = {BEST: {}, PUBLISHED: {}}
     for arm in settings.arms:
-        best = choose_best(arm, tried, measure, seed)
-        published = min(
+        best = settled[BEST][arm] = choose_best(arm, tried, measure, seed)
+        settled[PUBLISHED][arm] = min(
             (result.cell for result in tried if result.cell.arm == arm and result.cell.beta == settings.published_beta),
             # The recipe's own learning rate, or the nearest that was tried.
             key=lambda cell: abs(cell.learning_rate - settings.recipe.train.learning_rate),
             default=best,
         )
-        for setting, cell in ((BEST, best), (PUBLISHED, published)):
-            chosen[arm, setting] = cells.measure_seeds(cell, settings.seeds)
+    # The best settings of all arms come first, since their comparison decides.
+    seeded = {
+        (arm, setting): cells.measure_seeds(cell, settings.seeds)
+        for setting, by_arm in settled.items()
+        for arm, cell in by_arm.items()
+    }
+    chosen: dict[tuple[str, str], list[CellResult]] = {(START, BEST): tried[:1]}
+    chosen |= {(arm, setting): seeded[arm, setting] for arm in settings.arms for setting in settled}
     figures = [figure for (arm, setting), results in chosen.items() for figure in list_figures(arm, setting, results)]
     claims = list_claims(lambda arm, setting: chosen.get((arm, setting), []), measure, settings.published_beta)
     # The frontier takes every cell: settings that lost on validation are points of it all the same.
