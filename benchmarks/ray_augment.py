@@ -39,7 +39,7 @@ import polars as pl
 import psutil
 from pydantic import Field
 
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.pool import count_batches_at_once, open_model
 from prefboost.scoring.sides import ScoredItems, Scores, with_scores
 from prefboost.scoring.stored import compute_numbers
@@ -87,9 +87,9 @@ class NodeScorer(Settings):
 
     def score(self, table: Table) -> Table:
         """See `prefboost.scoring.scorer.Scorer`."""
-        return self.score_stored(table, Desk())
+        return self.score_stored(table, CallSession())
 
-    def score_stored(self, table: Table, desk: Desk) -> Table:
+    def score_stored(self, table: Table, session: CallSession) -> Table:
         """See `prefboost.scoring.scorer.StoredScorer`."""
         items = ScoredItems(table)
         model = open_model(self.device, Checksums)
@@ -108,7 +108,7 @@ class NodeScorer(Settings):
         scores = Scores()
         at_once = count_batches_at_once(model)
         for index, numbers in compute_numbers(
-            list_texts(), len(items), plan, model.compute, desk, "checksums", at_once=at_once
+            list_texts(), len(items), plan, model.compute, session, "checksums", at_once=at_once
         ):
             scores.values[items.find_key(index)] = numbers or [None]
         return with_scores(table, scores, self.model_dump(mode="json"), {}, None)

@@ -45,7 +45,7 @@ from synthesis_report import draw, markdown, nested, summed
 from synthesis_rewards import Counted, Trunk, some_of
 
 import prefboost as pb
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.kinds import EngineSettings, parse_engine
 from prefboost.engines.local.engine import Local
 from prefboost.engines.store.store import Store
@@ -346,7 +346,7 @@ def preferences(plan: Plan, questions: Questions, held: pb.Table, say: Say) -> d
     texts = list(zip(held.frame["prompt"], texts_of(held, "chosen"), texts_of(held, "rejected"), strict=True))
     judge = add_criteria(plan.auditor, Aspects(task=plan.task), "criteria")
     with Store(plan.work / "held.store") as store:
-        calls = Calls(Desk(store))
+        calls = Calls(CallSession(store))
         sides = build_sides_table([texts[at] for at in order])
         shares = [judgement.share for judgement in judge_pairs(judge, sides, calls)]
     found = np.full(len(held), np.nan)

@@ -14,7 +14,7 @@ from tests.training.conftest import build_folder
 from prefboost.cli import rich_bars
 from prefboost.cli.evaluate import show_benchmarks
 from prefboost.cli.main import main
-from prefboost.devices import announce
+from prefboost.devices import log_number_choice
 from prefboost.engines.replay import Replay
 from prefboost.progress import WorkProgress
 from prefboost.scoring.judges.llm import LlmJudge
@@ -97,7 +97,7 @@ def test_every_long_verb_says_where_it_is_and_is_silent_when_told(
 
 
 def test_training_names_its_parts(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    announce.cache_clear()  # said once per process
+    log_number_choice.cache_clear()  # said once per process
     assert main(commands(tmp_path, tiny)["train"]) == 0
     shown = capsys.readouterr().err
     assert f"loading {tiny}: " in shown

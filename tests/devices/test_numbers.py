@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from prefboost.devices import numbers
-from prefboost.devices.numbers import NumberChoice, announce, choose_numbers, keep_numbers, resolve_device
+from prefboost.devices.numbers import NumberChoice, choose_numbers, keep_numbers, log_number_choice, resolve_device
 
 pytestmark = pytest.mark.torch
 pytest.importorskip("torch")
@@ -20,10 +20,10 @@ pytest.importorskip("torch")
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     """No choice of another test, before or after."""
-    for cached in (numbers._choose_native, announce):
+    for cached in (numbers._choose_native, log_number_choice):
         cached.cache_clear()
     yield
-    for cached in (numbers._choose_native, announce):
+    for cached in (numbers._choose_native, log_number_choice):
         cached.cache_clear()
 
 
@@ -108,7 +108,7 @@ def test_slow_bf16_that_was_asked_for_is_warned_of_once(
     put_cpu(monkeypatch, units=False, ratios=[20.0])
     with caplog.at_level(logging.INFO, logger="prefboost"):
         for _ in range(3):
-            announce(choose_numbers("bfloat16", "cpu"))
+            log_number_choice(choose_numbers("bfloat16", "cpu"))
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert caplog.messages == ["numbers: bfloat16 (as asked; this CPU has no bf16 units; bf16 is 20x slower)"]
 

@@ -20,7 +20,7 @@ from prefboost.diagnosis.agreement import (
     correlate_rewards,
     measure_agreement_with_scores,
 )
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.errors import DataError
 from prefboost.statistics.rank_correlation import spearman
 from prefboost.tables import SCORED_COMPLETIONS, Table, conform
@@ -42,7 +42,7 @@ def scored_table(texts: list[tuple[str, str, float]] = TEXTS, writers: tuple[str
 
 
 def measure(settings: DiagnoseAgreement, table: Table | None = None, **rest: Any) -> AgreementReport:
-    return measure_agreement_with_scores(table or scored_table(), settings, Desk(), **rest)
+    return measure_agreement_with_scores(table or scored_table(), settings, CallSession(), **rest)
 
 
 @pytest.mark.torch
@@ -84,7 +84,7 @@ def test_a_policy_that_asks_is_measured_under_both_goals_of_a_pair(
         asked.extend(keys)
         return original(rows, keys, *rest)
 
-    def follow(start: Any, texts: Any, desk: Any) -> dict[str, np.ndarray]:
+    def follow(start: Any, texts: Any, session: Any) -> dict[str, np.ndarray]:
         # A policy that follows exactly: the nearer to the goal, the likelier.
         scores = [score for *_, score in TEXTS]
         return {name: np.array([-abs(scores[at] - goal) for at, goal in asked]) for name in texts}

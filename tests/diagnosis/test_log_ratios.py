@@ -11,7 +11,7 @@ from tests.scoring.conftest import completions_table, policies  # noqa: F401 - a
 from tests.scoring.test_implicit import logp
 
 from prefboost.diagnosis.log_ratios import compute_policy_ratios, open_policy_reader
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.errors import ModelError
 from prefboost.scoring.sequence_logps import LogprobModel
 from prefboost.scoring.sides import Scores, list_scored_items
@@ -42,7 +42,7 @@ def test_ratios_are_differences_and_every_model_is_read_once(
         name: list(open_policy_reader(name, origin).encode(items, Scores()).values())
         for name in (str(policy), str(start))
     }
-    ratios = compute_policy_ratios(origin, texts, Desk())
+    ratios = compute_policy_ratios(origin, texts, CallSession())
     expected = [logp(policy, *text)[0] - logp(start, *text)[0] for text in TEXTS]
     assert ratios[str(policy)].tolist() == pytest.approx(expected, abs=1e-4)
     assert ratios[str(start)].tolist() == [0.0, 0.0, 0.0]

@@ -13,7 +13,7 @@ from tests.scoring.conftest import pairs_table, policies  # noqa: F401 - a fixtu
 from tests.scoring.test_implicit import logp
 
 from prefboost.diagnosis.unlearning import CompletionChanges, DiagnoseUnlearning, measure_changes, summarise_changes
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.errors import DataError
 from prefboost.scoring.sides import ScoredItem
 from prefboost.tables import Table
@@ -35,7 +35,7 @@ def scored_pairs() -> Table:
 def test_a_change_is_the_difference_of_the_two_models_log_probs(policies: tuple[Path, Path]) -> None:  # noqa: F811
     policy, start = policies
     settings = DiagnoseUnlearning(start=str(start), models=(str(policy), str(start)), scores=(6,))
-    report = measure_changes(scored_pairs(), settings, Desk())
+    report = measure_changes(scored_pairs(), settings, CallSession())
     changes = {
         (side, prompt, answer): logp(policy, prompt, answer)[0] - logp(start, prompt, answer)[0]
         for prompt, *answers in TEXTS
@@ -67,11 +67,11 @@ def test_a_goal_conditioned_policy_is_asked_for_each_completions_own_score(
     template = policy / "chat_template.jinja"
     template.write_text("{% if goal %}{{ goal }} {% endif %}" + template.read_text())
     settings = DiagnoseUnlearning(start=str(policies[1]), models=(str(policy), str(policies[0])))
-    report = measure_changes(scored_pairs(), settings, Desk())
+    report = measure_changes(scored_pairs(), settings, CallSession())
     assert [model.goals for model in report.models] == ["own", "none"]
     asked, plain = (model.buckets for model in report.models)
     assert [bucket.change.estimate for bucket in asked] != [bucket.change.estimate for bucket in plain]
-    without = measure_changes(scored_pairs(), settings.model_copy(update={"goal": "none"}), Desk())
+    without = measure_changes(scored_pairs(), settings.model_copy(update={"goal": "none"}), CallSession())
     changes = [bucket.change.estimate for bucket in without.models[0].buckets]
     assert changes == [bucket.change.estimate for bucket in plain]
 
@@ -79,18 +79,18 @@ def test_a_goal_conditioned_policy_is_asked_for_each_completions_own_score(
 @pytest.mark.torch
 def test_completions_without_a_score_are_measured_unless_it_is_their_goal(policies: tuple[Path, Path]) -> None:  # noqa: F811
     settings = DiagnoseUnlearning(start=str(policies[1]), models=(str(policies[0]),))
-    report = measure_changes(pairs_table(TEXTS), settings, Desk())
+    report = measure_changes(pairs_table(TEXTS), settings, CallSession())
     assert [bucket.label for bucket in report.models[0].buckets] == ["chosen, all scores", "rejected, all scores"]
     with pytest.raises(DataError, match="no score that its prompt could ask for"):
-        measure_changes(pairs_table(TEXTS), settings.model_copy(update={"goal": "own"}), Desk())
+        measure_changes(pairs_table(TEXTS), settings.model_copy(update={"goal": "own"}), CallSession())
 
 
 @pytest.mark.torch
 def test_what_a_model_cannot_read_is_left_out_and_counted(policies: tuple[Path, Path]) -> None:  # noqa: F811
     settings = DiagnoseUnlearning(start=str(policies[1]), models=(str(policies[0]),), max_length=2)
     with pytest.raises(DataError, match="none of 8 completions can be measured: the conversation is longer"):
-        measure_changes(scored_pairs(), settings, Desk())
-    longest = measure_changes(scored_pairs(), settings.model_copy(update={"max_length": 30}), Desk())
+        measure_changes(scored_pairs(), settings, CallSession())
+    longest = measure_changes(scored_pairs(), settings.model_copy(update={"max_length": 30}), CallSession())
     assert longest.completions + sum(longest.rejected.values()) == 8
 
 

@@ -10,7 +10,7 @@ from scripted_engine import Scripted, WordyEngine
 
 from prefboost.engines.ask import ChoiceLogprobs, Inquiry, InWords, Unasked
 from prefboost.engines.budget import Budget, Ledger
-from prefboost.engines.desk import NOT_YET, Desk
+from prefboost.engines.call_session import NOT_YET, CallSession
 from prefboost.engines.engine import Failure, Request, Result, Sampling
 from prefboost.engines.store.store import Store
 from prefboost.progress import WorkProgress
@@ -25,7 +25,7 @@ def build_requests(*texts: str) -> list[Request]:
 def test_rounds_are_counted_together_and_equal_questions_are_asked_once(tmp_path: Path) -> None:
     engine, reports = WordyEngine("e", str.upper), list[WorkProgress]()
     with Store(tmp_path / "s") as store:
-        inquiry = Inquiry(engine, Desk(store, tell=reports.append), WorkProgress("stage", 5), too_long="long")
+        inquiry = Inquiry(engine, CallSession(store, tell=reports.append), WorkProgress("stage", 5), too_long="long")
         first = dict(pair for batch in inquiry.ask(build_requests("a", "b", "a"), WORDS) for pair in batch)
         second = dict(pair for batch in inquiry.ask(build_requests("b", "c"), WORDS) for pair in batch)
     texts = [reply.text for reply in (*map(first.get, range(3)), *map(second.get, range(2)))]  # type: ignore[union-attr]
@@ -42,7 +42,7 @@ def test_a_question_that_does_not_fit_is_marked_and_stops_no_other(tmp_path: Pat
     engine.context = 24
     requests = build_requests("a", " ".join(["word"] * 30), "b")
     with Store(tmp_path / "s") as store:
-        inquiry = Inquiry(engine, Desk(store if with_store else None), WorkProgress("stage", 3), too_long="long")
+        inquiry = Inquiry(engine, CallSession(store if with_store else None), WorkProgress("stage", 3), too_long="long")
         replies = dict(pair for batch in inquiry.ask(requests, WORDS) for pair in batch)
     assert isinstance(replies[1], Unasked) and replies[1].reason == "long" and "at most 24" in replies[1].detail
     assert isinstance(replies[0], Result) and isinstance(replies[2], Result) and len(engine.asked) == 2
@@ -51,8 +51,12 @@ def test_a_question_that_does_not_fit_is_marked_and_stops_no_other(tmp_path: Pat
 def test_a_partial_desk_reads_what_is_stored_and_asks_nothing(tmp_path: Path) -> None:
     engine = WordyEngine("e", str.upper)
     with Store(tmp_path / "s") as store:
-        list(Inquiry(engine, Desk(store), WorkProgress("stage", 1), too_long="long").ask(build_requests("a"), WORDS))
-        inquiry = Inquiry(engine, Desk(store, partial=True), WorkProgress("stage", 2), too_long="long")
+        list(
+            Inquiry(engine, CallSession(store), WorkProgress("stage", 1), too_long="long").ask(
+                build_requests("a"), WORDS
+            )
+        )
+        inquiry = Inquiry(engine, CallSession(store, partial=True), WorkProgress("stage", 2), too_long="long")
         (batch,) = inquiry.ask(build_requests("a", "b"), WORDS)
     assert dict(batch) == {0: Result("A", "stop", 1, 1), 1: Unasked(NOT_YET)}
     assert len(engine.asked) == 1
@@ -62,7 +66,7 @@ def test_where_the_budget_ends_the_rest_has_no_reply(tmp_path: Path) -> None:
     engine = WordyEngine("e", str.upper)
     with Store(tmp_path / "s") as store:
         engine.ledger = Ledger(Budget(requests=2), book=store.book())
-        inquiry = Inquiry(engine, Desk(store), WorkProgress("stage", 3), too_long="long")
+        inquiry = Inquiry(engine, CallSession(store), WorkProgress("stage", 3), too_long="long")
         replies = dict(pair for batch in inquiry.ask(build_requests("a", "b", "c"), WORDS) for pair in batch)
     assert set(replies) == {0, 1} and inquiry.work.done == 2 and engine.ledger.exhausted
 
@@ -75,9 +79,11 @@ def test_the_store_of_an_earlier_version_is_read_and_nothing_is_asked(tmp_path: 
     words, weights = Scripted.by(fail, name="judge-t").open(), Scripted.by(weigh=fail, name="judge-w").open()
     rate, choose = ([Request([{"role": "user", "content": text, "extra": None}])] for text in ("rate", "choose"))
     with Store(tmp_path / "s") as store:
-        answers = Inquiry(words, Desk(store), WorkProgress("stage", 1)).ask(rate, InWords(Sampling(temperature=0.0)))
+        answers = Inquiry(words, CallSession(store), WorkProgress("stage", 1)).ask(
+            rate, InWords(Sampling(temperature=0.0))
+        )
         assert [reply.text for batch in answers for _, reply in batch] == ["Rating: [[7]]"]  # type: ignore[union-attr]
-        shares = Inquiry(weights, Desk(store), WorkProgress("stage", 1)).ask(choose, ChoiceLogprobs(("A", "B")))
+        shares = Inquiry(weights, CallSession(store), WorkProgress("stage", 1)).ask(choose, ChoiceLogprobs(("A", "B")))
         assert [reply for batch in shares for _, reply in batch] == [(-1.3862943611198906, -0.2876820724517809)]
 
 

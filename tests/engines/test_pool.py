@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scripted_engine import Scripted
 from waiting import PATIENCE_S
 
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.engine import Failure, Request, Result, Sampling
 from prefboost.engines.openai.engine import OpenAICompatible
 from prefboost.engines.pool import (
@@ -144,7 +144,7 @@ def test_models_open_on_the_pool_within_its_block_alone() -> None:
     assert open_engine(script) is script.open() and open_model("cpu", dict, [(1, 2)]) == {1: 2}
     with work_with(OnePool(InThisProcess(script.open()))):
         assert isinstance(open_engine(script), PooledEngine)
-        assert isinstance(Desk().open_engine(script), PooledEngine)
+        assert isinstance(CallSession().open_engine(script), PooledEngine)
         assert open_model("cuda", dict, [(1, 2)]) == ("cuda", {1: 2})
     assert open_engine(script) is script.open()
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scripted_engine import WordyEngine
 
 from prefboost.engines.budget import Budget, Ledger
-from prefboost.engines.desk import NOT_YET, Desk
+from prefboost.engines.call_session import NOT_YET, CallSession
 from prefboost.engines.engine import Failure, Request, Result, Sampling
 from prefboost.engines.store.store import Store
 from prefboost.errors import RunError
@@ -55,14 +55,14 @@ def test_equal_questions_are_asked_once_and_answered_everywhere() -> None:
 def test_a_failure_stops_no_other_row_and_is_asked_again_next_time(tmp_path: Path) -> None:
     engine, told = Faulty(), []  # type: ignore[var-annotated]
     with Store(tmp_path / "s") as store:
-        answers = Asking(engine, SAMPLING, Desk(store, tell=told.append)).answers(asks("a", "broken", "b"))
+        answers = Asking(engine, SAMPLING, CallSession(store, tell=told.append)).answers(asks("a", "broken", "b"))
     assert [answer.fault for answer in answers] == [None, FAILED, None]
     assert engine.rounds == [3], "a server gets all that is missing at once, to ask many things side by side"
     assert answers[1].text == "HTTP 500" and (told[-1].total, told[-1].done, told[-1].stored) == (3, 3, 0)
     engine.healed = True
     engine.asked.clear()
     with Store(tmp_path / "s") as store:
-        again = Asking(engine, SAMPLING, Desk(store)).answers(asks("a", "broken", "b"))
+        again = Asking(engine, SAMPLING, CallSession(store)).answers(asks("a", "broken", "b"))
     assert [answer.text for answer in again] == ["A", "BROKEN", "B"] and len(engine.asked) == 1
 
 
@@ -71,9 +71,9 @@ def test_another_sampling_sample_or_schema_is_another_question(tmp_path: Path) -
     prompt = [{"role": "user", "content": "a"}]
     requests = [Request(prompt), Request(prompt, sample=1), Request(prompt, json_schema="{}")]
     with Store(tmp_path / "s") as store:
-        Asking(engine, SAMPLING, Desk(store)).answers(requests)
-        Asking(engine, Sampling(temperature=0.5), Desk(store)).answers(requests)
-        Asking(engine, SAMPLING, Desk(store)).answers(requests)
+        Asking(engine, SAMPLING, CallSession(store)).answers(requests)
+        Asking(engine, Sampling(temperature=0.5), CallSession(store)).answers(requests)
+        Asking(engine, SAMPLING, CallSession(store)).answers(requests)
     assert len(engine.asked) == 6
 
 
@@ -122,7 +122,7 @@ def test_log_probs_are_kept_and_not_asked_for_again(tmp_path: Path) -> None:
     engine = Weighing([-1.0, -math.inf])
     for _ in range(2):
         with Store(tmp_path / "s") as store:
-            (found,) = Asking(engine, SAMPLING, Desk(store)).shares(asks("a"), ["A", "B"])
+            (found,) = Asking(engine, SAMPLING, CallSession(store)).shares(asks("a"), ["A", "B"])
         assert found.of == [1.0, 0.0]
     assert len(engine.asked) == 1
 
@@ -140,8 +140,8 @@ def test_the_budget_ends_asking_and_a_partial_desk_tells_what_there_is(tmp_path:
     with Store(tmp_path / "s") as store:
         engine.ledger = Ledger(Budget(requests=2), book=store.book())
         with pytest.raises(RunError, match="2 of 3 rows are finished"):
-            Asking(engine, SAMPLING, Desk(store)).answers(asks("a", "b", "c"))
-        found = Asking(engine, SAMPLING, Desk(store, partial=True)).answers(asks("a", "b", "c"))
+            Asking(engine, SAMPLING, CallSession(store)).answers(asks("a", "b", "c"))
+        found = Asking(engine, SAMPLING, CallSession(store, partial=True)).answers(asks("a", "b", "c"))
         assert [(each.text, each.fault) for each in found] == [("A", None), ("B", None), ("", NOT_YET)]
         assert store.book().total().requests == len(engine.asked) == 2
 

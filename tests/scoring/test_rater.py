@@ -13,7 +13,7 @@ import pytest
 from scripted_engine import Scripted
 from tests.scoring.conftest import completions_table, pairs_table
 
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.engine import Sampling
 from prefboost.engines.store.store import Store
 from prefboost.errors import DataError, ModelError
@@ -200,9 +200,9 @@ def test_an_interrupted_call_goes_on_without_asking_again(tmp_path: Path) -> Non
             raise KeyboardInterrupt
 
     with Store(tmp_path / "store") as store, pytest.raises(KeyboardInterrupt):
-        Rater(engine=first).score_stored(table, Desk(store, tell=stop))
+        Rater(engine=first).score_stored(table, CallSession(store, tell=stop))
     with Store(tmp_path / "store") as store:
-        assert Rater(engine=second).score_stored(table, Desk(store)).frame.equals(expected)
+        assert Rater(engine=second).score_stored(table, CallSession(store)).frame.equals(expected)
     assert (len(first.asked), len(second.asked)) == (2, 2)
 
 

@@ -10,7 +10,7 @@ from tests.scoring.conftest import completions_table
 from tests.scoring.test_implicit import logp
 
 from prefboost.chat.rendering import ChatEncoder
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.models.weights import load_tokenizer
 from prefboost.engines.store.store import Store
 from prefboost.errors import ModelError
@@ -32,7 +32,7 @@ def test_log_probs_are_those_of_the_logits_in_the_order_of_the_items(policies: t
     model = LogprobModel(str(policies[0]), batch_tokens=32)
     items = list_scored_items(completions_table(TEXTS))
     usable = list(encode_items(items, ChatEncoder(load_tokenizer(model.name)), None, Scores()))
-    values = compute_item_logps(model, [ids for _, ids in usable], Desk(), "policy")
+    values = compute_item_logps(model, [ids for _, ids in usable], CallSession(), "policy")
     for value, (prompt, answer) in zip(values, TEXTS, strict=True):
         assert value == pytest.approx(logp(policies[0], prompt, answer)[0], abs=1e-4)
 
@@ -48,13 +48,13 @@ def test_what_the_store_holds_is_not_computed_again(
     )
     encoded = [ids for _, ids in usable]
     with Store(tmp_path / "store") as store:
-        first = compute_item_logps(model, encoded, Desk(store), "policy")
+        first = compute_item_logps(model, encoded, CallSession(store), "policy")
 
         def refuse(*_: Any, **__: Any) -> None:
             raise AssertionError("computed again")
 
         monkeypatch.setattr(streams, "logps_of_batch", refuse)
-        assert compute_item_logps(model, encoded, Desk(store), "policy") == first
+        assert compute_item_logps(model, encoded, CallSession(store), "policy") == first
 
 
 def test_items_that_the_model_cannot_read_have_a_fault(policies: tuple[Path, Path]) -> None:
@@ -92,8 +92,8 @@ def test_a_log_ratio_is_the_difference_of_both_models(policies: tuple[Path, Path
     items = list_scored_items(completions_table(TEXTS))
     encoded = [ids for _, ids in encode_items(items, ChatEncoder(load_tokenizer(policy.name)), None, Scores())]
     told: list[str] = []
-    found = dict(compute_log_ratios(policy, reference, encoded, Desk(tell=lambda work: told.append(work.name))))
+    found = dict(compute_log_ratios(policy, reference, encoded, CallSession(tell=lambda work: told.append(work.name))))
     ratios = [found[at] for at in range(len(encoded))]
-    ours, theirs = (compute_item_logps(model, encoded, Desk(), "m") for model in (policy, reference))
+    ours, theirs = (compute_item_logps(model, encoded, CallSession(), "m") for model in (policy, reference))
     assert ratios == [mine - other for mine, other in zip(ours, theirs, strict=True)]
     assert list(dict.fromkeys(told)) == ["policy", "reference"]

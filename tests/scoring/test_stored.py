@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.store.store import Store
 from prefboost.progress import WorkProgress
 from prefboost.scoring.stored import compute_numbers, key_of_ids
@@ -34,27 +34,29 @@ class Counting:
         return [[float(ord(key))] for key in batch]
 
 
-def compute_all(compute: Counting, desk: Desk, keys: Sequence[str] = KEYS, **how: Any) -> list[list[float] | None]:
+def compute_all(
+    compute: Counting, session: CallSession, keys: Sequence[str] = KEYS, **how: Any
+) -> list[list[float] | None]:
     sequences = ((at, key, key) for at, key in enumerate(keys))
-    found = dict(compute_numbers(sequences, len(keys), in_twos, compute, desk, "x", **how))
+    found = dict(compute_numbers(sequences, len(keys), in_twos, compute, session, "x", **how))
     return [found[at] for at in range(len(keys))]
 
 
 def test_equal_keys_are_computed_once() -> None:
     compute = Counting()
     told: list[WorkProgress] = []
-    assert compute_all(compute, Desk(tell=told.append)) == RIGHT
+    assert compute_all(compute, CallSession(tell=told.append)) == RIGHT
     assert compute.batches == [["a", "b"], ["c", "d"]] and [each.done for each in told] == [0, 3, 5]
 
 
 def test_an_interrupted_call_loses_no_finished_batch(tmp_path: Path) -> None:
     with Store(tmp_path / "s") as store, pytest.raises(KeyboardInterrupt):
-        compute_all(Counting(fails_at=1), Desk(store))
+        compute_all(Counting(fails_at=1), CallSession(store))
     again = Counting()
     with Store(tmp_path / "s") as store:
         told: list[WorkProgress] = []
-        assert compute_all(Counting(), Desk(store, partial=True)) == [*RIGHT[:3], None, None]
-        assert compute_all(again, Desk(store, tell=told.append)) == RIGHT
+        assert compute_all(Counting(), CallSession(store, partial=True)) == [*RIGHT[:3], None, None]
+        assert compute_all(again, CallSession(store, tell=told.append)) == RIGHT
     assert again.batches == [["c", "d"]] and (told[-1].done, told[-1].stored) == (5, 3)
 
 
@@ -75,7 +77,9 @@ def test_pieces_are_drawn_as_they_are_computed_and_give_the_same(
     with ExitStack() as stack:
         store = stack.enter_context(Store(tmp_path / "s")) if with_store else None
         found: dict[int, list[float] | None] = {}
-        numbers = compute_numbers(draw(), 40, in_twos, Counting(), Desk(store), "x", at_once=at_once, piece_items=4)
+        numbers = compute_numbers(
+            draw(), 40, in_twos, Counting(), CallSession(store), "x", at_once=at_once, piece_items=4
+        )
         for at, each in numbers:
             found[at] = each
             ahead.append(len(drawn) - len(found))
@@ -86,7 +90,7 @@ def test_pieces_are_drawn_as_they_are_computed_and_give_the_same(
 def test_items_without_a_sequence_count_as_done() -> None:
     told: list[WorkProgress] = []
     sequences = [(1, "a", "a"), (4, "b", "b")]
-    assert dict(compute_numbers(sequences, 6, in_twos, Counting(), Desk(tell=told.append), "x")) == {
+    assert dict(compute_numbers(sequences, 6, in_twos, Counting(), CallSession(tell=told.append), "x")) == {
         1: [97.0],
         4: [98.0],
     }

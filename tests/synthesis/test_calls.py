@@ -9,7 +9,7 @@ import pytest
 from made_writer import LengthScorer, Writer
 
 from prefboost.engines.budget import Budget, Price, Spending
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.engine import Failure, Request, Result, Sampling
 from prefboost.engines.store.store import Store
 from prefboost.errors import ModelError, SettingsError
@@ -33,10 +33,10 @@ def test_what_is_in_the_store_is_not_asked_again_and_costs_nothing(remote: bool,
     for _ in range(2):
         writer = Writer.by(remote=remote)
         with Store(tmp_path / "s") as store:
-            calls = Calls(Desk(store))
+            calls = Calls(CallSession(store))
             found.append(calls.completions("x", writer, REQUESTS, SAMPLING))
             found.append(calls.choices("y", writer, REQUESTS, ["1", "2"]))
-            spent = calls.desk.book.total()
+            spent = calls.session.book.total()
     assert found[:2] == found[2:] and writer.asked == []
     assert found[0][0] == found[0][2] and all(isinstance(each, Result) for each in found[0])
     if not remote:
@@ -44,7 +44,7 @@ def test_what_is_in_the_store_is_not_asked_again_and_costs_nothing(remote: bool,
 
 
 def test_one_budget_holds_for_all_models() -> None:
-    calls = Calls(Desk(spending=Spending(budget=Budget(requests=5))))
+    calls = Calls(CallSession(spending=Spending(budget=Budget(requests=5))))
     assert None not in calls.completions("x", Writer.by(model="one"), REQUESTS, SAMPLING)
     assert calls.completions("x", Writer.by(model="two"), REQUESTS, SAMPLING) == [None] * 4
     assert calls.exhausted
@@ -72,17 +72,17 @@ def test_a_prompt_that_the_model_cannot_take_stops_no_other(monkeypatch: pytest.
 def test_a_budget_in_dollars_needs_a_price() -> None:
     budget = Budget(dollars=1.0)
     with pytest.raises(SettingsError, match="writer"):
-        Calls(Desk(spending=Spending(budget=budget))).completions("x", Writer.by(), REQUESTS, SAMPLING)
+        Calls(CallSession(spending=Spending(budget=budget))).completions("x", Writer.by(), REQUESTS, SAMPLING)
     prices = {"writer": Price(prompt=1e6, completion=0)}
-    calls = Calls(Desk(spending=Spending(budget=budget, prices=prices)))
+    calls = Calls(CallSession(spending=Spending(budget=budget, prices=prices)))
     calls.choices("x", Writer.by(), REQUESTS[:1], ["1", "2"])
-    assert calls.desk.book.total().dollars == 1.0
+    assert calls.session.book.total().dollars == 1.0
     assert calls.choices("x", Writer.by(), REQUESTS[1:2], ["1", "2"]) == [None]
 
 
 def test_progress_counts_rows_of_a_stage() -> None:
     reports: list[WorkProgress] = []
-    Calls(Desk(tell=reports.append)).completions("x", Writer.by(), REQUESTS, SAMPLING)
+    Calls(CallSession(tell=reports.append)).completions("x", Writer.by(), REQUESTS, SAMPLING)
     assert [(work.name, work.total, work.done) for work in (reports[0], reports[-1])] == [("x", 4, 0), ("x", 4, 4)]
 
 
@@ -102,15 +102,15 @@ def test_models_are_named_as_settings_name_them() -> None:
 class ScorerThatKeeps(LengthScorer):
     """Scores by words, telling its place of work how far it is."""
 
-    def score_stored(self, table: Any, desk: Any) -> Any:
+    def score_stored(self, table: Any, session: Any) -> Any:
         for done in range(len(table) + 1):
-            desk.tell(WorkProgress("score", len(table), done))
+            session.tell(WorkProgress("score", len(table), done))
         return self.score(table)
 
 
 def test_scores_are_told_as_they_come() -> None:
     reports: list[WorkProgress] = []
-    calls = Calls(Desk(tell=reports.append))
+    calls = Calls(CallSession(tell=reports.append))
     question = [{"role": "user", "content": "q", "extra": None}]
     calls.score(ScorerThatKeeps(), build_sides_table([(question, "a", "b c"), (question, "d", "e")]))
     assert {(work.name, work.total) for work in reports} == {("scores", 2)}

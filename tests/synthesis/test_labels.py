@@ -9,7 +9,7 @@ import pytest
 from made_writer import LengthScorer, Writer
 
 from prefboost.engines.budget import Budget, Spending
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.engine import Failure, Outcome, Result, Sampling
 from prefboost.scoring.judges.from_scorer import ScorerJudge
 from prefboost.scoring.judges.llm import LlmJudge
@@ -67,7 +67,7 @@ def test_what_cannot_be_read_is_a_reason_of_its_pair_alone() -> None:
 
 def test_what_the_budget_does_not_allow_is_not_asked() -> None:
     judge = LlmJudge(engine=Writer.by(), read="logprobs")
-    calls = Calls(Desk(spending=Spending(budget=Budget(requests=1))))
+    calls = Calls(CallSession(spending=Spending(budget=Budget(requests=1))))
     assert judge_shares(judge, SIDES, calls) == [(BUDGET_SPENT, "")] * 2
     assert calls.exhausted
 

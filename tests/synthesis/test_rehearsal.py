@@ -57,4 +57,4 @@ def test_it_counts_tokens_and_dollars_at_most(items: Callable[[int], list[Prompt
     method.propose(items(3), calls)
     counts = rehearsal.counts
     assert counts["completions"].most_tokens == 3 * 12 and counts["edits"].most_dollars == 6 * 12
-    assert sum(count.prompt_tokens for count in counts.values()) >= calls.desk.book.total().prompt_tokens
+    assert sum(count.prompt_tokens for count in counts.values()) >= calls.session.book.total().prompt_tokens

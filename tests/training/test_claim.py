@@ -27,10 +27,10 @@ from prefboost.training.claim import (
     begin,
     check_installed,
     hold_folder,
+    is_main_process,
     last_metrics,
-    leads,
     read_claim,
-    run_day,
+    read_first_day,
 )
 
 
@@ -46,13 +46,13 @@ def test_a_folder_is_claimed_once_and_refuses_another_run(tmp_path: Path) -> Non
 
 def test_a_run_keeps_the_day_on_which_it_began(tmp_path: Path) -> None:
     identity = {"train": {"seed": 1}, "data": "a"}
-    assert run_day(tmp_path) is None
+    assert read_first_day(tmp_path) is None
     begin(tmp_path, identity)
-    assert run_day(tmp_path) == date.today().isoformat()
+    assert read_first_day(tmp_path) == date.today().isoformat()
     manifest = json.loads((tmp_path / MANIFEST).read_text())
     manifest[TRAINING]["day"] = "2001-02-03"
     (tmp_path / MANIFEST).write_text(json.dumps(manifest))
-    assert begin(tmp_path, identity) is None and run_day(tmp_path) == "2001-02-03"
+    assert begin(tmp_path, identity) is None and read_first_day(tmp_path) == "2001-02-03"
 
 
 def test_a_folder_that_an_earlier_version_began_is_taken_up_and_belongs_to_its_run(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_folder_that_an_earlier_version_began_is_taken_up_and_belongs_to_its_r
     earlier = {**identity, "say": {"place": "auto", "low": 1.0}, "day": "2001-02-03"}
     (tmp_path / BEGUN).write_text(json.dumps(earlier))
     (tmp_path / MODEL).mkdir()
-    assert begin(tmp_path, identity) is None and run_day(tmp_path) == "2001-02-03"
+    assert begin(tmp_path, identity) is None and read_first_day(tmp_path) == "2001-02-03"
     assert read_claim(tmp_path) == {**identity, "day": "2001-02-03"}
     with pytest.raises(RunError, match="other say"):
         begin(tmp_path, {**identity, "say": {"place": "system", "low": 0.0}})
@@ -180,7 +180,12 @@ def test_a_fault_of_the_work_itself_is_not_taken_for_one_of_the_folder(tmp_path:
 
 
 def test_the_first_of_several_processes_leads() -> None:
-    assert leads({}) and leads({"RANK": "0"}) and leads({"RANK": ""}) and not leads({"RANK": "1"})
+    assert (
+        is_main_process({})
+        and is_main_process({"RANK": "0"})
+        and is_main_process({"RANK": ""})
+        and not is_main_process({"RANK": "1"})
+    )
 
 
 @pytest.mark.parametrize("what", ["policy", "reward"])

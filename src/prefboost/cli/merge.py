@@ -35,7 +35,7 @@ def merge_command(
     from prefboost.cli.main import VERBS
     from prefboost.cli.printing import print_report
     from prefboost.cli.select import list_counts, read_select
-    from prefboost.engines.store.merge import merge_stores, seal
+    from prefboost.engines.store.merge import forbid_computation, merge_stores
     from prefboost.runs.augment.shards import merge_shards
     from prefboost.runs.outputs import locate_store
     from prefboost.runs.select.shards import merge_selection
@@ -65,6 +65,6 @@ def merge_command(
     guard_file(target, first.verb, [], [str(path) for path in shards])
     store = locate_store(target)
     merge_stores(store, [locate_store(record.path) for record in records if record.rows])
-    with seal(store):
+    with forbid_computation(store):
         # Failures were final in the shards; here they are written as rejects and not asked again.
         run(**arguments, retry="none")

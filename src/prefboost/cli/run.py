@@ -62,8 +62,8 @@ def run_command(
         print_report(record, _list_plan(stages), as_json=as_json)
         return
     here = choose_executor(os.environ)
-    tells = here.leads and not as_json
-    with open_progress(hidden=quiet or not here.leads) as progress:
+    tells = here.is_main_process and not as_json
+    with open_progress(hidden=quiet or not here.is_main_process) as progress:
         report = run(
             loaded,
             runs_dir,
@@ -72,7 +72,7 @@ def run_command(
             progress=progress,
             tell=_print_stage if tells else lambda _: None,
         )
-    if here.leads:
+    if here.is_main_process:
         print_report(asdict(report), _list_report(report), as_json=as_json)
 
 

@@ -71,12 +71,12 @@ def train_command(
         print_report(record, [*forecast.lines(), *list_estimate(estimate)], as_json=as_json)
         return
     here = choose_executor(os.environ)
-    with open_progress(hidden=quiet or not here.leads) as progress:
+    with open_progress(hidden=quiet or not here.is_main_process) as progress:
         report = run_recipe(
             loaded, runs_dir / loaded.name, executor=here, progress=progress,
-            tell=print_change if here.leads and not as_json else lambda _: None,
+            tell=print_change if here.is_main_process and not as_json else lambda _: None,
         )  # fmt: skip
-    if here.leads:
+    if here.is_main_process:
         print_report(asdict(report), _list_report(report, runs_dir / loaded.name), as_json=as_json)
 
 

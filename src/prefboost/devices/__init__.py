@@ -6,9 +6,9 @@ from prefboost.devices.numbers import (
     NumberChoice,
     NumberName,
     NumberSetting,
-    announce,
     choose_numbers,
     keep_numbers,
+    log_number_choice,
     resolve_device,
 )
 
@@ -16,7 +16,7 @@ __all__ = [
     "NumberSetting",
     "NumberChoice",
     "NumberName",
-    "announce",
+    "log_number_choice",
     "choose_numbers",
     "resolve_device",
     "keep_numbers",

@@ -19,13 +19,13 @@ def release_memory() -> None:
     Call it where a model has just gone out of use. A process that uses little memory is left alone.
     """
     torch = sys.modules.get("torch")
-    on_device = torch is not None and torch.cuda.is_initialized()
-    if not on_device and (read_memory_in_use() or WORTH) < WORTH:
+    move_to_device = torch is not None and torch.cuda.is_initialized()
+    if not move_to_device and (read_memory_in_use() or WORTH) < WORTH:
         return
     # A model is part of reference cycles (its replaced forward, trainer and accelerator), which only the cyclic
     # collector frees. That one counts objects and not bytes: gigabytes of weights may wait for minutes.
     gc.collect()
-    if torch is not None and on_device:
+    if torch is not None and move_to_device:
         torch.cuda.empty_cache()
     if sys.platform == "linux":
         import ctypes

@@ -30,11 +30,11 @@ __all__ = [
     "NumberSetting",
     "NumberChoice",
     "NumberName",
-    "announce",
+    "log_number_choice",
     "choose_numbers",
     "resolve_device",
     "keep_numbers",
-    "recall_numbers",
+    "read_recorded_numbers",
     "record_numbers",
     "start_keeping",
     "stop_keeping",
@@ -108,14 +108,14 @@ def choose_numbers(setting: NumberSetting, device: str = "auto", *, exact: str |
         return NumberChoice("float32", exact)
     here = _choose_native(resolve_device(device))
     # The recorded choice of a run in progress counts; without one this is recorded, for the time when it resumes.
-    name = recall_numbers() or here.name
+    name = read_recorded_numbers() or here.name
     record_numbers(name)
     if name == here.name:
         return here
     return NumberChoice(name, f"with which this was begun; here it would be {here.name}: {here.reason}", unwise=True)
 
 
-def recall_numbers() -> NumberName | None:
+def read_recorded_numbers() -> NumberName | None:
     """Return the number type that the run or store in progress has recorded; None where none has one."""
     names = (_read_choice(path) for path, _ in reversed(_RECORDS))
     return next((name for name in names if name is not None), None)
@@ -167,7 +167,7 @@ def resolve_device(device: str = "auto") -> str:
 
 
 @functools.cache
-def announce(choice: NumberChoice) -> None:
+def log_number_choice(choice: NumberChoice) -> None:
     """Log the choice once per process; a warning where the device computes the asked type much slower than float32."""
     logger.log(logging.WARNING if choice.unwise else logging.INFO, "%s", choice.line)
 

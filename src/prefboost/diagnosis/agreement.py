@@ -34,7 +34,7 @@ from prefboost.statistics.within_ranks import PooledRanks, correlate_ranks_withi
 from prefboost.tables import Table
 
 if TYPE_CHECKING:
-    from prefboost.engines.desk import Desk
+    from prefboost.engines.call_session import CallSession
 
 __all__ = [
     "AgreementReport",
@@ -167,14 +167,14 @@ class AgreementReport:
 
 
 def measure_agreement_with_scores(
-    table: Table, settings: DiagnoseAgreement, desk: Desk, trained_on: TrainedOn | None = None
+    table: Table, settings: DiagnoseAgreement, session: CallSession, trained_on: TrainedOn | None = None
 ) -> AgreementReport:
     """Measure how well the implicit rewards of policies agree with the scores of completions.
 
     Args:
         table: ScoredCompletions, or PreferencePairs with scores, on the scale that the policies were trained with.
         settings: models, pairs.
-        desk: store and progress.
+        session: store and progress.
         trained_on: what the policies were trained on; None: nothing of the table is known to be unseen.
 
     Raises:
@@ -192,7 +192,7 @@ def measure_agreement_with_scores(
         encoded = _encode(rows, rows.list_asked(top[name]), reader, faults)
         requests[name], texts[name] = list(encoded), list(encoded.values())
     models, by_slice = [], rows.list_slices(trained_on)
-    for name, ratios in compute_policy_ratios(settings.start_model, texts, desk).items():
+    for name, ratios in compute_policy_ratios(settings.start_model, texts, session).items():
         rewards = dict(zip(requests[name], ratios.tolist(), strict=True))
         lengths = {at: len(ids) for (at, _), (_, ids) in zip(requests[name], texts[name], strict=True)}
         slices = [

@@ -27,7 +27,7 @@ from prefboost.scoring.sides import ScoredItem, Scores
 from prefboost.settings import Settings
 
 if TYPE_CHECKING:
-    from prefboost.engines.desk import Desk
+    from prefboost.engines.call_session import CallSession
 
 __all__ = ["ComparePolicies", "PolicyReader", "compute_policy_ratios", "open_policy_reader"]
 
@@ -118,7 +118,7 @@ def open_policy_reader(name: str, start: LogprobModel, max_length: int | None = 
 
 
 def compute_policy_ratios(
-    start: LogprobModel, texts: Mapping[str, Sequence[Encoded]], desk: Desk
+    start: LogprobModel, texts: Mapping[str, Sequence[Encoded]], session: CallSession
 ) -> dict[str, np.ndarray]:
     """Compute log-prob under each policy minus that under the start model, in nats.
 
@@ -128,7 +128,7 @@ def compute_policy_ratios(
     Args:
         start: the model that the trainings began with, and how log-probs are computed.
         texts: policy -> token ids of its N prompts and completions.
-        desk: store and progress.
+        session: store and progress.
 
     Returns:
         policy -> [N].
@@ -137,7 +137,7 @@ def compute_policy_ratios(
         ModelError: a model cannot be loaded.
     """
     whole = [ids for encoded in texts.values() for ids in encoded]
-    before = np.array(compute_item_logps(start, whole, desk, "log-probs of the start model"), dtype=float)
+    before = np.array(compute_item_logps(start, whole, session, "log-probs of the start model"), dtype=float)
     ratios: dict[str, np.ndarray] = {}
     for name, encoded in texts.items():
         origin, before = np.split(before, [len(encoded)])
@@ -146,6 +146,6 @@ def compute_policy_ratios(
             ratios[name] = np.zeros(len(encoded))
             continue
         model = replace(start, name=name, revision=None)
-        after = compute_item_logps(model, encoded, desk, f"log-probs of {name}")
+        after = compute_item_logps(model, encoded, session, f"log-probs of {name}")
         ratios[name] = np.array(after, dtype=float) - origin
     return ratios

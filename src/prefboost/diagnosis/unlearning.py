@@ -24,7 +24,7 @@ from prefboost.statistics import Interval, bootstrap, bootstrap_mean
 from prefboost.statistics.json_form import replace_nan
 
 if TYPE_CHECKING:
-    from prefboost.engines.desk import Desk
+    from prefboost.engines.call_session import CallSession
     from prefboost.tables import Table
 
 __all__ = [
@@ -149,7 +149,7 @@ class UnlearningReport:
             yield f"{count:,} left out: {reason}"
 
 
-def measure_changes(table: Table, settings: DiagnoseUnlearning, desk: Desk) -> UnlearningReport:
+def measure_changes(table: Table, settings: DiagnoseUnlearning, session: CallSession) -> UnlearningReport:
     """Measure how checkpoints changed the log-probs of completions.
 
     The prompts of a checkpoint and of the start model are the same token ids, goals included, so that the difference
@@ -158,7 +158,7 @@ def measure_changes(table: Table, settings: DiagnoseUnlearning, desk: Desk) -> U
     Args:
         table: PreferencePairs, ScoredCompletions or Completions; scores on the scale that the policy was trained with.
         settings: models, goals, buckets.
-        desk: store and progress.
+        session: store and progress.
 
     Raises:
         DataError: the table holds no completions, or none could be measured.
@@ -191,7 +191,7 @@ def measure_changes(table: Table, settings: DiagnoseUnlearning, desk: Desk) -> U
     scores = [score_of[item.row, item.side] for item in measured]
     texts = {name: [ids[item.row, item.side] for item in measured] for name, ids in readable.items()}
     changes = []
-    for name, ratios in compute_policy_ratios(settings.start_model, texts, desk).items():
+    for name, ratios in compute_policy_ratios(settings.start_model, texts, session).items():
         lengths = np.array([len(answer) for _, answer in texts[name]], dtype=float)
         rows = CompletionChanges(measured, prompts, scores, ratios, lengths)
         changes.append(summarise_changes(name, str(goals[name]), rows, settings.scores))

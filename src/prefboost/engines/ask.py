@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from prefboost.engines.desk import NOT_YET, Desk
+from prefboost.engines.call_session import NOT_YET, CallSession
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
 from prefboost.engines.store.interface import AnswerStore, StoreQuery
 from prefboost.engines.store.pending import Finished, Logprobs, PendingPiece, PendingRow, build_piece
@@ -114,7 +114,7 @@ class Inquiry:
 
     Args:
         engine: the model; its ledger holds it to a budget.
-        desk: store, progress, and whether only stored replies are wanted.
+        session: store, progress, and whether only stored replies are wanted.
         work: name and number of the questions of all rounds, as they are reported.
         watch: records the name under which a server replies.
         too_long: reason of a question that the model cannot see whole; None where the caller has left those out.
@@ -123,14 +123,14 @@ class Inquiry:
     def __init__(
         self,
         engine: Engine,
-        desk: Desk,
+        session: CallSession,
         work: WorkProgress,
         *,
         watch: Watch | None = None,
         too_long: str | None = None,
     ) -> None:
         self.engine = engine
-        self.desk = desk
+        self.session = session
         self.work = work
         self.watch = watch
         self.too_long = too_long
@@ -159,7 +159,7 @@ class Inquiry:
         Yields:
             see `ask`; indices count over all pieces.
         """
-        if self.desk.store is None:
+        if self.session.store is None:
             # One piece: an equal question of an earlier one would be asked, and paid for, again.
             whole = [request for piece in pieces for request in piece]
             for piece in self._prepare([whole], reading):
@@ -173,11 +173,11 @@ class Inquiry:
             return
         # A generator: a piece is built when the engine gets to it, while calls of the one before are in flight.
         prepared = self._prepare(pieces, reading)
-        if self.desk.partial:
+        if self.session.partial:
             for piece in prepared:
-                yield from self._look_up(piece, self.desk.store)
+                yield from self._look_up(piece, self.session.store)
             return
-        for batch in reading.ask_stored(self.engine, prepared, self.desk.store):
+        for batch in reading.ask_stored(self.engine, prepared, self.session.store):
             # A server may change the model behind its name at any call; stored replies say nothing new of it.
             if self.watch is not None and not batch.stored:
                 self.watch.look()
@@ -208,7 +208,7 @@ class Inquiry:
             yield piece
 
     def _look_up(self, piece: PendingPiece[Request], store: AnswerStore) -> Iterator[list[tuple[int, Reply]]]:
-        """Look answers up for a partial desk. Another process may be writing the store meanwhile."""
+        """Look answers up for a partial session. Another process may be writing the store meanwhile."""
         if piece.settled:
             yield self._count(piece.settled, False)
         answers = store.find_answers([row.query.key for row in piece.rows])
@@ -236,4 +236,4 @@ class Inquiry:
 
     def _report(self) -> None:
         # The ledger, not this inquiry, knows the cost: failed calls cost as well.
-        self.desk.tell(replace(self.work, spent=self.engine.ledger.spent))
+        self.session.tell(replace(self.work, spent=self.engine.ledger.spent))

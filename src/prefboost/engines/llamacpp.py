@@ -22,7 +22,7 @@ from prefboost.engines.engine import Failure, Messages, Outcome, Request, Sampli
 from prefboost.engines.identity import identity_of, name_library
 from prefboost.engines.models.packaged import gguf_file
 from prefboost.engines.openai.logprobs import read_choice_logprobs
-from prefboost.engines.openai.replies import Malformed, Refused, Unavailable, read_results
+from prefboost.engines.openai.replies import Malformed, RefusedRowError, Unavailable, read_results
 from prefboost.engines.reasoning import opens_reasoning
 from prefboost.errors import ModelError, Place, require_extra
 from prefboost.settings import Settings
@@ -238,7 +238,7 @@ class LlamaCppEngine:
             return Failure(str(refusal.get("message", refusal))[:300], 1, permanent=refusal.get("code") == 400)
         try:
             return read(reply)
-        except (Malformed, Refused, Unavailable) as fault:
+        except (Malformed, RefusedRowError, Unavailable) as fault:
             return Failure(str(fault), 1, unavailable=isinstance(fault, Unavailable))
 
     def _messages(self, messages: Messages, request: Request) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from prefboost.devices import NumberChoice, NumberSetting, announce, choose_numbers
+from prefboost.devices import NumberChoice, NumberSetting, choose_numbers, log_number_choice
 from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Failure, Messages, Outcome, Request, Result, Sampling, row_seed
 from prefboost.engines.identity import identity_of, name_library
@@ -109,7 +109,7 @@ class VLLMEngine:
             from vllm import LLM
         settings = self.settings
         # Said before the model is loaded, which takes minutes.
-        announce(self.numbers)
+        log_number_choice(self.numbers)
         lora = {"enable_lora": True, "max_lora_rank": settings.adapter_rank} if settings.adapter else {}
         try:
             return LLM(

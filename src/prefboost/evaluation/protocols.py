@@ -34,7 +34,7 @@ __all__ = [
     "Completions",
     "Contestant",
     "JudgedBenchmark",
-    "Measured",
+    "BenchmarkOutcome",
     "MeasuredBenchmark",
     "PreparedBenchmark",
     "choose_likeliest_tokens",
@@ -68,7 +68,7 @@ class PreparedBenchmark:
 
 
 @dataclass(frozen=True)
-class Measured:
+class BenchmarkOutcome:
     """Outcome of a measured benchmark.
 
     Args:
@@ -148,7 +148,7 @@ class MeasuredBenchmark(Protocol):
         folder: Path,
         limit: int | None = None,
         tell: Tell = lambda _: None,
-    ) -> Measured:
+    ) -> BenchmarkOutcome:
         """Measure every contestant.
 
         Args:

@@ -9,7 +9,7 @@ from typing import Any
 
 from prefboost.engines.ask import ChoiceLogprobs, Inquiry, InWords, Reading, Reply, Unasked
 from prefboost.engines.budget import describe_spent_budget
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
 from prefboost.engines.store.interface import StoreQuery
 from prefboost.engines.store.sightings import Watch
@@ -101,12 +101,12 @@ class Asking:
     Args:
         engine: the model; its ledger holds it to a budget.
         sampling: sampling of answers in words.
-        desk: store and progress.
+        session: store and progress.
     """
 
     engine: Engine
     sampling: Sampling
-    desk: Desk = field(default_factory=Desk)
+    session: CallSession = field(default_factory=CallSession)
 
     def answers(self, requests: Sequence[Request]) -> list[Answer]:
         """Ask for an answer in words to every request; see `stream_answers`."""
@@ -166,9 +166,9 @@ class Asking:
         Raises:
             RunError: some are missing in the end.
         """
-        store = self.desk.store if self.engine.remote else None
+        store = self.session.store if self.engine.remote else None
         watch = None if store is None else Watch(self.engine, store)
-        inquiry = Inquiry(self.engine, self.desk, WorkProgress("answers", total), watch=watch, too_long=TOO_LONG)
+        inquiry = Inquiry(self.engine, self.session, WorkProgress("answers", total), watch=watch, too_long=TOO_LONG)
         count = 0
         for batch in inquiry.ask_pieces(pieces, reading):
             count += len(batch)

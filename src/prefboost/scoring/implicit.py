@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from prefboost.devices import NumberSetting
-from prefboost.engines.desk import NOT_YET, Desk
+from prefboost.engines.call_session import NOT_YET, CallSession
 from prefboost.preferences.scales.kinds import SCALES, Scale
 from prefboost.scoring.sequence_logps import (
     Encoded,
@@ -75,10 +75,10 @@ class ImplicitReward(LogRatio):
             ModelError: a model cannot be loaded, or the two have different tokens.
             DataError: no row could be scored.
         """
-        return self.score_stored(table, Desk())
+        return self.score_stored(table, CallSession())
 
-    def score_stored(self, table: Table, desk: Desk) -> Table:
-        """Score at a desk: what its store holds is not computed again."""
+    def score_stored(self, table: Table, session: CallSession) -> Table:
+        """Score within a session: what its store holds is not computed again."""
         from prefboost.chat.rendering import ChatEncoder
         from prefboost.engines.models.weights import context_of, load_config, load_tokenizer
 
@@ -101,7 +101,7 @@ class ImplicitReward(LogRatio):
 
         encoded = EncodedFile(encode())
         policy, reference = self._describe_model(self.policy), self._describe_model(self.reference)
-        for at, ratio in compute_log_ratios(policy, reference, encoded, desk):
+        for at, ratio in compute_log_ratios(policy, reference, encoded, session):
             row, side = items.find_key(indices[at])
             if ratio is None:
                 scores.faults[row, side] = (NOT_YET, "")

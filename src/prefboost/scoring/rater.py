@@ -15,7 +15,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from prefboost.chat import join_text
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.engine import Request, Sampling
 from prefboost.engines.kinds import ENGINES, EngineSettings
 from prefboost.errors import DataError, Place
@@ -136,10 +136,10 @@ class Rater(Settings):
             ModelError: the engine cannot do what ``read`` asks for.
             DataError: no row could be scored.
         """
-        return self.score_stored(table, Desk())
+        return self.score_stored(table, CallSession())
 
-    def score_stored(self, table: Table, desk: Desk) -> Table:
-        """Work at a desk: what its store holds is not asked again."""
+    def score_stored(self, table: Table, session: CallSession) -> Table:
+        """Judge or rate within a session: what its store holds is not asked again."""
         if self.together > 1 and table.spec is PREFERENCE_PAIRS:
             raise DataError(
                 "both sides of a pair are rated separately, but together is above 1",
@@ -147,10 +147,10 @@ class Rater(Settings):
                 place=Place(path=table.path),
             )
         items = ScoredItems(table)
-        rubric, engine = load_rubric(self.rubric), desk.open_engine(self.engine)
+        rubric, engine = load_rubric(self.rubric), session.open_engine(self.engine)
         # 1. Which completions are shown together.
         groups = self._group_items(items, table)
-        asking = Asking(engine, self.sampling, desk)
+        asking = Asking(engine, self.sampling, session)
         scores = Scores(heads=["", *rubric.aspects])
         # 2. One request per group and sample, or per completion and aspect where log-probs are read.
         marked = 0

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from prefboost.devices import NumberSetting
-from prefboost.engines.desk import NOT_YET, Desk
+from prefboost.engines.call_session import NOT_YET, CallSession
 from prefboost.engines.models.packaged import model_folder
 from prefboost.engines.models.weights import context_of
 from prefboost.engines.pool import count_batches_at_once, open_model
@@ -85,10 +85,10 @@ class RewardModelScorer(Settings):
             ModelError: the model cannot be loaded, or is no reward model.
             DataError: no row could be scored.
         """
-        return self.score_stored(table, Desk())
+        return self.score_stored(table, CallSession())
 
-    def score_stored(self, table: Table, desk: Desk) -> Table:
-        """Score at a desk: what its store holds is not computed again."""
+    def score_stored(self, table: Table, session: CallSession) -> Table:
+        """Score within a session: what its store holds is not computed again."""
         from prefboost.chat.rendering import ChatEncoder
         from prefboost.engines.models.reward_model import text_ids
         from prefboost.engines.models.weights import load_tokenizer
@@ -131,7 +131,7 @@ class RewardModelScorer(Settings):
         # One head is the score itself; of several the score is a sum.
         weights = self.weights or dict.fromkeys(heads, 1 / len(heads))
         shares = [weights.get(head, 0.0) for head in heads] if len(heads) > 1 else []
-        for index, numbers in self._compute_rewards(model, chain(beginning, texts), len(items), desk):
+        for index, numbers in self._compute_rewards(model, chain(beginning, texts), len(items), session):
             if numbers is None:
                 scores.faults[items.find_key(index)] = (NOT_YET, "")
             else:
@@ -156,7 +156,7 @@ class RewardModelScorer(Settings):
         return None if ends is None else (float(ends[0]), float(ends[1]))
 
     def _compute_rewards(
-        self, model: RewardComputer, texts: Iterable[tuple[int, str, _Text]], total: int, desk: Desk
+        self, model: RewardComputer, texts: Iterable[tuple[int, str, _Text]], total: int, session: CallSession
     ) -> Iterator[tuple[int, list[float] | None]]:
         from prefboost.engines.local.streams import stream_batches
 
@@ -171,7 +171,7 @@ class RewardModelScorer(Settings):
             return model.compute([ids for _, ids in batch])
 
         at_once = count_batches_at_once(model)
-        return compute_numbers(texts, total, plan, compute, desk, "rewards", at_once=at_once)
+        return compute_numbers(texts, total, plan, compute, session, "rewards", at_once=at_once)
 
 
 @dataclass(frozen=True)
@@ -204,18 +204,18 @@ class RewardComputer:
     """
 
     def __init__(self, settings: RewardModelScorer) -> None:
-        from prefboost.devices import announce, choose_numbers
+        from prefboost.devices import choose_numbers, log_number_choice
         from prefboost.engines.models.reward_model import enable_packed_rewards, load_reward_model
-        from prefboost.engines.models.weights import fingerprint_of_model, on_device, reason_for_float32
+        from prefboost.engines.models.weights import fingerprint_of_model, move_to_device, reason_for_float32
         from prefboost.losses.rope_by_length import name_frequencies
 
         options: dict[str, Any] = {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
         exact = reason_for_float32(settings.model, settings.revision)
         numbers = choose_numbers(settings.dtype, settings.device, exact=exact)
-        announce(numbers)
+        log_number_choice(numbers)
         loaded = load_reward_model(settings.model, numbers.name, chat_template=settings.chat_template, **options)
         loaded = replace(loaded, output=settings.output)
-        on_device(loaded.model, settings.device)
+        move_to_device(loaded.model, settings.device)
         self._model = enable_packed_rewards(loaded)
         self._heads = settings.heads
         commit = getattr(self._model.model.config, "_commit_hash", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.scoring.implicit import ImplicitReward
 from prefboost.scoring.rater import Rater
 from prefboost.scoring.regressor.scorer import RegressorScorer
@@ -34,12 +34,12 @@ class Scorer(Protocol):
 class StoredScorer(Protocol):
     """A scorer that takes long: what it has finished is kept, so that an interrupted call loses nothing."""
 
-    def score_stored(self, table: Table, desk: Desk) -> Table:
+    def score_stored(self, table: Table, session: CallSession) -> Table:
         """Score every completion.
 
         Args:
             table: see `Scorer`.
-            desk: its store holds what earlier calls have finished, and gets what is new.
+            session: its store holds what earlier calls have finished, and gets what is new.
         """
 
 

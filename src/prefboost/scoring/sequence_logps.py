@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from prefboost.devices import NumberSetting, announce, choose_numbers
-from prefboost.engines.desk import Desk
+from prefboost.devices import NumberSetting, choose_numbers, log_number_choice
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.pool import count_batches_at_once, open_model
 from prefboost.errors import ModelError
 from prefboost.scoring.sides import ScoredItem, Scores
@@ -136,27 +136,29 @@ class EncodedFile:
             yield whole[: lengths[0]], whole[lengths[0] :]
 
 
-def compute_item_logps(model: LogprobModel, encoded: Sequence[Encoded], desk: Desk, stage: str) -> list[float | None]:
+def compute_item_logps(
+    model: LogprobModel, encoded: Sequence[Encoded], session: CallSession, stage: str
+) -> list[float | None]:
     """Compute the log-prob of every completion given its prompt; see `stream_item_logps`.
 
     Returns:
         nats, in the order of ``encoded``; None where only stored values are wanted and there is none.
     """
     logps: list[float | None] = [None] * len(encoded)
-    for at, logp in stream_item_logps(model, encoded, desk, stage):
+    for at, logp in stream_item_logps(model, encoded, session, stage):
         logps[at] = logp
     return logps
 
 
 def stream_item_logps(
-    model: LogprobModel, encoded: Sequence[Encoded] | EncodedFile, desk: Desk, stage: str
+    model: LogprobModel, encoded: Sequence[Encoded] | EncodedFile, session: CallSession, stage: str
 ) -> Iterator[tuple[int, float | None]]:
     """Compute the log-prob of every completion given its prompt, equal sequences once, equal prompts in one stream.
 
     Args:
         model: loaded here, unless nothing is asked for.
         encoded: token ids, drawn piece by piece.
-        desk: its store holds what has been computed.
+        session: its store holds what has been computed.
         stage: name in progress reports.
 
     Yields:
@@ -181,7 +183,7 @@ def stream_item_logps(
     # Ids and not texts: a template or tokenizer that changes makes other ids, and so other keys.
     sequences = ((at, key_of_ids(identity, *ids), ids) for at, ids in enumerate(encoded))
     at_once = count_batches_at_once(loaded)
-    for at, values in compute_numbers(sequences, len(encoded), plan, compute, desk, stage, at_once=at_once):
+    for at, values in compute_numbers(sequences, len(encoded), plan, compute, session, stage, at_once=at_once):
         yield at, None if values is None else values[0]
 
 
@@ -201,16 +203,16 @@ class LogprobComputer:
     """
 
     def __init__(self, model: LogprobModel) -> None:
-        from prefboost.engines.models.weights import fingerprint_of_model, load_causal_lm, on_device
+        from prefboost.engines.models.weights import fingerprint_of_model, load_causal_lm, move_to_device
         from prefboost.losses.rope_by_length import name_frequencies
         from prefboost.packing import probe_support
 
         numbers = choose_numbers(model.dtype, model.device, exact="the difference of two log-probs is small")
-        announce(numbers)
+        log_number_choice(numbers)
         self._weights, tokenizer = load_causal_lm(
             model.name, numbers.name, revision=model.revision, trust_remote_code=model.trust_remote_code
         )
-        on_device(self._weights, model.device)
+        move_to_device(self._weights, model.device)
         self._packed = probe_support(self._weights).ok
         self._pad_id = tokenizer.pad_token_id or 0
         commit = getattr(self._weights.config, "_commit_hash", None)
@@ -234,7 +236,7 @@ def compute_log_ratios(
     policy: LogprobModel,
     reference: LogprobModel,
     encoded: Sequence[Encoded] | EncodedFile,
-    desk: Desk,
+    session: CallSession,
 ) -> Iterator[tuple[int, float | None]]:
     """Compute log-prob under the policy minus that under the reference, of every completion given its prompt.
 
@@ -243,7 +245,7 @@ def compute_log_ratios(
     Args:
         policy, reference: models with the same tokens.
         encoded: token ids; read twice.
-        desk: its store holds what has been computed.
+        session: its store holds what has been computed.
 
     Yields:
         place in ``encoded`` and nats; None where only stored values are wanted and one is missing.
@@ -253,10 +255,10 @@ def compute_log_ratios(
     """
     ours = array("d", bytes(8 * len(encoded)))
     missing: set[int] = set()
-    for at, logp in stream_item_logps(policy, encoded, desk, "policy"):
+    for at, logp in stream_item_logps(policy, encoded, session, "policy"):
         if logp is None:
             missing.add(at)
         else:
             ours[at] = logp
-    for at, logp in stream_item_logps(reference, encoded, desk, "reference"):
+    for at, logp in stream_item_logps(reference, encoded, session, "reference"):
         yield at, None if logp is None or at in missing else ours[at] - logp

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
 
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.engine import Failure
 from prefboost.engines.pool import run_batches
 from prefboost.engines.store.interface import AnswerStore, StoreQuery
@@ -42,7 +42,7 @@ def compute_numbers(  # noqa: PLR0913 - what is computed, and how
     total: int,
     plan: Callable[[list[P]], Iterable[Sequence[int]]],
     compute: Callable[[list[P]], list[list[float]]],
-    desk: Desk,
+    session: CallSession,
     stage: str,
     *,
     at_once: int = 1,
@@ -57,7 +57,7 @@ def compute_numbers(  # noqa: PLR0913 - what is computed, and how
         total: of all items; those without a sequence count as done.
         plan: sequences of a piece, whatever the store holds of it -> places of each batch.
         compute: numbers of a batch.
-        desk: where they are kept.
+        session: where they are kept.
         stage: what is being computed, for whoever is told.
         at_once: most batches that are computed at a time.
         piece_items: sequences that are planned together.
@@ -67,17 +67,17 @@ def compute_numbers(  # noqa: PLR0913 - what is computed, and how
         not.
     """
     work = WorkProgress(stage, total)
-    desk.tell(work)
+    session.tell(work)
     pieces = (
         build_piece((index, StoreQuery("numbers", {"sequence": key}), sequence) for index, key, sequence in piece)
         for piece in cut_pieces(sequences, piece_items)
     )
-    if desk.store is not None and desk.partial:
+    if session.store is not None and session.partial:
         for piece in pieces:
-            yield from _look_up(piece, desk.store)
+            yield from _look_up(piece, session.store)
         return
     batches: Iterator[Finished[Numbers]]
-    if desk.store is None:
+    if session.store is None:
         planned = (
             [piece.rows[at] for at in each] for piece in pieces for each in plan([r.request for r in piece.rows])
         )
@@ -89,14 +89,14 @@ def compute_numbers(  # noqa: PLR0913 - what is computed, and how
             for batch in computed
         )
     else:
-        batches = compute_stored(pieces, plan, compute, desk.store, at_once)
+        batches = compute_stored(pieces, plan, compute, session.store, at_once)
     for batch in batches:
         done = len(batch.results)
         work = replace(work, done=work.done + done, stored=work.stored + (done if batch.stored else 0))
-        desk.tell(work)
+        session.tell(work)
         yield from ((index, row.values) for index, row in batch.results if not isinstance(row, Failure))
     if work.done < total:
-        desk.tell(replace(work, done=total))
+        session.tell(replace(work, done=total))
 
 
 def _look_up(piece: PendingPiece[P], store: AnswerStore) -> Iterator[tuple[int, list[float] | None]]:

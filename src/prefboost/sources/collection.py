@@ -41,7 +41,7 @@ from prefboost.sources.rows.identity import (
     NO_IDS,
     REPEATED,
     Convert,
-    Disputed,
+    DisputedIds,
     assign_ids,
     find_repeated_ids,
     find_source_disputes,
@@ -318,7 +318,7 @@ class SourceFacts:
 
     split: str | None = None
     repeated: pl.Series = field(default_factory=lambda: NO_IDS)
-    disputed: Disputed = field(default_factory=Disputed)
+    disputed: DisputedIds = field(default_factory=DisputedIds)
     counts_texts: bool = True
 
 

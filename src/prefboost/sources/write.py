@@ -33,11 +33,11 @@ from prefboost.tables import (
     reject_where,
 )
 
-__all__ = ["Shaped", "find_extras", "find_table_export", "refuse_other_rows", "shape", "write"]
+__all__ = ["ShapedRows", "find_extras", "find_table_export", "refuse_other_rows", "shape", "write"]
 
 
 @dataclass(frozen=True)
-class Shaped:
+class ShapedRows:
     """Rows in a trainer's shape, those that it cannot take, and how many lost white space at a completion's end."""
 
     frame: pl.DataFrame
@@ -153,7 +153,7 @@ def shape(
     *,
     path: str | None = None,
     extras: Sequence[str] | None = None,
-) -> Shaped:
+) -> ShapedRows:
     """Bring rows into an export's shape.
 
     Args:
@@ -176,10 +176,10 @@ def shape(
     trimmed = frame.select(has_white_ends().sum()).item() if export.trims and frame.height else 0
     # A frame has one type per column, so messages with keys of their own leave as finished lines.
     if kind.is_json and extras and export.spreads_extra:
-        return Shaped(_build_lines(frame, export, messages), rejects, trimmed)
+        return ShapedRows(_build_lines(frame, export, messages), rejects, trimmed)
     if kind.is_json:
         frame = frame.with_columns(select_role_and_content(name) for name in messages)
-    return Shaped(frame.select(export.select(frame.columns)), rejects, trimmed)
+    return ShapedRows(frame.select(export.select(frame.columns)), rejects, trimmed)
 
 
 def _build_lines(frame: pl.DataFrame, export: Export, messages: Sequence[str]) -> pl.DataFrame:

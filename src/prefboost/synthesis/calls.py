@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from prefboost.engines.ask import ChoiceLogprobs, Inquiry, InWords, Reading, Reply, Unasked
 from prefboost.engines.budget import Spend
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.engine import Engine, Failure, Outcome, Request, Sampling
 from prefboost.engines.kinds import EngineSettings, model_name
 from prefboost.errors import ModelError
@@ -57,12 +57,12 @@ class Calls:
     """Asks engines through a store, so that what is there is not asked again.
 
     Args:
-        desk: store, budget of all engines together, prices and progress.
+        session: store, budget of all engines together, prices and progress.
         exhausted: the budget has not allowed a call.
         spent: stage -> what it has cost.
     """
 
-    desk: Desk = field(default_factory=Desk)
+    session: CallSession = field(default_factory=CallSession)
     exhausted: bool = False
     spent: dict[str, Spend] = field(default_factory=dict)
 
@@ -70,7 +70,7 @@ class Calls:
         self, stage: str, engine: EngineSettings, requests: Sequence[Request], sampling: Sampling
     ) -> list[Outcome | None]:
         """Ask for completions (see `ModelCalls`). Prompts that the model cannot take are failures."""
-        model = self.desk.open_engine(engine)
+        model = self.session.open_engine(engine)
         outcomes: dict[int, Any] = {at: _find_refusal(model, request) for at, request in enumerate(requests)}
         allowed = [at for at, refusal in outcomes.items() if refusal is None]
         replies = self._ask(stage, model, [requests[at] for at in allowed], InWords(sampling))
@@ -85,7 +85,7 @@ class Calls:
         Raises:
             ModelError: the engine gives no log-probs of choices.
         """
-        return self._ask(stage, self.desk.open_engine(engine), requests, ChoiceLogprobs(tuple(choices)))
+        return self._ask(stage, self.session.open_engine(engine), requests, ChoiceLogprobs(tuple(choices)))
 
     def likelihoods(self, engine: EngineSettings, requests: Sequence[Request], texts: Sequence[str]) -> list[float]:
         """Compute log-probs of texts (see `ModelCalls`), anew by every call: nothing is sampled, so nothing is stored.
@@ -94,21 +94,21 @@ class Calls:
             ModelError: the engine gives none.
         """
         completions = [[{"role": "assistant", "content": text, "extra": None}] for text in texts]
-        return self.desk.open_engine(engine).logprob_of(requests, completions)
+        return self.session.open_engine(engine).logprob_of(requests, completions)
 
     def score(self, scorer: Scorer, table: Table) -> Table:
         """Score completions through the same store and budget (see `ModelCalls`)."""
         if not isinstance(scorer, StoredScorer):
             return scorer.score(table)
         # Scorers name their work each in its own way; whoever watches a synthesis sees one stage.
-        desk = replace(self.desk, tell=lambda work: self.desk.tell(replace(work, name="scores")))
-        return scorer.score_stored(table, desk)
+        session = replace(self.session, tell=lambda work: self.session.tell(replace(work, name="scores")))
+        return scorer.score_stored(table, session)
 
     def _ask(self, stage: str, engine: Engine, requests: Sequence[Request], reading: Reading) -> list[Any]:
         """Return an answer or a failure for every request; None where the budget did not allow it."""
         # The ledger counts over all stages of an engine, so a stage's share is a difference.
         before = engine.ledger.spent
-        inquiry = Inquiry(engine, self.desk, WorkProgress(stage, len(requests)), too_long=TOO_LONG)
+        inquiry = Inquiry(engine, self.session, WorkProgress(stage, len(requests)), too_long=TOO_LONG)
         replies: dict[int, Reply | None] = dict.fromkeys(range(len(requests)))
         for batch in inquiry.ask(requests, reading):
             replies.update(batch)

@@ -37,11 +37,11 @@ __all__ = [
     "begin",
     "check_installed",
     "last_metrics",
-    "leads",
-    "part_in_order",
+    "is_main_process",
+    "leave_group_at_exit",
     "read_claim",
     "read_log",
-    "run_day",
+    "read_first_day",
 ]
 
 _FREED_S = 0.5
@@ -141,7 +141,7 @@ def hold_folder(folder: Path, lock: str = LOCK) -> Iterator[None]:
         yield
 
 
-def leads(environment: Mapping[str, str]) -> bool:
+def is_main_process(environment: Mapping[str, str]) -> bool:
     """Return whether this process does what only one of several may: launchers number them in ``RANK``."""
     return read_rank(environment) == 0
 
@@ -190,7 +190,9 @@ def begin(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         if (out / REPORT).exists() and (out / MODEL).is_dir():
             report: dict[str, Any] = json.loads((out / REPORT).read_text(encoding="utf-8"))
             return report
-    if leads(os.environ):  # the first process also writes the rest of the manifest: two writers would lose lines
+    if is_main_process(
+        os.environ
+    ):  # the first process also writes the rest of the manifest: two writers would lose lines
         # The first day stays: templates that print the date must print the same one after a resume.
         claim = {**identity, "day": earlier.get("day") or date.today().isoformat()}
         text = json.dumps({**_read_json(out / MANIFEST), TRAINING: claim}, indent=2, ensure_ascii=False)
@@ -204,7 +206,7 @@ def read_claim(out: Path) -> dict[str, Any]:
     return claim
 
 
-def run_day(out: Path) -> str | None:
+def read_first_day(out: Path) -> str | None:
     """Return the day on which the folder's run began, as YYYY-MM-DD; None where no run did.
 
     Chat templates may print the date: a run that is taken up on another day has to see the tokens it began with.
@@ -238,8 +240,8 @@ def last_metrics(out: Path) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if isinstance(value, (int, float))}
 
 
-def part_in_order(processes: int) -> None:
-    """Leave the group of processes together at exit: one that just ends while another talks to it may abort."""
+def leave_group_at_exit(processes: int) -> None:
+    """Leave the group of processes at exit, all at once: one that just ends while another talks to it may abort."""
     import torch.distributed as group
 
     def leave_group() -> None:

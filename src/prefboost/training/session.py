@@ -19,8 +19,8 @@ from prefboost.training.claim import (
     TRAINING_LOCK,
     check_installed,
     hold_folder,
-    leads,
-    part_in_order,
+    is_main_process,
+    leave_group_at_exit,
 )
 from prefboost.training.report import TrainReport
 from prefboost.training.saving.disk import explain_disk
@@ -55,7 +55,7 @@ def open_session(out: Path, settings: Optimisation) -> Iterator[None]:
     check_installed(*settings.extras)
     with ExitStack() as stack:
         # Processes of one launch share the folder, so only the first of them holds its lock.
-        if leads(os.environ):
+        if is_main_process(os.environ):
             stack.enter_context(hold_folder(out, TRAINING_LOCK))
         stack.enter_context(explain_disk(out))
         stack.enter_context(logs_in(out, settings.report_to))
@@ -136,4 +136,4 @@ def finish_training(trainer: UnitTrainer, report: TrainReport, out: Path, save: 
         clear_checkpoints(out)
     # Others must not leave while the first process still gathers or writes.
     accelerator.wait_for_everyone()
-    part_in_order(accelerator.num_processes)
+    leave_group_at_exit(accelerator.num_processes)

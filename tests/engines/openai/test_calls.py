@@ -15,7 +15,7 @@ from prefboost.engines.budget import Budget, Ledger, Spend
 from prefboost.engines.engine import Failure
 from prefboost.engines.openai.calls import BudgetSpent, Caller, Question, make_redactor
 from prefboost.engines.openai.pacing import CallLimits
-from prefboost.engines.openai.replies import Malformed, Refused, Unavailable
+from prefboost.engines.openai.replies import Malformed, RefusedRowError, Unavailable
 from prefboost.errors import ModelError
 
 QUICK = CallLimits(attempts=3, backoff_s=0.001, timeout_s=PATIENCE_S, longest_wait_s=0.5)
@@ -96,7 +96,7 @@ def test_after_the_last_attempt_the_row_has_failed_with_its_reason() -> None:
 def test_a_refusal_is_final(status: int) -> None:
     server = Server(httpx.Response(status, json={"error": {"message": "too long"}}))
     assert call(server) == Failure(f"HTTP {status}: too long", 1, permanent=True)
-    assert call(Server(good()), failing(Refused)) == Failure("found [secret]", 1, permanent=True, content=True)
+    assert call(Server(good()), failing(RefusedRowError)) == Failure("found [secret]", 1, permanent=True, content=True)
 
 
 @pytest.mark.parametrize("status", [401, 404, 307])

@@ -12,7 +12,7 @@ from prefboost.engines.engine import Result
 from prefboost.engines.openai.logprobs import read_choice_logprobs, read_echoed_logprob, read_prompt_logprob
 from prefboost.engines.openai.replies import (
     Malformed,
-    Refused,
+    RefusedRowError,
     Unavailable,
     estimate_tokens,
     limit_prompt_tokens,
@@ -44,7 +44,7 @@ def test_any_body_is_read_or_named_as_faulty(body: Any) -> None:
     for read in readers:
         try:
             read()
-        except (Malformed, Refused, Unavailable) as fault:
+        except (Malformed, RefusedRowError, Unavailable) as fault:
             assert str(fault)
 
 
@@ -75,12 +75,12 @@ def test_tokens_are_estimated_where_the_server_counts_none() -> None:
         (said([{"type": "image_url", "image_url": {}}]), Malformed),
         (said("half", "insufficient_system_resource"), Malformed),
         (said("half", "abort"), Malformed),
-        (said("x", "content_filter"), Refused),
-        (said("x", "SAFETY"), Refused),
-        (said([{"type": "refusal", "refusal": "I cannot"}]), Refused),
-        (said("Let me look.", "tool_calls", tool_calls=[{}]), Refused),
-        (said(None, "stop", refusal="I cannot"), Refused),
-        (said(None, "tool_calls", tool_calls=[{}]), Refused),
+        (said("x", "content_filter"), RefusedRowError),
+        (said("x", "SAFETY"), RefusedRowError),
+        (said([{"type": "refusal", "refusal": "I cannot"}]), RefusedRowError),
+        (said("Let me look.", "tool_calls", tool_calls=[{}]), RefusedRowError),
+        (said(None, "stop", refusal="I cannot"), RefusedRowError),
+        (said(None, "tool_calls", tool_calls=[{}]), RefusedRowError),
     ],
 )
 def test_what_is_no_completion_is_malformed_or_refused(reply: Any, fault: type[Exception]) -> None:

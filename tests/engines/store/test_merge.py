@@ -9,7 +9,7 @@ import pytest
 from prefboost.engines.budget import Budget, Spend
 from prefboost.engines.engine import Failure
 from prefboost.engines.store.interface import Stored, StoreQuery
-from prefboost.engines.store.merge import check_intact, merge_stores, seal
+from prefboost.engines.store.merge import check_intact, forbid_computation, merge_stores
 from prefboost.engines.store.store import Store
 from prefboost.errors import RunError
 
@@ -51,7 +51,7 @@ def test_a_store_with_answers_of_its_own_is_not_touched(tmp_path: Path) -> None:
 
 def test_a_sealed_store_grants_nothing_until_the_seal_is_off(tmp_path: Path) -> None:
     folder = fill(tmp_path / "a", {1: {"text": "one"}})
-    with seal(folder), Store(folder) as store:
+    with forbid_computation(folder), Store(folder) as store:
         assert store.claim([query(1)]).known == {query(1).key: {"text": "one"}}
         with pytest.raises(RunError, match="1 answers are in no shard"):
             store.claim([query(1), query(2)])

@@ -21,7 +21,7 @@ QUICK = RewardAccuracy(interval=Bootstrap(resamples=100), batch_check=2)
 class Kept(LengthScorer):
     """A scorer of lengths that is asked as reward models are."""
 
-    def score_stored(self, table, desk):
+    def score_stored(self, table, session):
         return self.score(table)
 
 

@@ -21,7 +21,7 @@ from prefboost.engines.local.engine import Local
 from prefboost.engines.store.store import Store
 from prefboost.errors import DataError, RunError, SettingsError
 from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeVerdict
-from prefboost.evaluation.protocols import Measured, MeasuredBenchmark
+from prefboost.evaluation.protocols import BenchmarkOutcome, MeasuredBenchmark
 from prefboost.evaluation.results import Figure, Results
 from prefboost.runs.evaluate.evaluate import (
     evaluate,
@@ -137,7 +137,7 @@ class Counting(Settings):
         """Counts who is measured."""
         value = Interval(float(len(contestants)), math.nan, math.nan, 0.95, rows=1, clusters=1)
         figures = tuple(Figure("n", one.name, value, 0, limit) for one in contestants)
-        return Measured(Results("counting", "robust", figures))
+        return BenchmarkOutcome(Results("counting", "robust", figures))
 
 
 def test_a_benchmark_that_is_measured_needs_no_judge_and_gets_goals_and_limit(tiny, tmp_path):

@@ -14,7 +14,7 @@ import pytest
 from prefboost.devices.numbers import NUMBERS_FILE, keep_numbers
 from prefboost.engines.pool import LostWork
 from prefboost.errors import ModelError, RunError
-from prefboost.runs.ray.asking_crew import BatchWorker, Copies, Crew
+from prefboost.runs.ray.asking_crew import ActorGroup, BatchWorker, Copies
 
 
 class Doubler:
@@ -28,9 +28,9 @@ class Doubler:
     @property
     def identity(self) -> str:
         """Whatever the recorded number type is."""
-        from prefboost.devices.numbers import recall_numbers
+        from prefboost.devices.numbers import read_recorded_numbers
 
-        return f"doubler/{recall_numbers()}"
+        return f"doubler/{read_recorded_numbers()}"
 
     def double(self, numbers: list[int]) -> Iterator[int]:
         if -1 in numbers or (13 in numbers and not (self.folder / "died").exists()):
@@ -39,14 +39,14 @@ class Doubler:
         yield from (2 * number for number in numbers)
 
 
-def build_crew(folder: Path | str, count: int = 2) -> Crew:
+def build_crew(folder: Path | str, count: int = 2) -> ActorGroup:
     # By value: workers do not find this file.
     import sys
 
     import ray.cloudpickle
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    return Crew(BatchWorker, Copies(count, 0, 0.25), (Doubler, (str(folder),)), lambda crew: None)
+    return ActorGroup(BatchWorker, Copies(count, 0, 0.25), (Doubler, (str(folder),)), lambda crew: None)
 
 
 def test_the_work_of_a_worker_that_dies_is_done_by_another(connected: Any, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from tests.runs.ray.rows import SpreadHere
 
-from prefboost.runs.ray.data_order import Form, order_parts, write_ranges
+from prefboost.runs.ray.data_order import RowFormat, order_parts, write_ranges
 from prefboost.runs.ray.data_plan import ReadPlan
 from prefboost.sources.readers.pieces import Piece
 from prefboost.tables import GOAL_PAIRS, REJECTS, Table
@@ -34,7 +34,7 @@ def order(folder: Path, parts: list[Table], pieces: int) -> tuple[pl.DataFrame, 
     for number, part in enumerate(parts):
         write_ranges(plan, number, part)
     head = Table(GOAL_PAIRS, parts[0].frame.clear())
-    table = order_parts(SpreadHere(), plan, head, Form()).as_table(head)
+    table = order_parts(SpreadHere(), plan, head, RowFormat()).as_table(head)
     assert table.rows == sum(len(part) for part in parts)
     assert sum(table.rejected.values()) == sum(part.rejects.height for part in parts)
     collected = table.collect()

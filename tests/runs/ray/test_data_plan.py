@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 from tests.runs.ray.rows import SpreadHere
 
 from prefboost.runs.ray import data_plan
-from prefboost.runs.ray.data_plan import list_items, plan_source, read_facts, read_groups, recall_plan, record_plan
+from prefboost.runs.ray.data_plan import list_items, plan_source, read_facts, read_groups, record_plan, restore_plan
 from prefboost.sources import Columns, File
 from prefboost.sources.collection import convert_batch
 
@@ -41,7 +41,7 @@ def test_groups_are_the_batches_of_the_source(
         source = File(path=str(path))
         plan = plan_source(SpreadHere(), source, Columns(), rows, Path(folder) / "between")
         record_plan(plan, {"a": 1.5})
-        recalled = recall_plan(SpreadHere(), source, Columns(), plan.folder)
+        recalled = restore_plan(SpreadHere(), source, Columns(), plan.folder)
         assert recalled == (plan, {"a": 1.5})
         facts = replace(read_facts(plan.folder, plan.run), split=plan.opened.split)
         tables = {

@@ -12,7 +12,7 @@ from tests.scoring.conftest import completions_table
 from prefboost.engines.budget import UNLIMITED
 from prefboost.errors import DataError
 from prefboost.runs.reproduce.noise import NoisyScorer, ScoreNoise, add_noise
-from prefboost.runs.score.questions import open_desk
+from prefboost.runs.score.questions import open_call_session
 from prefboost.scoring.rater import Rater
 from prefboost.scoring.scorer import RangedScorer, StoredScorer
 from prefboost.tables import Table
@@ -70,8 +70,8 @@ def test_the_scorer_is_the_other_one_with_noise_stored_or_not(scored: Table) -> 
     expected = add_noise(scored, noise).frame["score"]
     assert scorer.score(completions_table(MANY)).frame["score"].equals(expected)
     assert isinstance(scorer, StoredScorer) and isinstance(scorer, RangedScorer)
-    with open_desk(None, None, UNLIMITED, lambda _: None) as desk:
-        assert scorer.score_stored(completions_table(MANY), desk).frame["score"].equals(expected)
+    with open_call_session(None, None, UNLIMITED, lambda _: None) as session:
+        assert scorer.score_stored(completions_table(MANY), session).frame["score"].equals(expected)
     assert NoisyScorer(**scorer.model_dump(mode="json", exclude={"kind"})) == scorer
     rater = Rater(engine={"kind": "local", "model": "m"})
     assert NoisyScorer(scorer=rater, noise={"deviation": 1.0}).find_range() == rater.find_range()

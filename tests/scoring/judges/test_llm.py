@@ -15,7 +15,7 @@ from faulty_server import FaultyServer
 from scripted_engine import Scripted
 from tests.scoring.conftest import completions_table, pairs_table
 
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.engine import Sampling
 from prefboost.engines.openai.engine import OpenAICompatible
 from prefboost.engines.store.store import Store
@@ -179,9 +179,9 @@ def test_an_interrupted_call_goes_on_without_asking_again(tmp_path: Path) -> Non
             raise KeyboardInterrupt
 
     with Store(tmp_path / "store") as store, pytest.raises(KeyboardInterrupt):
-        LlmJudge(engine=first).judge_stored(pairs_table(PAIRS), Desk(store, tell=stop))
+        LlmJudge(engine=first).judge_stored(pairs_table(PAIRS), CallSession(store, tell=stop))
     with Store(tmp_path / "store") as store:
-        found = LlmJudge(engine=second).judge_stored(pairs_table(PAIRS), Desk(store))
+        found = LlmJudge(engine=second).judge_stored(pairs_table(PAIRS), CallSession(store))
     assert found.frame.equals(expected) and len(first.asked) + len(second.asked) == 6
 
 

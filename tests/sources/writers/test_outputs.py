@@ -13,7 +13,7 @@ from prefboost.cli.main import VERBS, main
 from prefboost.errors import RunError
 from prefboost.sources import File
 from prefboost.sources.writers import outputs
-from prefboost.sources.writers.outputs import companions, paths_in, refuse_foreign, refuse_inputs
+from prefboost.sources.writers.outputs import list_output_files, paths_in, refuse_foreign, refuse_inputs
 
 FILE_VERBS = {
     "score": lambda source, out: ["score", source, "kind=rules", "-o", out],
@@ -263,7 +263,7 @@ def test_hidden_names_inside_a_folder_are_not_read_and_hub_ids_are_no_paths(fold
 
 
 def test_companions_stand_beside_the_file() -> None:
-    assert [path.name for path in companions("a/b.jsonl", ".x.json")] == [
+    assert [path.name for path in list_output_files("a/b.jsonl", ".x.json")] == [
         "b.jsonl",
         "b.jsonl.rejects.parquet",
         "b.jsonl.x.json",

@@ -16,7 +16,7 @@ from tests.training.conftest import GOALS, SAY, build_folder, build_model, build
 from tests.training.reward.test_trainer import preference_pairs
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from prefboost.devices import NumberChoice, announce, numbers
+from prefboost.devices import NumberChoice, log_number_choice, numbers
 from prefboost.engines.engine import Request, Sampling
 from prefboost.engines.local.engine import Local
 from prefboost.engines.models.embeddings import Embedder, embed_texts
@@ -52,11 +52,11 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[NumberChoice]
     """Makes this machine one whose device computes natively what is given."""
 
     def become(choice: NumberChoice) -> None:
-        announce.cache_clear()
+        log_number_choice.cache_clear()
         monkeypatch.setattr(numbers, "_choose_native", lambda device: choice)
 
     yield become
-    announce.cache_clear()
+    log_number_choice.cache_clear()
 
 
 @pytest.fixture(scope="module")

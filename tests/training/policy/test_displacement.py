@@ -36,9 +36,13 @@ def build_goal_line(step: int, followed: float, ignored: float) -> dict[str, flo
     return build_line(step) | {"goal/followed": followed, "goal/ignored": ignored}
 
 
-def feed(watch: DisplacementWatch, lines: list[dict[str, float]], history: Any = (), leads: bool = True) -> list[str]:
+def feed(
+    watch: DisplacementWatch, lines: list[dict[str, float]], history: Any = (), is_main_process: bool = True
+) -> list[str]:
     args = SimpleNamespace(get_warmup_steps=lambda _: WARMUP)
-    state = SimpleNamespace(log_history=list(history), global_step=0, max_steps=100, is_world_process_zero=leads)
+    state = SimpleNamespace(
+        log_history=list(history), global_step=0, max_steps=100, is_world_process_zero=is_main_process
+    )
     watch.on_train_begin(args, state, None)
     for line in lines:
         state.global_step = line["step"]
@@ -150,7 +154,7 @@ def test_a_resumed_run_has_the_same_messages_and_prints_none_again(caplog: pytes
 
 
 def test_other_processes_keep_the_messages_and_print_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    assert len(feed(DisplacementWatch.of_training(Train(model="m")), displacing(40), leads=False)) == 1
+    assert len(feed(DisplacementWatch.of_training(Train(model="m")), displacing(40), is_main_process=False)) == 1
     assert not list_printed(caplog)
 
 

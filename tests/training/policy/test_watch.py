@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.losses import DPO, PairLogps, SimPO
-from prefboost.training.policy.watch import observe
+from prefboost.training.policy.watch import compute_view_metrics
 
 NAN = float("nan")
 
@@ -30,7 +30,7 @@ def test_log_prob_changes_are_kept_apart_by_score_and_accuracy_by_view() -> None
         "score_chosen": torch.tensor([9.0, 2.0]),
         "score_rejected": torch.tensor([2.0, 5.0]),
     }
-    found = observe(DPO(beta=0.5)(pairs), pairs, batch, (5.0,))
+    found = compute_view_metrics(DPO(beta=0.5)(pairs), pairs, batch, (5.0,))
     # A view that a metric says nothing of has NaN in its place, so that every number is that of its view.
     expected = {
         "logp_change/chosen_score>=5": [1.0, NAN],
@@ -51,7 +51,7 @@ def test_views_without_a_name_keep_theirs_and_missing_scores_fall_in_no_bucket()
         chosen=-one, rejected=-2 * one, length_chosen=one, length_rejected=one, ref_chosen=-one, ref_rejected=-one
     )
     batch = {"unit_ids": ["a"], "views": ["grid"], "score_chosen": one * float("nan"), "score_rejected": one}
-    found = observe(DPO()(pairs), pairs, batch, (3.0, 7.0))
+    found = compute_view_metrics(DPO()(pairs), pairs, batch, (3.0, 7.0))
     assert found["accuracy/grid"] == [1.0]
     assert [name for name in found if name.startswith("logp_change/")] == ["logp_change/rejected_score<3"]
 
@@ -71,14 +71,14 @@ def test_displacement_is_measured_per_completion_and_per_token_and_only_against_
         "score_chosen": torch.ones(2),
         "score_rejected": torch.ones(2),
     }
-    metrics = observe(DPO(beta=0.5)(pairs), pairs, batch, ())
+    metrics = compute_view_metrics(DPO(beta=0.5)(pairs), pairs, batch, ())
     assert metrics["displacement/chosen"] == [1.0, -3.0]
     assert metrics["displacement/chosen_token_mean"] == [0.5, -1.0]
     assert metrics["displacement/margin"] == [2.0, -1.0]
     # Means of |1/2| and |-1/1|, and of |-3/3| and |-2/4|.
     assert metrics["displacement/distance_token_mean"] == [0.75, 0.75]
     alone = replace(pairs, ref_chosen=None, ref_rejected=None)
-    metrics = observe(SimPO()(alone), alone, batch, ())
+    metrics = compute_view_metrics(SimPO()(alone), alone, batch, ())
     assert not [name for name in metrics if name.startswith("displacement/")]
 
 
@@ -98,9 +98,11 @@ def test_a_preference_is_split_into_what_turns_with_the_goal_and_what_both_goals
         "score_chosen": length,
         "score_rejected": length,
     }
-    found = observe(DPO()(pairs), pairs, batch, (5.0,))
+    found = compute_view_metrics(DPO()(pairs), pairs, batch, (5.0,))
     followed, ignored = (under_high - under_low) / 2, abs(under_high + under_low) / 2
     assert found["goal/followed"] == pytest.approx([NAN, followed, followed], nan_ok=True)
     assert found["goal/ignored"] == pytest.approx([NAN, ignored, ignored], nan_ok=True)
     shuffled = batch | {"unit_ids": ["a", "b", "c"]}
-    assert not [name for name in observe(DPO()(pairs), pairs, shuffled, (5.0,)) if name.startswith("goal/")]
+    assert not [
+        name for name in compute_view_metrics(DPO()(pairs), pairs, shuffled, (5.0,)) if name.startswith("goal/")
+    ]

@@ -14,10 +14,10 @@ from prefboost.errors import DataError, ModelError
 from prefboost.training.data.units import Data
 from prefboost.training.optimisation import Lora
 from prefboost.training.reward.settings import TrainReward
-from prefboost.training.reward.start import RewardEnd, check_start, load_start
+from prefboost.training.reward.start import RewardModelSaver, check_start, load_start
 from prefboost.training.saving.checkpoint import Saving
 
-END = RewardEnd(
+END = RewardModelSaver(
     Saving(saved_type=torch.float32),
     {"train_reward": {"model": "base", "loss": {"kind": "bradley_terry"}}, "heads": ["overall"],
      "data": {"fingerprint": "f", "pairs": 1, "dropped": {}}, "metrics": {}},

@@ -17,9 +17,9 @@ from prefboost.training.saving.checkpoint import (
     fingerprint_table,
     last_complete,
     mark_complete,
+    put_goal_in_template,
     refuse_other_steps,
     save_policy,
-    speak_goal,
 )
 
 PROVENANCE = Provenance(
@@ -86,11 +86,11 @@ def test_a_model_folder_appears_whole_and_replaces_an_earlier_one(tmp_path: Path
 def test_every_named_template_of_a_tokenizer_is_rewritten() -> None:
     tokenizer = build_tokenizer()
     tokenizer.chat_template = {"default": CHATML, "tool_use": CHATML}
-    speak_goal(tokenizer, PROVENANCE)
+    put_goal_in_template(tokenizer, PROVENANCE)
     assert all(text != CHATML and text.endswith(CHATML) for text in tokenizer.chat_template.values())
 
 
 def test_without_goals_the_template_stays() -> None:
     tokenizer = build_tokenizer()
-    speak_goal(tokenizer, Provenance(settings={}, data={}))
+    put_goal_in_template(tokenizer, Provenance(settings={}, data={}))
     assert tokenizer.chat_template == CHATML

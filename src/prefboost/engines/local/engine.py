@@ -11,7 +11,7 @@ from pydantic import Field
 
 from prefboost.chat import to_record
 from prefboost.chat.contents import ContentForms, fit_contents, probe_content_forms
-from prefboost.devices import NumberChoice, NumberSetting, announce, choose_numbers
+from prefboost.devices import NumberChoice, NumberSetting, choose_numbers, log_number_choice
 from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Messages, Request, Result, Sampling, renders_goals, row_seed
 from prefboost.engines.identity import identity_of
@@ -22,8 +22,8 @@ from prefboost.engines.models.weights import (
     load_causal_lm,
     load_config,
     load_tokenizer,
+    move_to_device,
     name_weights,
-    on_device,
 )
 from prefboost.engines.reasoning import is_marker, opens_reasoning
 from prefboost.errors import ModelError
@@ -104,14 +104,14 @@ class LocalEngine:
     @cached_property
     def model(self) -> Any:
         """The model, on its device."""
-        announce(self.numbers)
+        log_number_choice(self.numbers)
         model, _ = load_causal_lm(
             self.settings.model,
             self.numbers.name,
             revision=self.settings.revision,
             trust_remote_code=self.settings.trust_remote_code,
         )
-        return on_device(model, self.settings.device)
+        return move_to_device(model, self.settings.device)
 
     @cached_property
     def numbers(self) -> NumberChoice:

@@ -12,7 +12,7 @@ from prefboost.engines.models.weights import (
     fingerprint_of_model,
     load_quietly,
     load_tokenizer,
-    on_device,
+    move_to_device,
     reason_for_float32,
 )
 
@@ -85,7 +85,7 @@ class Embedder:
 
         folder, dtype = model_folder(self.name), self.numbers.name
         loaded = load_quietly(self.name, lambda: AutoModel.from_pretrained(folder, dtype=dtype, use_safetensors=True))
-        return on_device(loaded.eval(), self.device)
+        return move_to_device(loaded.eval(), self.device)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Turn texts into token ids, cut at ``max_tokens``."""

@@ -22,7 +22,7 @@ __all__ = [
     "load_config",
     "load_tokenizer",
     "name_weights",
-    "on_device",
+    "move_to_device",
     "reason_for_float32",
 ]
 
@@ -126,7 +126,7 @@ def load_config(name: str, *, revision: str | None = None, trust_remote_code: bo
     return load_quietly(name, lambda: AutoConfig.from_pretrained(model_folder(name), **options))
 
 
-def on_device(model: Any, device: str) -> Any:
+def move_to_device(model: Any, device: str) -> Any:
     """Put the model on a device.
 
     Args:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Failure
+from prefboost.engines.openai.attempt_errors import AttemptError, trouble_inside
 from prefboost.engines.openai.clients import CONNECT_S, Clients, Reply
 from prefboost.engines.openai.pacing import CallLimits, RateLimit
 from prefboost.engines.openai.replicas import Replicas
-from prefboost.engines.openai.replies import Malformed, Refused, Unavailable, read_usage
+from prefboost.engines.openai.replies import Malformed, RefusedRowError, Unavailable, read_usage
 from prefboost.engines.openai.server_state import ServerState
-from prefboost.engines.openai.troubles import Trouble, trouble_inside
 from prefboost.settings.secrets import without_secrets
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Caller:
                 is_prober = is_prober or (self.server.is_silent() and await self.server.probe())
                 try:
                     return await self._attempt(question, read, failed)
-                except Trouble as trouble:
+                except AttemptError as trouble:
                     # A row is not given up before every replica that takes calls had it: few attempts may all have met
                     # the same one.
                     is_last = attempt >= self.limits.attempts and trouble.kind in ("connection", "passing", "address")
@@ -171,14 +171,14 @@ class Caller:
             if isinstance(reply, Mapping):
                 self.answered_as.add((str(reply.get("model") or ""), str(reply.get("system_fingerprint") or "")))
             return answer
-        except Trouble as trouble:
+        except AttemptError as trouble:
             if not trouble.billed:
                 actual = self.ledger.cost(0, 0)
             raise
         except Malformed as error:
-            raise Trouble(self.redact(str(error)), "reply", billed=True) from error
-        except Refused as error:
-            raise Trouble(self.redact(str(error)), "content", billed=True) from error
+            raise AttemptError(self.redact(str(error)), "reply", billed=True) from error
+        except RefusedRowError as error:
+            raise AttemptError(self.redact(str(error)), "content", billed=True) from error
         except Unavailable as error:
             raise self.server.judge_missing_logprobs(_list_offers(question), error) from error
         finally:
@@ -203,7 +203,7 @@ class Caller:
             raise self.server.note_silence(f"cannot connect ({error or type(error).__name__})") from error
         # The server may still be writing the answer, and bill it.
         except (TimeoutError, httpx.TimeoutException) as error:
-            raise Trouble(f"no answer in {self.limits.timeout_s:g} s", billed=True) from error
+            raise AttemptError(f"no answer in {self.limits.timeout_s:g} s", billed=True) from error
         except httpx.HTTPError as error:
             named = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             # Broken behind the request: nobody knows how much of it was served.
@@ -214,7 +214,7 @@ class Caller:
         try:
             reply = json.loads(response.content)
         except (ValueError, RecursionError) as error:
-            raise Trouble(f"the reply is no JSON ({type(error).__name__})", "reply", billed=True) from error
+            raise AttemptError(f"the reply is no JSON ({type(error).__name__})", "reply", billed=True) from error
         # Some servers send `error: null`, or a warning beside a good answer: those are no errors.
         if isinstance(reply, Mapping) and reply.get("error") and not reply.get("choices"):
             raise trouble_inside(reply, response.headers, self.redact)

@@ -13,7 +13,7 @@ from prefboost.engines.reasoning import join_reasoning
 __all__ = [
     "READER",
     "Malformed",
-    "Refused",
+    "RefusedRowError",
     "Unavailable",
     "estimate_tokens",
     "limit_prompt_tokens",
@@ -40,7 +40,7 @@ class Malformed(Exception):
     """The reply is not what was asked for; asking again may help."""
 
 
-class Refused(Exception):
+class RefusedRowError(Exception):
     """The server or model declined this row; asking again is useless."""
 
 
@@ -113,7 +113,7 @@ class _Choice:
     end: FinishReason | None
 
 
-def _read_choice(choice: Mapping[str, Any]) -> _Choice | Malformed | Refused:
+def _read_choice(choice: Mapping[str, Any]) -> _Choice | Malformed | RefusedRowError:
     """Read one choice, or return why it cannot be read."""
     try:
         # Anthropic's name, which gateways pass on; vLLM uses the same one for the stop token's number, beside a reason.
@@ -121,7 +121,7 @@ def _read_choice(choice: Mapping[str, Any]) -> _Choice | Malformed | Refused:
         word = re.sub(r"[\s-]+", "_", reason.strip()).lower() if isinstance(reason, str) else ""
         meaning = _WORDS.get(word.removeprefix("finish_reason_"))
         if meaning == "refused":
-            raise Refused("the server's content filter cut the completion")
+            raise RefusedRowError("the server's content filter cut the completion")
         if meaning == "broken" or choice.get("error"):
             raise Malformed(f"a choice ended for the reason {word[:40]!r}")
         end: FinishReason | None = "stop" if meaning == "stop" else "length" if meaning == "length" else None
@@ -129,7 +129,7 @@ def _read_choice(choice: Mapping[str, Any]) -> _Choice | Malformed | Refused:
         if not text and reasoning is None and end is None:
             raise Malformed("a choice has no text and no reason to have ended")
         return _Choice(text, reasoning, end)
-    except (Malformed, Refused) as fault:
+    except (Malformed, RefusedRowError) as fault:
         return fault
 
 
@@ -190,7 +190,7 @@ def _read_text(choice: Mapping[str, Any]) -> tuple[str, str | None]:
         message = {"content": choice.get("text") if message is None else message, "absent": message is None}
     # OpenAI puts a refusal beside a content of null, under the finish reason stop.
     if message.get("refusal"):
-        raise Refused(f"the model declined: {str(message['refusal'])[:120]}")
+        raise RefusedRowError(f"the model declined: {str(message['refusal'])[:120]}")
     content = message.get("content")
     text, beside = _join_parts(content)
     thoughts = [join_reasoning(*_join_parts(message[name])) for name in _THOUGHTS if message.get(name)]
@@ -199,7 +199,7 @@ def _read_text(choice: Mapping[str, Any]) -> tuple[str, str | None]:
     reasoning = join_reasoning(*fields[:1], beside)
     called = bool(message.get("tool_calls") or message.get("function_call"))
     if called and (not text or str(choice.get("finish_reason")) in ("tool_calls", "function_call", "tool_use")):
-        raise Refused("the model called a tool instead of answering")
+        raise RefusedRowError("the model called a tool instead of answering")
     if text is None and (content is not None or message.get("absent")):
         raise Malformed("a choice has no text")
     # No content beside a good end means that the model said nothing, or nothing but thoughts.
@@ -224,7 +224,7 @@ def _join_parts(content: Any, depth: int = 0) -> tuple[str | None, str | None]:
             text, beside = _join_parts(inner, depth + 1)
             return None, join_reasoning(text, beside) or ""
         if kind == "refusal":
-            raise Refused(f"the model declined: {str(content.get('refusal'))[:120]}")
+            raise RefusedRowError(f"the model declined: {str(content.get('refusal'))[:120]}")
         named = next((content[name] for name in ("text", "content", "value", "parts") if name in content), None)
         return _join_parts(named, depth + 1)
     if not isinstance(content, list):

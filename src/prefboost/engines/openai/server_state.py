@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from prefboost.engines.engine import Failure
+from prefboost.engines.openai.attempt_errors import AttemptError, Evidence, classify_reply_error
 from prefboost.engines.openai.pacing import CallLimits, backoff_s
 from prefboost.engines.openai.replies import Unavailable
-from prefboost.engines.openai.troubles import Evidence, Trouble, trouble_of
 from prefboost.errors import ModelError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class ServerState:
         self._silent = 0
         self._missing_since: float | None = None
         self._probing = asyncio.Lock()
-        self._last_account_trouble: Trouble | None = None
+        self._last_account_trouble: AttemptError | None = None
 
     def check_account(self) -> None:
         """Refuse to end quietly where every row met a refusal of the account, however few rows there were.
@@ -104,7 +104,7 @@ class ServerState:
         self._silent = 0
         self.replied = True
 
-    def conclude(self, trouble: Trouble, attempt: int) -> Failure | float:
+    def conclude(self, trouble: AttemptError, attempt: int) -> Failure | float:
         """Decide what follows a failed attempt: the row's failure, or seconds to wait before the next attempt.
 
         Raises:
@@ -138,7 +138,7 @@ class ServerState:
             trouble.kind = "account"
         return self._fail_row(trouble, attempt)
 
-    def _fail_row(self, trouble: Trouble, attempts: int) -> Failure:
+    def _fail_row(self, trouble: AttemptError, attempts: int) -> Failure:
         """Record a row's failure that time, or the account's owner, may cure: another call of the program asks again.
 
         Raises:
@@ -163,7 +163,7 @@ class ServerState:
             raise self._make_stop_error(trouble, self._evidence.rows[trouble.kind])
         return Failure(trouble.reason, attempts)
 
-    def _make_stop_error(self, trouble: Trouble, rows: int) -> ModelError:
+    def _make_stop_error(self, trouble: AttemptError, rows: int) -> ModelError:
         evidence = f"{rows} row{'s' * (rows > 1)} in succession, nothing answered in between"
         safety = "answered rows are kept, and the same command resumes with the rest"
         if trouble.kind == "account":
@@ -187,22 +187,22 @@ class ServerState:
             remedy=f"check the server, or send fewer requests at once (concurrency); {safety}",
         )
 
-    def judge_missing_logprobs(self, offers: frozenset[str], error: Unavailable) -> Trouble | ModelError:
+    def judge_missing_logprobs(self, offers: frozenset[str], error: Unavailable) -> AttemptError | ModelError:
         """Judge a reply without log-probs: one is its row's fault, several and no other are the server's."""
         self._lacking[offers] += 1
         # Servers give log-probs for one kind of question and not for another, so each kind is counted by itself.
         if self._lacking[offers] < _EVIDENCE or offers in self._given:
-            return Trouble(self.redact(str(error)), "unavailable", billed=True)
+            return AttemptError(self.redact(str(error)), "unavailable", billed=True)
         return ModelError(
             self.redact(str(error)), remedy="use a server that returns them (vLLM does), or a local engine"
         )
 
-    def note_silence(self, reason: str, *, billed: bool = False) -> Trouble:
+    def note_silence(self, reason: str, *, billed: bool = False) -> AttemptError:
         """Count a call without any reply, and return its trouble."""
         self._silent += 1
-        return Trouble(self.redact(reason), "connection", billed=billed)
+        return AttemptError(self.redact(reason), "connection", billed=billed)
 
-    def interpret_refusal(self, response: Reply | httpx.Response) -> Trouble:
+    def interpret_refusal(self, response: Reply | httpx.Response) -> AttemptError:
         """Interpret a reply that is no answer.
 
         Raises:
@@ -210,7 +210,7 @@ class ServerState:
         """
         # A refusal too is a reply: somebody is there.
         self._silent = 0
-        trouble = trouble_of(response.status_code, response.headers, response.content, self.redact)
+        trouble = classify_reply_error(response.status_code, response.headers, response.content, self.redact)
         is_wrong = trouble.kind == "address" and not self.replied
         if is_wrong and trouble.may_reload:
             # A server that lacks the path, and has answered nothing yet, is given time to start.
@@ -225,7 +225,7 @@ class ServerState:
         self.replied = True
         return trouble
 
-    def _make_refusal_error(self, trouble: Trouble) -> ModelError:
+    def _make_refusal_error(self, trouble: AttemptError) -> ModelError:
         return ModelError(
             f"the server at {self.address} refuses: {trouble.reason}",
             remedy="correct base_url, model, or the environment variable that api_key_env names",

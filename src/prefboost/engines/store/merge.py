@@ -18,7 +18,7 @@ from prefboost.engines.store.store import Store
 from prefboost.errors import Place, RunError
 from prefboost.shelf import Shelf, open_shelf
 
-__all__ = ["MERGED", "check_intact", "merge_stores", "read_numbers", "seal"]
+__all__ = ["MERGED", "check_intact", "merge_stores", "read_numbers", "forbid_computation"]
 
 MERGED = "merged.json"
 """File in a store's folder that says it was merged, so that it may be merged again."""
@@ -154,7 +154,7 @@ def check_intact(store: str | Path) -> str | None:
 
 
 @contextmanager
-def seal(store: str | Path) -> Iterator[None]:
+def forbid_computation(store: str | Path) -> Iterator[None]:
     """Let nothing be asked or computed for a store within the block: what it lacks is an error there."""
     shelf = open_shelf(find_segments(store) or store)
     with _explain(shelf):

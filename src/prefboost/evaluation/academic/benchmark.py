@@ -17,7 +17,7 @@ from prefboost.evaluation.academic.harness import Academic, academic, find_missi
 from prefboost.evaluation.academic.scores import AcademicScore
 from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.benchmark import JudgeVerdict
-from prefboost.evaluation.protocols import Contestant, Measured
+from prefboost.evaluation.protocols import BenchmarkOutcome, Contestant
 from prefboost.evaluation.results import Figure, Results
 from prefboost.progress import Tell
 from prefboost.statistics import Interval
@@ -70,7 +70,7 @@ class AcademicSet(Academic):
         folder: Path,
         limit: int | None = None,
         tell: Tell = lambda _: None,
-    ) -> Measured:
+    ) -> BenchmarkOutcome:
         """Measure every contestant in a folder of its own; see `prefboost.evaluation.protocols.MeasuredBenchmark`.
 
         Raises:
@@ -98,7 +98,7 @@ class AcademicSet(Academic):
                 "settings": run.model_dump(mode="json"),
                 "benchmarks": {score.benchmark: dict(score.settings) for score in scores},
             }
-        return Measured(Results("academic", "robust", tuple(figures), _find_alarms(runs), runs), verdicts)
+        return BenchmarkOutcome(Results("academic", "robust", tuple(figures), _find_alarms(runs), runs), verdicts)
 
 
 def configure_contest(settings: Academic, contestant: Contestant) -> tuple[str, Academic]:

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.store.opening import open_store
 from prefboost.errors import SettingsError
 from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.benchmark import JudgeVerdict
-from prefboost.evaluation.protocols import Contestant, Measured
+from prefboost.evaluation.protocols import BenchmarkOutcome, Contestant
 from prefboost.evaluation.results import Figure, Results
 from prefboost.evaluation.reward_models.accuracy import AccuracyReport, RewardAccuracy
 from prefboost.evaluation.reward_models.reports import BenchReport, RewardOutcome, report_rewards
@@ -48,7 +48,7 @@ class RewardContest(Settings):
         folder: Path,
         limit: int | None = None,
         tell: Tell = lambda _: None,
-    ) -> Measured:
+    ) -> BenchmarkOutcome:
         """Measure every reward model; see `prefboost.evaluation.protocols.MeasuredBenchmark`.
 
         Scores are stored in ``FOLDER/scores``.
@@ -67,16 +67,19 @@ class RewardContest(Settings):
                 name = contestant.name
                 tell(WorkProgress(f"{name} scores {file.name}", 0))
                 scorer = build_reward_scorer(contestant, self.scorer)
-                desk = Desk(store, tell=lambda work, name=name: tell(replace(work, name=f"{name}, {work.name}")))  # type: ignore[misc]
+                session = CallSession(
+                    store,
+                    tell=lambda work, name=name: tell(replace(work, name=f"{name}, {work.name}")),  # type: ignore[misc]
+                )
                 outcome = report_rewards(
-                    file, scorer, lambda table, by=scorer, at=desk: by.score_stored(table, at), self.report,  # type: ignore[misc]
+                    file, scorer, lambda table, by=scorer, at=session: by.score_stored(table, at), self.report,  # type: ignore[misc]
                     limit=limit,
                 )  # fmt: skip
                 figures += _build_figures(name, outcome)
                 alarms += _find_alarms(name, outcome.report)
                 verdicts += _build_verdicts(name, outcome)
         facts = {"settings": self.model_dump(mode="json"), "limit": limit}
-        return Measured(Results("reward_bench", "robust", tuple(figures), tuple(alarms), facts), verdicts)
+        return BenchmarkOutcome(Results("reward_bench", "robust", tuple(figures), tuple(alarms), facts), verdicts)
 
 
 def build_reward_scorer(contestant: Contestant, options: Mapping[str, Any]) -> RewardModelScorer:

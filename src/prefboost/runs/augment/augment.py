@@ -37,7 +37,7 @@ from prefboost.runs.augment.output import Output
 from prefboost.runs.augment.report import AugmentFacts, PartCounts, build_report, list_source_settings
 from prefboost.runs.augment.selection import Selection
 from prefboost.runs.augment.settings import Augment, AugmentReport
-from prefboost.runs.folder.far_place import makes_commits, stage_here
+from prefboost.runs.folder.far_place import makes_commits, stage_locally
 from prefboost.runs.folder.output_place import explain_write_faults, name_source
 from prefboost.runs.folder.staging import Staging
 from prefboost.runs.preparation import make_goal_pairs
@@ -132,7 +132,7 @@ def write_here(output: Output, *, overwrite: bool) -> Iterator[Output]:
     """
     if find_address(output.path) is not None:
         output.refuse_existing(overwrite=overwrite)
-    with stage_here(output.place, overwrite=overwrite) as place:
+    with stage_locally(output.place, overwrite=overwrite) as place:
         yield replace(output, place=place)
 
 

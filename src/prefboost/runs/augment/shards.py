@@ -25,7 +25,7 @@ from prefboost.runs.folder.staging import Staging, link, open_staging, remove
 from prefboost.runs.shards import Shard
 from prefboost.shelf import open_shelf
 from prefboost.sources import Source
-from prefboost.sources.readers.remote import is_there
+from prefboost.sources.readers.remote import path_exists
 
 __all__ = ["augment_shard", "gather_parts", "merge_shards"]
 
@@ -105,5 +105,5 @@ def gather_parts(output: Output, folders: Sequence[Path]) -> None:
                     else:
                         fetch_part(open_shelf(folder), entry["files"][what], staging.path, folder)
                 staging.add(number, files, {"made": entry["made"]})
-            if staging.read_note("said") is None and is_there(folder / "said.json"):
+            if staging.read_note("said") is None and path_exists(folder / "said.json"):
                 staging.note("said", json.loads(open_shelf(folder).read("said.json")))

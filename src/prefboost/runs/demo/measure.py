@@ -12,7 +12,7 @@ from prefboost.runs.demo.arms import Arm
 from prefboost.statistics import Interval, bootstrap_difference, bootstrap_mean, bootstrap_mean_by, bootstrap_slope
 
 __all__ = [
-    "Following",
+    "GoalDependence",
     "TopScore",
     "Unlearning",
     "measure_following",
@@ -23,7 +23,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Following:
+class GoalDependence:
     """Dependence of a policy's score on the score it was asked for.
 
     Args:
@@ -65,14 +65,14 @@ class Unlearning:
     change: Interval
 
 
-def measure_following(scored: pl.DataFrame) -> Following:
+def measure_following(scored: pl.DataFrame) -> GoalDependence:
     """Measure goal-following.
 
     Args:
         scored: one row per completion, with ``prompt_id``, ``goal``, ``score`` (proxy) and ``gold``.
     """
     goals, proxy, gold, prompts = (scored[name].to_numpy() for name in ("goal", "score", "gold", "prompt_id"))
-    return Following(
+    return GoalDependence(
         bootstrap_mean_by(proxy, goals, clusters=prompts),
         bootstrap_slope(goals, proxy, clusters=prompts),
         bootstrap_mean_by(gold, goals, clusters=prompts),
@@ -115,7 +115,7 @@ def measure_unlearning(
 
 
 def state_verdict(
-    followings: Mapping[str, Following],
+    followings: Mapping[str, GoalDependence],
     tops: Sequence[TopScore],
     changes: Sequence[Unlearning],
     scores: Mapping[str, pl.DataFrame],

@@ -15,7 +15,7 @@ from prefboost.reporting.run.comparison import build_demo_sections
 from prefboost.reporting.samples import choose_completions, collect_samples
 from prefboost.reporting.sections import ReportColumn, ReportTable, Section, number_columns
 from prefboost.runs.demo.arms import NAMES
-from prefboost.runs.demo.measure import Following, TopScore, Unlearning
+from prefboost.runs.demo.measure import GoalDependence, TopScore, Unlearning
 
 __all__ = ["Findings", "draw_goal_response", "list_goals_table", "list_tops_table", "record_findings", "render_demo"]
 
@@ -42,7 +42,7 @@ class Findings:
         start: mean ``proxy`` and ``gold`` score of the start model.
     """
 
-    followings: Mapping[str, Following]
+    followings: Mapping[str, GoalDependence]
     tops: Sequence[TopScore]
     changes: Sequence[Unlearning]
     start: Mapping[str, float]

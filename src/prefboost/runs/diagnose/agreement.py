@@ -13,7 +13,7 @@ from prefboost.diagnosis.agreement import (
 from prefboost.engines.budget import UNLIMITED
 from prefboost.progress import Tell
 from prefboost.runs.diagnose.report_file import guard_report, write_report
-from prefboost.runs.score.questions import open_desk
+from prefboost.runs.score.questions import open_call_session
 from prefboost.sources import read
 from prefboost.tables import Table
 
@@ -46,8 +46,8 @@ def diagnose_agreement(
     if out is not None:
         guard_report(out, [table, *([] if settings.train is None else [settings.train])], [settings])
     trained_on = None if settings.train is None else TrainedOn.of_table(read(settings.train))
-    with open_desk(out, store, UNLIMITED, progress) as desk:
-        report = measure_agreement_with_scores(table, settings, desk, trained_on)
+    with open_call_session(out, store, UNLIMITED, progress) as session:
+        report = measure_agreement_with_scores(table, settings, session, trained_on)
     if out is not None:
         write_report(out, "agreement", report.record())
     return report

@@ -18,7 +18,7 @@ from prefboost.engines.local.engine import Local
 from prefboost.progress import Tell
 from prefboost.runs.generate.generate import generate
 from prefboost.runs.generate.settings import Generate
-from prefboost.runs.score.questions import open_desk
+from prefboost.runs.score.questions import open_call_session
 from prefboost.runs.score.score import score
 from prefboost.scoring.scorer import Scorer
 from prefboost.scoring.sequence_logps import LogprobModel
@@ -111,8 +111,8 @@ def measure_scored_completions(
     if model != start.name:
         reader = open_policy_reader(model, start)
         encoded = reader.encode(items, Scores(), find_request)
-        with open_desk(None, store, UNLIMITED, tell) as desk:
-            computed = compute_policy_ratios(start, {model: list(encoded.values())}, desk)[model]
+        with open_call_session(None, store, UNLIMITED, tell) as session:
+            computed = compute_policy_ratios(start, {model: list(encoded.values())}, session)[model]
         ratios = dict(zip(encoded, computed.tolist(), strict=True))
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     rated = [f"score.{name}" for name in aspects if f"score.{name}" in frame.columns]

@@ -9,7 +9,7 @@ from typing import Any
 
 from prefboost.atomic import write_atomically
 from prefboost.errors import DataError
-from prefboost.sources.writers.outputs import companions, refuse_foreign, refuse_inputs
+from prefboost.sources.writers.outputs import list_output_files, refuse_foreign, refuse_inputs
 
 __all__ = ["guard_report", "write_report"]
 
@@ -27,7 +27,7 @@ def guard_report(out: str | Path, data: Sequence[Any], others: Sequence[Any] = (
     target = Path(out)
     if target.suffix != ".json":
         raise DataError(f"the report is JSON, found {target.name}", remedy="name a file that ends in .json")
-    refuse_inputs(companions(target, ".store"), data, others)
+    refuse_inputs(list_output_files(target, ".store"), data, others)
     try:
         is_report = _MARK in json.loads(target.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):

@@ -8,7 +8,7 @@ from prefboost.diagnosis.unlearning import DiagnoseUnlearning, UnlearningReport,
 from prefboost.engines.budget import UNLIMITED
 from prefboost.progress import Tell
 from prefboost.runs.diagnose.report_file import guard_report, write_report
-from prefboost.runs.score.questions import open_desk
+from prefboost.runs.score.questions import open_call_session
 from prefboost.tables import Table
 
 __all__ = ["diagnose_unlearning"]
@@ -39,8 +39,8 @@ def diagnose_unlearning(
     """
     if out is not None:
         guard_report(out, [table], [settings])
-    with open_desk(out, store, UNLIMITED, progress) as desk:
-        report = measure_changes(table, settings, desk)
+    with open_call_session(out, store, UNLIMITED, progress) as session:
+        report = measure_changes(table, settings, session)
     if out is not None:
         write_report(out, "unlearning", report.record())
     return report

@@ -10,7 +10,7 @@ from typing import Any
 
 from prefboost.chat import format_number, goal_text
 from prefboost.engines.ask import Inquiry, InWords, Reply, Unasked
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
 from prefboost.engines.goal_requests import Ask, asker
 from prefboost.engines.store.interface import AnswerStore
@@ -23,7 +23,7 @@ from prefboost.runs.evaluate.settings import Answering
 __all__ = [
     "ContestantAnswers",
     "SamplingOf",
-    "Speaker",
+    "OpenContestant",
     "answer_prompts",
     "choose_sampling",
     "explain_unfinished",
@@ -39,7 +39,7 @@ SamplingOf = Callable[[BenchmarkPrompt], Sampling]
 
 
 @dataclass(frozen=True)
-class Speaker:
+class OpenContestant:
     """A contestant with its open engine.
 
     Args:
@@ -147,20 +147,20 @@ class _Conversations:
         self.tokens += reply.tokens
 
 
-def open_speaker(contestant: Contestant, engine: Engine) -> Speaker:
+def open_speaker(contestant: Contestant, engine: Engine) -> OpenContestant:
     """Prepare a contestant for questions.
 
     Raises:
         ModelError: the goal is to stand in the system message, and the model's chat template drops or refuses those.
     """
     try:
-        return Speaker(contestant, engine, asker(engine, contestant.say))
+        return OpenContestant(contestant, engine, asker(engine, contestant.say))
     except ModelError as error:
         raise ModelError(f"{contestant.name}: {error.message}", remedy=error.remedy) from error
 
 
 def answer_prompts(
-    speaker: Speaker,
+    speaker: OpenContestant,
     prompts: Sequence[BenchmarkPrompt],
     sampling: SamplingOf,
     store: AnswerStore,
@@ -183,7 +183,7 @@ def answer_prompts(
     """
     conversations = _Conversations({prompt.uid: [] for prompt in prompts})
     turns, name = sum(len(prompt.turns) for prompt in prompts), speaker.contestant.name
-    inquiry = Inquiry(speaker.engine, Desk(store, tell=tell), WorkProgress(name, turns), too_long=TOO_LONG)
+    inquiry = Inquiry(speaker.engine, CallSession(store, tell=tell), WorkProgress(name, turns), too_long=TOO_LONG)
     # Turn by turn over all prompts: a turn needs the answer to the one before, and an engine wants large batches.
     for turn in range(max((len(prompt.turns) for prompt in prompts), default=0)):
         open_prompts = [p for p in prompts if len(p.turns) > turn and p.uid not in conversations.faults]
@@ -204,7 +204,9 @@ def answer_prompts(
     return ContestantAnswers(completions, conversations.faults, conversations.cut, conversations.tokens)
 
 
-def choose_sampling(speaker: Speaker, sampling: SamplingOf, answering: Answering, *, look: bool = True) -> SamplingOf:
+def choose_sampling(
+    speaker: OpenContestant, sampling: SamplingOf, answering: Answering, *, look: bool = True
+) -> SamplingOf:
     """Choose the sampling of a contestant's completions.
 
     Args:
@@ -241,7 +243,7 @@ def explain_unfinished(engine: Engine, name: str, done: int, questions: int) -> 
 
 
 def _build_requests(
-    speaker: Speaker, prompts: Sequence[BenchmarkPrompt], conversations: _Conversations
+    speaker: OpenContestant, prompts: Sequence[BenchmarkPrompt], conversations: _Conversations
 ) -> list[tuple[str, Request]]:
     """Build uid and request of every prompt; one that cannot be asked gets a fault instead."""
     requests = []

@@ -12,7 +12,7 @@ from typing import Any
 
 from prefboost.atomic import write_atomically
 from prefboost.engines.budget import UNLIMITED, Spending
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.kinds import EngineSettings, model_name
 from prefboost.engines.store.sightings import sightings
 from prefboost.engines.store.store import Store
@@ -102,7 +102,7 @@ def canary(
     folder.mkdir(parents=True, exist_ok=True)
     running = folder / f"running-{asked_at[:10]}"
     with Store(running) as store:
-        engine = Desk(store, spending).open_engine(judge)
+        engine = CallSession(store, spending).open_engine(judge)
         verdicts = judge_requests(CANARY, build_canary_requests(), engine, store, tell=tell)
         if all(verdict.value is None for verdict in verdicts):
             raise DataError(

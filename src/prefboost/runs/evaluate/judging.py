@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from prefboost.engines.ask import Inquiry, Reply, Unasked
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.engine import Engine, Failure, Result
 from prefboost.engines.store.interface import AnswerStore
 from prefboost.engines.store.sightings import Watch, list_reply_names, today
@@ -54,7 +54,7 @@ def judge_requests(
     # 2. Ask. Requests of one group differ in their messages alone, so that an engine can batch them.
     watch = Watch(engine, store, clock)
     work = WorkProgress("judge", len(questions))
-    inquiry = Inquiry(engine, Desk(store, tell=tell), work, watch=watch, too_long=TOO_LONG)
+    inquiry = Inquiry(engine, CallSession(store, tell=tell), work, watch=watch, too_long=TOO_LONG)
     replies: dict[int, JudgeReply] = {}
     groups: dict[tuple[object, ...], list[int]] = {}
     for at in questions:

@@ -16,7 +16,7 @@ class Executor(Protocol):
     """Sees to it that a stage is done."""
 
     @property
-    def leads(self) -> bool:
+    def is_main_process(self) -> bool:
         """Tell whether the work falls to this process."""
 
     def see_to(self, stage: str, done: Callable[[], bool], work: Callable[[], None]) -> None:
@@ -26,7 +26,7 @@ class Executor(Protocol):
 class LocalExecutor:
     """Does the work here."""
 
-    leads = True
+    is_main_process = True
 
     def see_to(self, stage: str, done: Callable[[], bool], work: Callable[[], None]) -> None:
         """Call ``work`` unless the stage is done."""
@@ -47,7 +47,7 @@ class FirstOfMany:
 
     def __init__(self, rank: int, *, wait_s: float = 24 * 3600, poll_s: float = 0.5) -> None:
         self.rank = rank
-        self.leads = rank == 0
+        self.is_main_process = rank == 0
         self.wait_s = wait_s
         self.poll_s = poll_s
 

@@ -15,7 +15,7 @@ from prefboost.runs.folder.staging import Staging, locate_staging
 from prefboost.shelf import Shelf, open_shelf
 from prefboost.sources.readers.remote import explain_far, forget_fetched, put_output
 
-__all__ = ["FarPlace", "locate_place", "makes_commits", "stage_here"]
+__all__ = ["FarPlace", "locate_place", "makes_commits", "stage_locally"]
 
 _PUBLISHING = "publishing"
 """Note of the staging folder: parts are being copied to the output's place, which a restarted command may overwrite."""
@@ -104,7 +104,7 @@ def makes_commits(path: str | Path) -> bool:
 
 
 @contextmanager
-def stage_here(place: OutputPlace, *, overwrite: bool) -> Iterator[OutputPlace]:
+def stage_locally(place: OutputPlace, *, overwrite: bool) -> Iterator[OutputPlace]:
     """Give the place of an output on this machine; of one at an address, what is put there once the block ends.
 
     Args:

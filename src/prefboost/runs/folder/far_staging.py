@@ -28,7 +28,7 @@ from prefboost.runs.folder.staging import (
     read_parts,
 )
 from prefboost.shelf import Shelf, open_shelf
-from prefboost.sources.readers.remote import explain_far, is_there
+from prefboost.sources.readers.remote import explain_far, path_exists
 
 __all__ = [
     "FarStaging",
@@ -164,7 +164,7 @@ def fill_folder(place: Path, key: str, fill: Callable[[Staging], object]) -> dic
         place=Place(format_place(place)),
     )
     # At an address nothing can be renamed: there a journal tells that all parts have come.
-    if not is_there(place / JOURNAL):
+    if not path_exists(place / JOURNAL):
         if not is_far and place.exists():
             raise refusal
         with open_far_staging(place, key) if is_far else open_staging(place, key) as staging:

@@ -23,10 +23,10 @@ from prefboost.errors import Place, RunError, SettingsError
 from prefboost.runs.folder.manifest import hash_path, hash_values, list_input_files
 from prefboost.runs.folder.staging import (
     Staging,
-    carry_over,
     clear_staging,
     describe_file,
     link,
+    link_kept_files,
     locate_staging,
     open_staging,
     remove,
@@ -185,7 +185,7 @@ class OutputPlace:
         if not self.single:
             if self.path.is_dir():
                 written = {*self.read_manifest().get("files", ()), MANIFEST}
-                carry_over([name for name in _list_files(self.path) if name not in written], self.path, final)
+                link_kept_files([name for name in _list_files(self.path) if name not in written], self.path, final)
             replace_folder(final, self.path)
             return
         remove(self.locate("rejects.parquet"))

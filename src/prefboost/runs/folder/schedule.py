@@ -153,7 +153,7 @@ def _do(run: Run, standing: StageStatus, executor: Executor) -> None:
         return
     executor.see_to(stage.name, lambda: run.read_begun_key(stage.name) == key or is_finished(), begin)
     # All processes train together, so each does the work; the first alone notes it, since a manifest has one writer.
-    if executor.leads:
+    if executor.is_main_process:
         work()
     else:
         stage.work()

@@ -21,7 +21,7 @@ from prefboost.locks import LockHeldError, hold_lock
 
 __all__ = [
     "Staging",
-    "carry_over",
+    "link_kept_files",
     "clear_staging",
     "describe_file",
     "link",
@@ -187,7 +187,7 @@ def replace_folder(new: Path, out: Path) -> None:
         old.parent.rmdir()  # only where nothing else waits there
 
 
-def carry_over(names: Iterable[str], old: Path, new: Path) -> None:
+def link_kept_files(names: Iterable[str], old: Path, new: Path) -> None:
     """Give a new folder the files of an old one that nobody but their owner may delete: second names for the same
     bytes, so that a kill loses nothing.
 

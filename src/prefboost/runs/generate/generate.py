@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefboost.engines.ask import Inquiry, InWords, Reply
 from prefboost.engines.budget import UNLIMITED, describe_spent_budget, find_price
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.engine import Engine, Failure, Outcome, Result
 from prefboost.engines.patience import check_answered
 from prefboost.engines.pool import open_engine
@@ -20,7 +20,7 @@ from prefboost.runs.generate.completions import build_completions
 from prefboost.runs.generate.requests import CompletionRequest, list_requests, prepare_prompts, split_renderable
 from prefboost.runs.generate.settings import Generate
 from prefboost.runs.outputs import locate_sign
-from prefboost.runs.score.questions import forecast_calls, open_desk, write_answered
+from prefboost.runs.score.questions import forecast_calls, open_call_session, write_answered
 from prefboost.scoring.answers import Questions
 from prefboost.sources.writers.outputs import guard_file
 from prefboost.tables import Table
@@ -103,15 +103,15 @@ def generate(
     """
     guard_file(out, "generate", [prompts], [settings], store=locate_sign(out, store))
     find_price(settings.model, settings.prices, settings.budget)  # a missing price is told before weights are loaded
-    with open_desk(out, store, settings, progress) as desk:
+    with open_call_session(out, store, settings, progress) as session:
         engine = engine or open_engine(settings.engine)
         frame, rejects = prepare_prompts(prompts, settings, engine)
         rows = list_requests(frame, settings, engine)
-        results = _complete(rows, desk, settings, engine)
-        if desk.store is not None and len(results) < len(rows):
+        results = _complete(rows, session, settings, engine)
+        if session.store is not None and len(results) < len(rows):
             raise describe_spent_budget(engine.ledger, len(results), len(rows))
         completed = build_completions(prompts, frame, rejects, settings, results)
-        table = write_answered(completed, out, desk, "generate", _count_rows)
+        table = write_answered(completed, out, session, "generate", _count_rows)
     reasons = [outcome.reason for _, outcome in results if isinstance(outcome, Failure)]
     check_answered(len(results) - len(reasons), len(results), settings, reasons)
     return table
@@ -138,12 +138,12 @@ def write_finished_completions(
         RunError: there is no store. Or the output is an input, or a file that `generate` did not write.
     """
     guard_file(out, "generate", [prompts], [settings], store=locate_sign(out, store))
-    with open_desk(out, store, UNLIMITED, lambda _: None, partial=True) as desk:
+    with open_call_session(out, store, UNLIMITED, lambda _: None, partial=True) as session:
         engine = engine or settings.engine.open()
         frame, rejects = prepare_prompts(prompts, settings, engine)
         rows = list_requests(frame, settings, engine)
-        completed = build_completions(prompts, frame, rejects, settings, _complete(rows, desk, settings, engine))
-        return write_answered(completed, out, desk, "generate", _count_rows)
+        completed = build_completions(prompts, frame, rejects, settings, _complete(rows, session, settings, engine))
+        return write_answered(completed, out, session, "generate", _count_rows)
 
 
 def _count_rows(written: Table) -> dict[str, int]:
@@ -151,13 +151,13 @@ def _count_rows(written: Table) -> dict[str, int]:
 
 
 def _complete(
-    rows: Sequence[CompletionRequest], desk: Desk, settings: Generate, engine: Engine
+    rows: Sequence[CompletionRequest], session: CallSession, settings: Generate, engine: Engine
 ) -> list[tuple[CompletionRequest, Outcome]]:
-    """Complete the rows, in their order; those that the budget does not allow, or a partial desk lacks, are absent."""
-    desk.open_engine(settings.engine, engine)
-    watch = Watch(engine, desk.store) if engine.remote and desk.store is not None else None
+    """Complete the rows, in their order; those that a budget forbids, or a partial session lacks, are absent."""
+    session.open_engine(settings.engine, engine)
+    watch = Watch(engine, session.store) if engine.remote and session.store is not None else None
     # Prompts that are too long for the model are rejects already.
-    inquiry = Inquiry(engine, desk, WorkProgress("generate", len(rows), unit="rows"), watch=watch)
+    inquiry = Inquiry(engine, session, WorkProgress("generate", len(rows), unit="rows"), watch=watch)
     replies: dict[int, Reply] = {}
     for batch in inquiry.ask([row.request for row in rows], InWords(settings.sampling)):
         replies.update(batch)

@@ -130,16 +130,16 @@ def _run_in(
     refuse_inputs([folder], _list_inputs(recipe), [recipe])
     models: AbstractContextManager[object] = nullcontext()
     # Of an offline recipe no model completes or scores; processes that do not lead wait for the one that does.
-    if executor.leads and isinstance(recipe.executor, OnRay) and not isinstance(recipe, Recipe):
+    if executor.is_main_process and isinstance(recipe.executor, OnRay) and not isinstance(recipe, Recipe):
         from prefboost.runs.ray.asking import open_pool
 
         models = open_pool(recipe.executor, recipe, one_at_a_time=True)
     # The lock is a file: it is not laid into a folder of somebody else's, which `open_run` refuses.
-    guarded = executor.leads and not holds_foreign_files(folder)
+    guarded = executor.is_main_process and not holds_foreign_files(folder)
     with hold_folder(folder) if guarded else nullcontext(), keep_numbers(folder / NUMBERS_FILE):
         opened = Run(folder)
         stages = build_stages(recipe, opened, progress)
-        if executor.leads:
+        if executor.is_main_process:
             # Stages have hashed their inputs, which may be large: the manifest takes the same fingerprints.
             hashes = {path: text for stage in stages for path, text in stage.inputs.items()}
             inputs = {path: hashes[path] for path in _list_inputs(recipe)}

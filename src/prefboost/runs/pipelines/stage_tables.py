@@ -14,7 +14,7 @@ from prefboost.engines.budget import UNLIMITED, Spending
 from prefboost.preferences import FittedScale
 from prefboost.progress import Tell
 from prefboost.runs.outputs import locate_rejects, write_history, write_rejects
-from prefboost.runs.score.questions import open_desk
+from prefboost.runs.score.questions import open_call_session
 from prefboost.runs.score.score import score_by
 from prefboost.scoring.scorer import Scorer
 from prefboost.tables import Table, TableSpec, conform
@@ -72,8 +72,8 @@ def score_table(
         RunError: the budget is spent before all is done; what is done stays in the store.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open_desk(path, store, spending, progress) as desk:
-        scored = score_by(table, scorer, desk)
+    with open_call_session(path, store, spending, progress) as session:
+        scored = score_by(table, scorer, session)
     return scored, write_table(scored, path)
 
 

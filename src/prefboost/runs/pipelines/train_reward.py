@@ -112,7 +112,7 @@ def train_reward_on(
     ranges |= {name or "overall": (scale.values[0], scale.values[-1]) for name, scale in prepared.scales.items()}
     origin = Origin(dict(Counter(prepared.rejects["reason"].to_list())), ranges)
     report = train_reward(rows, settings, Path(out), eval_rows=evaluation, origin=origin, progress=progress)
-    if choose_executor(os.environ).leads:
+    if choose_executor(os.environ).is_main_process:
         write_rejects(prepared.rejects, Path(out) / REJECTS)
     return report
 

@@ -24,7 +24,7 @@ from prefboost.runs.folder.far_staging import list_damaged_parts
 from prefboost.runs.folder.staging import Staging, describe_file
 from prefboost.runs.preparation import make_goal_pairs
 from prefboost.runs.ray.data_order import read_record, write_record
-from prefboost.runs.ray.data_plan import Item, ReadPlan, Spread, list_items, plan_source, recall_plan, record_plan
+from prefboost.runs.ray.data_plan import Item, ReadPlan, Spread, list_items, plan_source, record_plan, restore_plan
 from prefboost.runs.ray.data_rows import Rows, compare_rows
 from prefboost.runs.ray.data_scales import settle_scales
 from prefboost.runs.ray.data_tables import find_collection
@@ -110,7 +110,7 @@ def augment_on(
 def open_job(spread: Spread, source: Collection, output: Output, staging: Staging, progress: Tell | None) -> Job:
     """Run the passes before the parts, or take up what an earlier call has found out."""
     parts, folder, settings = staging.place, staging.place / _BETWEEN, output.about.settings
-    recalled = recall_plan(spread, source, settings.columns, folder)
+    recalled = restore_plan(spread, source, settings.columns, folder)
     if recalled is not None:
         return Job(recalled[0], output, parts, recalled[1])
     if progress is not None:

@@ -25,15 +25,15 @@ from prefboost.runs.select.folder import RangeForm, write_range
 from prefboost.runs.table_pieces import PieceTable
 from prefboost.shelf import open_shelf
 from prefboost.sources.readers.frames import list_frames, read_frame
-from prefboost.sources.write import Shaped, find_table_export, shape
+from prefboost.sources.write import ShapedRows, find_table_export, shape
 from prefboost.sources.writers.file_types import FILE_TYPES
 from prefboost.tables import TABLES, Table
 
-__all__ = ["Form", "Ordered", "order_parts", "order_span", "read_record", "write_ranges", "write_record"]
+__all__ = ["RowFormat", "OrderedRows", "order_parts", "order_span", "read_record", "write_ranges", "write_record"]
 
 
 @dataclass(frozen=True)
-class Form:
+class RowFormat:
     """The form in which rows are written.
 
     Args:
@@ -46,16 +46,16 @@ class Form:
     format: str | None = None
     extras: tuple[str, ...] = ()
 
-    def shape(self, head: Table, frame: pl.DataFrame) -> Shaped:
+    def shape(self, head: Table, frame: pl.DataFrame) -> ShapedRows:
         """Bring rows into the form."""
         if self.format is None:
-            return Shaped(frame, head.rejects)
+            return ShapedRows(frame, head.rejects)
         export = find_table_export(head, self.format)
         return shape(frame, export, FILE_TYPES[self.ending], path=head.path, extras=self.extras)
 
 
 @dataclass(frozen=True)
-class Ordered:
+class OrderedRows:
     """Rows and rejects in the order of the file, as files that tasks wrote.
 
     Args:
@@ -107,17 +107,17 @@ def write_ranges(plan: ReadPlan, number: int, table: Table) -> dict[str, dict[st
     return files
 
 
-def order_parts(spread: Spread, plan: ReadPlan, head: Table, form: Form) -> Ordered:
+def order_parts(spread: Spread, plan: ReadPlan, head: Table, form: RowFormat) -> OrderedRows:
     """Sort the rows that all parts have left, and bring them into their form."""
     spans = list_spans(len(plan.range_firsts), spread.tasks)
     # By the name of its kind: a declaration that was sent is equal to none that the task knows.
     about = head.spec.name, head.frame, head.path
     ordered = dict(spread(partial(order_span, plan, about, form), spans))
-    return Ordered(plan.folder, [each for start in sorted(ordered) for each in ordered[start]])
+    return OrderedRows(plan.folder, [each for start in sorted(ordered) for each in ordered[start]])
 
 
 def order_span(
-    plan: ReadPlan, about: tuple[str, pl.DataFrame, str | None], form: Form, item: Item
+    plan: ReadPlan, about: tuple[str, pl.DataFrame, str | None], form: RowFormat, item: Item
 ) -> tuple[int, list[Mapping[str, Any]]]:
     """Order the ranges of an item, unless an earlier attempt has.
 

@@ -45,7 +45,7 @@ from prefboost.sources.rows.grouping import (
     take_scattered,
 )
 from prefboost.sources.rows.identity import (
-    Disputed,
+    DisputedIds,
     collect_disputes,
     collect_repeated,
     list_id_hashes,
@@ -62,7 +62,7 @@ __all__ = [
     "plan_source",
     "read_facts",
     "read_groups",
-    "recall_plan",
+    "restore_plan",
     "record_plan",
     "scatter",
     "settle_bucket",
@@ -200,7 +200,7 @@ def plan_source(spread: Spread, source: Collection, columns: Columns, rows: int 
 
 
 def record_plan(plan: ReadPlan, notes: Mapping[str, Any]) -> None:
-    """Write a plan beside other JSON values, for `recall_plan`. Nothing in the file is code: others may write there."""
+    """Write a plan beside other JSON values, for `restore_plan`. The file holds no code: others may write there."""
     facts = {"partitions": plan.partitions, "stored": plan.stored, "run": plan.run}
     pieces = [
         {
@@ -214,7 +214,7 @@ def record_plan(plan: ReadPlan, notes: Mapping[str, Any]) -> None:
     open_shelf(plan.folder).write(_RECORD, content.encode())
 
 
-def recall_plan(
+def restore_plan(
     spread: Spread, source: Collection, columns: Columns, folder: Path
 ) -> tuple[ReadPlan, dict[str, Any]] | None:
     """Restore a plan and its notes from what `record_plan` wrote; None where it wrote nothing.
@@ -267,7 +267,7 @@ def read_facts(folder: Path, run: str) -> SourceFacts:
     assert run
     hashes = {name: gather_files(folder, name) for name in ("disputed-ids", "disputed-prompts", "repeated")}
     series = {name: _to_series(frame) for name, frame in hashes.items()}
-    disputed = Disputed(series["disputed-ids"], series["disputed-prompts"])
+    disputed = DisputedIds(series["disputed-ids"], series["disputed-prompts"])
     return SourceFacts(repeated=series["repeated"], disputed=disputed)
 
 

@@ -25,8 +25,8 @@ from prefboost.runs.augment.settings import Augment
 from prefboost.runs.folder.far_staging import list_damaged_parts, open_far_staging
 from prefboost.runs.folder.manifest import describe_version, hash_values
 from prefboost.runs.folder.staging import Staging, clear_staging, locate_staging, open_staging
-from prefboost.runs.ray.data_order import Form, Ordered, order_parts, read_record, write_ranges, write_record
-from prefboost.runs.ray.data_plan import Item, Spread, list_items, plan_source, recall_plan, record_plan
+from prefboost.runs.ray.data_order import OrderedRows, RowFormat, order_parts, read_record, write_ranges, write_record
+from prefboost.runs.ray.data_plan import Item, Spread, list_items, plan_source, record_plan, restore_plan
 from prefboost.runs.ray.data_rows import Rows, compare_rows
 from prefboost.runs.ray.data_scales import count_score_values, expand_scores, merge_all, merge_counts
 from prefboost.settings import kind_of
@@ -45,7 +45,7 @@ Verbs = Callable[[Table], Table]
 Count = Callable[[Table, Table], Mapping[str, Any]]
 """Counts a part: the rows that were read, and those that are left."""
 
-_AS_IT_IS = Form()
+_AS_IT_IS = RowFormat()
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class TableJob:
         )
         return head, [part["counts"] for part in parts]
 
-    def order(self, head: Table, form: Form = _AS_IT_IS) -> Ordered:
+    def order(self, head: Table, form: RowFormat = _AS_IT_IS) -> OrderedRows:
         """Put the rows that `make` has left in the order of the file, in the form that they are written in."""
         return order_parts(self.spread, self.rows.plan, head, form)
 
@@ -176,7 +176,7 @@ def open_table(
     waiting = open_far_staging(locate_staging(place), key) if is_far else open_staging(place, key)
     with waiting as staging:
         folder = staging.place
-        recalled = recall_plan(spread, files, selection.columns, folder)
+        recalled = restore_plan(spread, files, selection.columns, folder)
         if recalled is not None:
             yield TableJob(spread, Rows(recalled[0], selection, whole=True, begin=begin), staging)
         else:

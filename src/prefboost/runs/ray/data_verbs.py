@@ -20,7 +20,7 @@ from prefboost.recipes.recipe import Recipe
 from prefboost.runs.augment.settings import Augment
 from prefboost.runs.outputs import locate_rejects, open_target, write_history, write_sorted_rejects
 from prefboost.runs.preparation import list_goal_aspects, make_goal_pairs
-from prefboost.runs.ray.data_order import Form
+from prefboost.runs.ray.data_order import RowFormat
 from prefboost.runs.ray.data_plan import Spread
 from prefboost.runs.ray.data_tables import TableJob, Verbs, find_collection, hash_table, open_table
 from prefboost.runs.select.counts import count_part, sum_counts
@@ -32,7 +32,7 @@ from prefboost.settings import dump_with_kind
 from prefboost.sources.readers.remote import guard_address
 from prefboost.sources.write import find_extras, find_table_export, refuse_other_rows
 from prefboost.sources.writers.file_types import find_file_type
-from prefboost.sources.writers.outputs import companions, refuse_foreign, refuse_inputs
+from prefboost.sources.writers.outputs import list_output_files, refuse_foreign, refuse_inputs
 from prefboost.tables import Table
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def select_on(
     if folder is not None:
         return select_into_folder(spread, source, selection, folder, overwrite=overwrite)
     target, kind = Path(out), find_file_type(Path(out))
-    files = companions(out, ".select.json")
+    files = list_output_files(out, ".select.json")
     refuse_inputs(files, [collection], far=True)
     refuse_foreign(files, files[-1:], "select")
     if not overwrite and (address := find_address(out)) is not None:
@@ -119,9 +119,9 @@ def select_into_folder(
         return folder.publish(job.staging, head, parts)
 
 
-def _choose_form(ending: str, how: SelectCompletions, parts: Sequence[Mapping[str, Any]]) -> Form:
+def _choose_form(ending: str, how: SelectCompletions, parts: Sequence[Mapping[str, Any]]) -> RowFormat:
     extras = {name for part in parts for name in part["extras"]}
-    return Form(ending, how.format, tuple(sorted(extras)))
+    return RowFormat(ending, how.format, tuple(sorted(extras)))
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from prefboost.runs.diagnose.policy_completions import PromptMeasures, average_w
 from prefboost.runs.pipelines.goal_pairs import make_recipe_pairs
 from prefboost.runs.reproduce.noise import ScoreNoise, add_noise
 from prefboost.runs.reproduce.settings import Reproduction
-from prefboost.runs.score.questions import open_desk
+from prefboost.runs.score.questions import open_call_session
 from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, read_item_scores
 from prefboost.tables import Table
 
@@ -164,8 +164,8 @@ def measure_pairs(pairs: Table, model: str, settings: Reproduction, store: Path,
     start = settings.start_model
     # Goals stand in these prompts already, so that the template is told to add none.
     encoded = open_policy_reader(model, start).encode(items, Scores())
-    with open_desk(None, store, UNLIMITED, tell) as desk:
-        ratios = compute_policy_ratios(start, {model: list(encoded.values())}, desk)[model]
+    with open_call_session(None, store, UNLIMITED, tell) as session:
+        ratios = compute_policy_ratios(start, {model: list(encoded.values())}, session)[model]
     changes = dict(zip(encoded, ratios.tolist(), strict=True))
     both = [(at, changes.get((at, "chosen")), changes.get((at, "rejected"))) for at in range(frame.height)]
     scores = np.concatenate([frame["score_chosen"].to_numpy(), frame["score_rejected"].to_numpy()])
@@ -218,8 +218,8 @@ def measure_rank_agreement(
     usable = [key for key in encoded if score_of[key] is not None]
     if not usable:
         return {}
-    with open_desk(None, store, UNLIMITED, tell) as desk:
-        ratios = compute_policy_ratios(start, {model: [encoded[key] for key in usable]}, desk)[model]
+    with open_call_session(None, store, UNLIMITED, tell) as session:
+        ratios = compute_policy_ratios(start, {model: [encoded[key] for key in usable]}, session)[model]
     raw, partial = correlate_rewards(
         ratios.tolist(),
         [score_of[key] or 0.0 for key in usable],

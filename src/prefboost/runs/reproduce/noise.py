@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import polars as pl
 from pydantic import Field
 
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.preferences.draw import draw_share
 from prefboost.preferences.scales.fit import find_declared_range, find_score_columns
 from prefboost.runs.score.score import score_by
@@ -58,9 +58,9 @@ class NoisyScorer(Settings):
         """See `prefboost.scoring.scorer.Scorer`."""
         return self._add(self.scorer.score(table))
 
-    def score_stored(self, table: Table, desk: Desk) -> Table:
+    def score_stored(self, table: Table, session: CallSession) -> Table:
         """See `prefboost.scoring.scorer.StoredScorer`: the true scores are what is kept."""
-        return self._add(score_by(table, self.scorer, desk))
+        return self._add(score_by(table, self.scorer, session))
 
     def _add(self, scored: Table) -> Table:
         return add_noise(scored, self.noise, self.find_range())

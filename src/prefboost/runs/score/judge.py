@@ -8,9 +8,9 @@ from typing import Annotated
 from pydantic import Field
 
 from prefboost.engines.budget import UNLIMITED, Spending
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.progress import Tell, WorkProgress
-from prefboost.runs.score.questions import check_rejects, open_desk, write_answered
+from prefboost.runs.score.questions import check_rejects, open_call_session, write_answered
 from prefboost.scoring.answers import FAILED
 from prefboost.scoring.judges.figures import JudgeFigures, judge_figures
 from prefboost.scoring.judges.judge import JUDGES, Judge, StoredJudge
@@ -62,8 +62,8 @@ def judge(
             or a file that `judge` did not write.
     """
     guard_file(out, "judge", [table], [by])
-    with open_desk(out, store, spending, progress) as desk:
-        verdicts, figures = _write_verdicts(_judge_by(table, by, desk), out, desk)
+    with open_call_session(out, store, spending, progress) as session:
+        verdicts, figures = _write_verdicts(_judge_by(table, by, session), out, session)
     check_rejects(verdicts, len(table), (FAILED,), spending)
     return verdicts, figures
 
@@ -84,19 +84,19 @@ def write_finished_verdicts(
         DataError: no pair at all is finished.
     """
     guard_file(out, "judge", [table], [by])
-    with open_desk(out, store, UNLIMITED, lambda _: None, partial=True) as desk:
-        return _write_verdicts(_judge_by(table, by, desk), out, desk)
+    with open_call_session(out, store, UNLIMITED, lambda _: None, partial=True) as session:
+        return _write_verdicts(_judge_by(table, by, session), out, session)
 
 
-def _write_verdicts(verdicts: Table, out: str | Path | None, desk: Desk) -> tuple[Table, JudgeFigures]:
+def _write_verdicts(verdicts: Table, out: str | Path | None, session: CallSession) -> tuple[Table, JudgeFigures]:
     figures = judge_figures(verdicts)
-    return write_answered(verdicts, out, desk, "judge", lambda _: {"figures": figures.record()}), figures
+    return write_answered(verdicts, out, session, "judge", lambda _: {"figures": figures.record()}), figures
 
 
-def _judge_by(table: Table, by: Judge, desk: Desk) -> Table:
+def _judge_by(table: Table, by: Judge, session: CallSession) -> Table:
     if isinstance(by, StoredJudge):
-        return by.judge_stored(table, desk)
-    desk.tell(WorkProgress("verdicts", len(table)))
+        return by.judge_stored(table, session)
+    session.tell(WorkProgress("verdicts", len(table)))
     verdicts = by.judge(table)
-    desk.tell(WorkProgress("verdicts", len(table), len(table)))
+    session.tell(WorkProgress("verdicts", len(table), len(table)))
     return verdicts

@@ -12,7 +12,7 @@ import polars as pl
 
 from prefboost.addresses import format_place
 from prefboost.engines.budget import Spending, find_price
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.engine import Engine
 from prefboost.engines.kinds import model_name
 from prefboost.engines.patience import Patience, check_answered
@@ -31,7 +31,7 @@ __all__ = [
     "check_rejects",
     "forecast_calls",
     "forecast_questions",
-    "open_desk",
+    "open_call_session",
     "write_answered",
 ]
 
@@ -66,10 +66,10 @@ def check_rejects(table: Table, rows: int, unanswered: Collection[str], patience
 
 
 @contextmanager
-def open_desk(
+def open_call_session(
     out: str | Path | None, store: str | Path | None, spending: Spending, tell: Tell, *, partial: bool = False
-) -> Iterator[Desk]:
-    """Open a desk with the store that is named, or the one beside an output; without either nothing is stored.
+) -> Iterator[CallSession]:
+    """Open a session with the store that is named, or the one beside an output; without either nothing is stored.
 
     Raises:
         RunError: what is stored is wanted alone, and there is no store.
@@ -79,33 +79,33 @@ def open_desk(
         named = "" if place is None else f"{format_place(place)} "
         raise RunError(f"the store {named}does not exist", remedy="first run the same command without --partial")
     if place is None:
-        yield Desk(None, spending, tell)
+        yield CallSession(None, spending, tell)
         return
     retry = "none" if partial else spending.retry  # what is written so far shows every row that failed, and why
     with open_store(place, retry=retry, read_only=partial) as held:
-        yield Desk(held, spending, tell, partial=partial)
+        yield CallSession(held, spending, tell, partial=partial)
 
 
 def write_answered(
-    table: Table, out: str | Path | None, desk: Desk, verb: str, count: Callable[[Table], Mapping[str, Any]]
+    table: Table, out: str | Path | None, session: CallSession, verb: str, count: Callable[[Table], Mapping[str, Any]]
 ) -> Table:
-    """Write what a verb made of a model's answers, where it has an output; the desk's store excludes other writers.
+    """Write what a verb made of a model's answers, where it has an output; the session's store excludes other writers.
 
     Args:
         table: the rows; other models that answered under the same name are noted in its last step.
         out: ``.parquet`` or ``.jsonl`` file.
-        desk: at which the model was asked.
+        session: at which the model was asked.
         verb: names the file of the history, ``OUT.VERB.json``.
         count: counts the written rows for the history.
 
     Returns:
         the table with its notes, as it was written.
     """
-    if changes := [change for change in desk.changes if change]:
+    if changes := [change for change in session.changes if change]:
         last = table.steps[-1]
         noted = replace(last, notes={**last.notes, MODEL_CHANGES: changes})
         table = table.replace_fields(steps=(*table.steps[:-1], noted))
-    return table if out is None else write_output(table, Path(out), store=desk.store, history={verb: count})
+    return table if out is None else write_output(table, Path(out), store=session.store, history={verb: count})
 
 
 def forecast_calls(

@@ -17,7 +17,7 @@ from prefboost.runs.score.score import score
 from prefboost.scoring.scorer import SCORERS, Scorer
 from prefboost.settings import Settings, choice
 from prefboost.sources import Columns
-from prefboost.sources.writers.outputs import companions, guard_file, refuse_foreign, refuse_inputs
+from prefboost.sources.writers.outputs import guard_file, list_output_files, refuse_foreign, refuse_inputs
 from prefboost.tables import Table
 
 __all__ = ["Measuring", "reward_accuracy"]
@@ -67,7 +67,7 @@ def reward_accuracy(
     if target is not None:
         guard_file(scores, "score", [source], [scorer])
         refuse_inputs([target], [source], [scorer])
-        refuse_foreign([target], companions(scores or target, ".store"), "reward-accuracy")
+        refuse_foreign([target], list_output_files(scores or target, ".store"), "reward-accuracy")
     report = report_rewards(
         source, scorer, lambda table: score(table, scorer, scores, progress=progress), settings,
         columns=columns,

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from prefboost.engines.budget import UNLIMITED, Spending
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.progress import Tell, WorkProgress
-from prefboost.runs.score.questions import check_rejects, open_desk, write_answered
+from prefboost.runs.score.questions import check_rejects, open_call_session, write_answered
 from prefboost.scoring.answers import FAILED
 from prefboost.scoring.scorer import SCORERS, Scorer, StoredScorer
 from prefboost.settings import choice
@@ -61,8 +61,8 @@ def score(
             or a file that `score` did not write.
     """
     guard_file(out, "score", [table], [scorer])
-    with open_desk(out, store, spending, progress) as desk:
-        scored = write_answered(score_by(table, scorer, desk), out, desk, "score", count_scores)
+    with open_call_session(out, store, spending, progress) as session:
+        scored = write_answered(score_by(table, scorer, session), out, session, "score", count_scores)
     check_rejects(scored, len(table), (FAILED,), spending)
     return scored
 
@@ -81,8 +81,8 @@ def write_finished_scores(table: Table, scorer: Scorer, out: str | Path, *, stor
         DataError: nothing at all is finished.
     """
     guard_file(out, "score", [table], [scorer])
-    with open_desk(out, store, UNLIMITED, lambda _: None, partial=True) as desk:
-        return write_answered(score_by(table, scorer, desk), out, desk, "score", count_scores)
+    with open_call_session(out, store, UNLIMITED, lambda _: None, partial=True) as session:
+        return write_answered(score_by(table, scorer, session), out, session, "score", count_scores)
 
 
 def count_scores(table: Table) -> dict[str, Any]:
@@ -101,11 +101,11 @@ def count_scores(table: Table) -> dict[str, Any]:
     return counts
 
 
-def score_by(table: Table, scorer: Scorer, desk: Desk) -> Table:
-    """Score a table; a scorer that stores its answers does so at the desk."""
+def score_by(table: Table, scorer: Scorer, session: CallSession) -> Table:
+    """Score a table; a scorer that stores its answers does so in the session's store."""
     if isinstance(scorer, StoredScorer):
-        return scorer.score_stored(table, desk)
-    desk.tell(WorkProgress("scores", len(table)))
+        return scorer.score_stored(table, session)
+    session.tell(WorkProgress("scores", len(table)))
     scored = scorer.score(table)
-    desk.tell(WorkProgress("scores", len(table), len(table)))
+    session.tell(WorkProgress("scores", len(table), len(table)))
     return scored

@@ -19,7 +19,7 @@ from typing import Any
 import polars as pl
 
 from prefboost import __version__
-from prefboost.runs.folder.far_place import locate_place, makes_commits, stage_here
+from prefboost.runs.folder.far_place import locate_place, makes_commits, stage_locally
 from prefboost.runs.folder.far_staging import put_whole
 from prefboost.runs.folder.manifest import hash_values
 from prefboost.runs.folder.output_place import (
@@ -138,7 +138,7 @@ class SelectFolder:
         if counts is None:
             self.refuse_existing(overwrite=overwrite)
             # Every file at such a place is a commit, so the folder is put there once it is whole.
-            staged = stage_here(self.place, overwrite=overwrite)
+            staged = stage_locally(self.place, overwrite=overwrite)
             with staged if makes_commits(self.place.path) else nullcontext(self.place) as place:
                 here = replace(self, place=place)
                 with explain_write_faults(place), place.open_staging() as staging:

@@ -17,7 +17,7 @@ from prefboost.runs.select.counts import count_part, count_selection
 from prefboost.runs.select.folder import Made, SelectFolder, write_parts_of
 from prefboost.runs.select.settings import SelectCompletions
 from prefboost.sources import read
-from prefboost.sources.writers.outputs import companions, refuse_foreign, refuse_inputs
+from prefboost.sources.writers.outputs import list_output_files, refuse_foreign, refuse_inputs
 from prefboost.tables import SCORED_COMPLETIONS, Step, Table, reject_where
 
 __all__ = ["drop_cut_completions", "limit_completions", "select_completions", "select_source"]
@@ -70,7 +70,7 @@ def select_completions(
     """
     folder = None if out is None else SelectFolder.at(out, how, table)
     if out is not None and folder is None:
-        files = companions(out, ".select.json")
+        files = list_output_files(out, ".select.json")
         refuse_inputs(files, [table], far=True)
         refuse_foreign(files, files[-1:], "select")
     selected = select_by_score(limit_completions(table, how), how.strategy)

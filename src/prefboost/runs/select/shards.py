@@ -30,7 +30,7 @@ from prefboost.runs.shards import Shard
 from prefboost.shelf import open_shelf
 from prefboost.sources import read
 from prefboost.sources.readers.frames import read_frame, write_frame
-from prefboost.sources.writers.outputs import companions, refuse_foreign, refuse_inputs
+from prefboost.sources.writers.outputs import list_output_files, refuse_foreign, refuse_inputs
 from prefboost.tables import SCORED_COMPLETIONS, Step, Table, refuse_other_tables, sum_part_steps
 
 __all__ = ["merge_selection", "select_shard"]
@@ -58,7 +58,7 @@ def select_shard(source: str, how: SelectCompletions, out: Path, shard: Shard) -
     """
     decide_file_type(out, how.file_type)
     folder = shard.locate(out)
-    refuse_inputs([*companions(out, ".select.json"), folder], [source], far=True)
+    refuse_inputs([*list_output_files(out, ".select.json"), folder], [source], far=True)
 
     def fill(staging: Staging) -> None:
         table = read(source, columns=how.columns)
@@ -108,7 +108,7 @@ def merge_selection(shards: Sequence[Path], how: SelectCompletions, out: Path) -
                 )
                 parts.append(entry["made"])
                 frames.append(list(map(read_frame, paths)))
-    files, source = companions(out, ".select.json"), parts[0]["path"]
+    files, source = list_output_files(out, ".select.json"), parts[0]["path"]
     whole = SelectFolder.at(out, how, source)
     refuse_inputs(files, [*shards, source], far=True)
     if whole is None:

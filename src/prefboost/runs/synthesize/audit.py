@@ -11,7 +11,7 @@ import polars as pl
 from pydantic import Field
 
 from prefboost.chat import join_text
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.store.opening import open_store
 from prefboost.errors import Place, UnreadableFile
 from prefboost.preferences.draw import draw_rank
@@ -78,7 +78,7 @@ def audit_file(path: str | Path, settings: Auditing) -> Audit:
     noise, file = None, Path(path)
     if settings.judge is not None:
         with open_store(file.with_name(f"{file.name}.audit.store")) as store:
-            noise = label_noise(some, settings.judge, name_judge(settings.judge), Calls(Desk(store)))
+            noise = label_noise(some, settings.judge, name_judge(settings.judge), Calls(CallSession(store)))
     return audit(table, _read_history(file), noise, vectors)
 
 

@@ -16,7 +16,7 @@ from prefboost.errors import DataError, Place
 from prefboost.forecast import CallForecast, Forecast
 from prefboost.progress import Tell, WorkProgress
 from prefboost.runs.outputs import place_store, write_output
-from prefboost.runs.score.questions import check_rejects, open_desk
+from prefboost.runs.score.questions import check_rejects, open_call_session
 from prefboost.settings import choice
 from prefboost.sources import Columns
 from prefboost.sources.writers.file_types import find_file_type
@@ -78,14 +78,14 @@ def synthesize(
     items = _list_items(prompts)
     if out is not None:
         find_file_type(Path(out))
-    with open_desk(out, store, settings, progress) as desk:
-        calls = Calls(desk)
+    with open_call_session(out, store, settings, progress) as session:
+        calls = Calls(session)
         proposals = _propose_all(items, settings, calls, progress)
         # The cost is that of all calls that share the store.
-        notes = {"prompts": len(items), "budget_spent": calls.exhausted, "spent": asdict(desk.book.total())}
+        notes = {"prompts": len(items), "budget_spent": calls.exhausted, "spent": asdict(session.book.total())}
         table = build_pairs_table(prompts, settings.method, settings.method.decide(proposals), notes)
         if out is not None:
-            table = write_output(table, Path(out), store=desk.store, history={"synthesize": _count_pairs})
+            table = write_output(table, Path(out), store=session.store, history={"synthesize": _count_pairs})
     check_rejects(table, len(proposals), (NO_COMPLETION, NO_ANSWER), settings)
     return table
 
@@ -148,10 +148,10 @@ def _propose_all(items: list[PromptItem], settings: Synthesize, calls: Calls, pr
 
     def tell(work: WorkProgress) -> None:
         note = f"{work.name} {work.done:,}/{work.total or 0:,}"
-        total = calls.desk.book.total()
+        total = calls.session.book.total()
         progress(WorkProgress("prompts", len(items), done, spent=total, unit="prompts", note=note))
 
-    calls.desk = replace(calls.desk, tell=tell)
+    calls.session = replace(calls.session, tell=tell)
     progress(WorkProgress("prompts", len(items), unit="prompts"))
     for some in _split_items(items, settings):
         if calls.exhausted:
@@ -159,7 +159,7 @@ def _propose_all(items: list[PromptItem], settings: Synthesize, calls: Calls, pr
             continue
         proposals += review_proposals(settings.method.filters, settings.method.propose(some, calls), calls)
         done += len(some)
-        progress(WorkProgress("prompts", len(items), done, spent=calls.desk.book.total(), unit="prompts"))
+        progress(WorkProgress("prompts", len(items), done, spent=calls.session.book.total(), unit="prompts"))
     return proposals
 
 

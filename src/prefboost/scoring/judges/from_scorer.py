@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import polars as pl
 from pydantic import Field
 
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.scoring.judges.verdicts import ORDERS, Ruling, Rulings, Verdict, check_pairs, verdicts_table
 from prefboost.scoring.scorer import SCORERS, Scorer, StoredScorer
 from prefboost.settings import Settings, choice, kind_of
@@ -39,13 +39,13 @@ class ScorerJudge(Settings):
             DataError: the table holds no pairs, or none could be scored.
             ModelError: the scorer's model cannot be loaded.
         """
-        return self.judge_stored(table, Desk())
+        return self.judge_stored(table, CallSession())
 
-    def judge_stored(self, table: Table, desk: Desk) -> Table:
-        """Score at a desk: what its store holds is not computed again."""
+    def judge_stored(self, table: Table, session: CallSession) -> Table:
+        """Score within a session: what its store holds is not computed again."""
         check_pairs(table)
         scorer = self.scorer
-        scored = scorer.score_stored(table, desk) if isinstance(scorer, StoredScorer) else scorer.score(table)
+        scored = scorer.score_stored(table, session) if isinstance(scorer, StoredScorer) else scorer.score(table)
         numbers = scored.read_columns(["pair_id", "score_chosen", "score_rejected"]).drop_nulls()
         margins = dict(numbers.select("pair_id", pl.col("score_chosen") - pl.col("score_rejected")).iter_rows())
         fresh = scored.rejects.slice(table.rejects.height).select("id", "reason", "found").rows()

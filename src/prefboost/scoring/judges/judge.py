@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.scoring.judges.from_scorer import ScorerJudge
 from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.settings import Settings
@@ -35,12 +35,12 @@ class Judge(Protocol):
 class StoredJudge(Protocol):
     """A judge that takes long: what it has finished is kept, so that an interrupted call loses nothing."""
 
-    def judge_stored(self, table: Table, desk: Desk) -> Table:
+    def judge_stored(self, table: Table, session: CallSession) -> Table:
         """Judge every pair.
 
         Args:
             table: see `Judge`.
-            desk: its store holds what earlier calls have finished, and gets what is new.
+            session: its store holds what earlier calls have finished, and gets what is new.
         """
 
 

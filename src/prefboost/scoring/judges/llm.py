@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from prefboost.chat import join_text
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.engine import Request, Sampling
 from prefboost.engines.kinds import ENGINES, EngineSettings
 from prefboost.scoring.answers import MIN_MASS, Answer, Asking, Questions, Shares
@@ -73,13 +73,13 @@ class LlmJudge(Settings):
             DataError: the table holds no pairs, or none could be judged.
             ModelError: the engine cannot do what ``read`` asks for.
         """
-        return self.judge_stored(table, Desk())
+        return self.judge_stored(table, CallSession())
 
-    def judge_stored(self, table: Table, desk: Desk) -> Table:
-        """Work at a desk: what its store holds is not asked again."""
+    def judge_stored(self, table: Table, session: CallSession) -> Table:
+        """Judge or rate within a session: what its store holds is not asked again."""
         check_pairs(table)
-        engine = desk.open_engine(self.engine)
-        asking = Asking(engine, self.sampling, desk)
+        engine = session.open_engine(self.engine)
+        asking = Asking(engine, self.sampling, session)
         rulings, orders = Rulings(len(table)), list(ORDERS)
         starts = range(0, len(table), _PIECE_PAIRS)
         pieces = (self._take_questions(table, at, min(at + _PIECE_PAIRS, len(table))) for at in starts)

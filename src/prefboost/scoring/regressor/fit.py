@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from prefboost.atomic import replace_atomically, write_atomically
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.models.embeddings import Embedder
 from prefboost.errors import DataError, Place, require_extra
 from prefboost.progress import Tell
@@ -100,7 +100,12 @@ class RegressorReport:
 
 
 def fit_regressor(
-    table: Table, settings: FitRegressor, out: str | Path, *, desk: Desk | None = None, tell: Tell = lambda _: None
+    table: Table,
+    settings: FitRegressor,
+    out: str | Path,
+    *,
+    session: CallSession | None = None,
+    tell: Tell = lambda _: None,
 ) -> RegressorReport:
     """Fit a regressor on scored completions, and write it as JSON and safetensors.
 
@@ -111,7 +116,7 @@ def fit_regressor(
         table: ScoredCompletions, or PreferencePairs with scores.
         settings: embedder, penalties, split.
         out: folder to write.
-        desk: where embeddings are kept; none keeps nothing.
+        session: where embeddings are kept; none keeps nothing.
         tell: is told how far it is.
 
     Raises:
@@ -126,7 +131,7 @@ def fit_regressor(
         import sklearn  # noqa: F401
     texts, scores, prompts = _list_judged(table)
     embedder = Embedder(settings.embedder, settings.device, settings.max_tokens)
-    embedded = embeddings_of(embedder, texts, len(texts), desk or Desk(tell=tell), settings.batch_tokens)
+    embedded = embeddings_of(embedder, texts, len(texts), session or CallSession(tell=tell), settings.batch_tokens)
     vectors = {index: pair for index, _, pair in embedded if pair is not None}
     features = features_of(texts, [vectors[index] for index in range(len(texts))])
     train, test = _split(prompts, settings)

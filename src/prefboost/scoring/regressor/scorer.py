@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from prefboost.chat import join_text
-from prefboost.engines.desk import NOT_YET, Desk
+from prefboost.engines.call_session import NOT_YET, CallSession
 from prefboost.engines.models.embeddings import Embedder
 from prefboost.engines.pool import count_batches_at_once, open_model
 from prefboost.errors import ModelError, Place
@@ -62,10 +62,10 @@ class RegressorScorer(Settings):
             ModelError: the folder holds no regressor.
             MissingExtra: torch is not installed.
         """
-        return self.score_stored(table, Desk())
+        return self.score_stored(table, CallSession())
 
-    def score_stored(self, table: Table, desk: Desk) -> Table:
-        """Score at a desk: what its store holds is not computed again."""
+    def score_stored(self, table: Table, session: CallSession) -> Table:
+        """Score within a session: what its store holds is not computed again."""
         import numpy as np
         from safetensors.numpy import load_file
 
@@ -90,7 +90,7 @@ class RegressorScorer(Settings):
         items = ScoredItems(table)
         texts = (join_item_texts(item) for item in items)
         scores = Scores()
-        for index, text, pair in embeddings_of(embedder, texts, len(items), desk, self.batch_tokens):
+        for index, text, pair in embeddings_of(embedder, texts, len(items), session, self.batch_tokens):
             if pair is None:
                 scores.faults[items.find_key(index)] = (NOT_YET, "")
             else:
@@ -130,7 +130,7 @@ def features_of(texts: Sequence[Text], vectors: Sequence[tuple[Vector, Vector]])
 
 
 def embeddings_of(
-    embedder: Embedder, texts: Iterable[Text], total: int, desk: Desk, batch_tokens: int
+    embedder: Embedder, texts: Iterable[Text], total: int, session: CallSession, batch_tokens: int
 ) -> Iterator[tuple[int, Text, tuple[Vector, Vector] | None]]:
     """Embed prompts and completions, equal texts of a piece once.
 
@@ -138,7 +138,7 @@ def embeddings_of(
         embedder: the model.
         texts: prompts with completions; drawn piece by piece.
         total: of them.
-        desk: its store holds what has been computed.
+        session: its store holds what has been computed.
         batch_tokens: most tokens that are computed at once.
 
     Yields:
@@ -171,7 +171,7 @@ def embeddings_of(
 
     at_once = count_batches_at_once(embedder)
     for index, values in compute_numbers(
-        encode(), 2 * total, plan, embedder.embed, desk, "embeddings", at_once=at_once, piece_items=_PIECE_TEXTS
+        encode(), 2 * total, plan, embedder.embed, session, "embeddings", at_once=at_once, piece_items=_PIECE_TEXTS
     ):
         # An array: a list of numbers takes four times its memory.
         vectors[index] = None if values is None else np.array(values)

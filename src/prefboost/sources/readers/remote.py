@@ -27,7 +27,7 @@ __all__ = [
     "find_version",
     "forget_fetched",
     "guard_address",
-    "is_there",
+    "path_exists",
     "lies_at",
     "list_far_files",
     "list_far_names",
@@ -296,7 +296,7 @@ def put_files(local: Path, address: str, *, absent: Iterable[str] = ()) -> None:
     forget_fetched(address)
 
 
-def is_there(path: str | Path) -> bool:
+def path_exists(path: str | Path) -> bool:
     """Tell whether a file or folder exists, here or at an address.
 
     Raises:

@@ -37,7 +37,7 @@ __all__ = [
     "REPEATED",
     "SHARED",
     "Convert",
-    "Disputed",
+    "DisputedIds",
     "assign_ids",
     "collect_disputes",
     "collect_repeated",
@@ -63,7 +63,7 @@ Convert = Callable[[pl.DataFrame, Layout], pl.DataFrame]
 
 
 @dataclass(frozen=True)
-class Disputed:
+class DisputedIds:
     """Ids and prompts that disagree.
 
     Args:
@@ -80,7 +80,7 @@ class Disputed:
 
 def find_source_disputes(
     reader: Reader, layout: Layout, names: Sequence[str], convert: Convert, split: tuple[str, str] | None = None
-) -> Disputed:
+) -> DisputedIds:
     """Find the ids of a source that disagree with its prompts (see `list_id_pairs`), at 16 bytes per prompt."""
     return collect_disputes(list_id_pairs(reader, layout, names, convert, split))
 
@@ -118,12 +118,12 @@ def list_id_pairs(
         yield _hash_pairs(rows.filter(pl.col(FAULT).is_null()))
 
 
-def find_disputes(tables: Iterable[Table]) -> Disputed:
+def find_disputes(tables: Iterable[Table]) -> DisputedIds:
     """Find the ids of a source that plugs in that disagree with its prompts."""
     return collect_disputes(_hash_pairs(table.frame) for table in tables)
 
 
-def settle_ids(table: Table, disputed: Disputed) -> Table:
+def settle_ids(table: Table, disputed: DisputedIds) -> Table:
     """Give a table of a source that plugs in ids that are equal for equal prompts alone, and note what changed."""
     if not disputed:
         return table
@@ -138,20 +138,20 @@ def _hash_pairs(rows: pl.DataFrame) -> pl.DataFrame:
     return pairs.select(pl.all().hash(0)).unique()
 
 
-def collect_disputes(pairs: Iterable[pl.DataFrame]) -> Disputed:
+def collect_disputes(pairs: Iterable[pl.DataFrame]) -> DisputedIds:
     """Collect what disagrees among hashes of ids and prompts, from `list_id_pairs`."""
     seen = pl.DataFrame(schema={"id": pl.UInt64, "content": pl.UInt64})
     for each in pairs:
         # Unique after each batch, so that memory grows with prompts, not with rows.
         seen = pl.concat([seen, each]).unique()
     # The pairs are different ones, so an id that occurs twice has two prompts, and the reverse.
-    return Disputed(
+    return DisputedIds(
         seen.filter(pl.col("id").is_duplicated())["id"].unique(),
         seen.filter(pl.col("content").is_duplicated())["content"].unique(),
     )
 
 
-def settle_frame(frame: pl.DataFrame, disputed: Disputed) -> tuple[pl.DataFrame, dict[str, int]]:
+def settle_frame(frame: pl.DataFrame, disputed: DisputedIds) -> tuple[pl.DataFrame, dict[str, int]]:
     """Give rows ids that are equal for equal prompts alone.
 
     Args:

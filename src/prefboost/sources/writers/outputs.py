@@ -13,14 +13,14 @@ from pydantic import BaseModel
 
 from prefboost.addresses import find_address, format_place
 from prefboost.errors import Place, RunError
-from prefboost.sources.readers.remote import is_there, lies_at, would_be_read
+from prefboost.sources.readers.remote import lies_at, path_exists, would_be_read
 
-__all__ = ["companions", "guard_file", "paths_in", "refuse_foreign", "refuse_inputs"]
+__all__ = ["list_output_files", "guard_file", "paths_in", "refuse_foreign", "refuse_inputs"]
 
 _REMEDY = "give another output"
 
 
-def companions(out: str | Path, *endings: str) -> tuple[Path, ...]:
+def list_output_files(out: str | Path, *endings: str) -> tuple[Path, ...]:
     """Return an output file and what is written beside it: ``OUT``, ``OUT.rejects.parquet``, ``OUT`` + each ending."""
     target = Path(out) if Path(out).name not in ("", "..") else Path(out).resolve()
     names = (target.name, f"{target.name}.rejects.parquet", *(f"{target.name}{ending}" for ending in endings))
@@ -123,10 +123,10 @@ def refuse_foreign(outputs: Sequence[Path], signs: Iterable[Path], verb: str, re
     Raises:
         RunError: an output exists without a sign.
     """
-    if any(is_there(sign) for sign in signs):
+    if any(path_exists(sign) for sign in signs):
         return
     for output in outputs:
-        if is_there(output):
+        if path_exists(output):
             raise RunError(
                 f"the file exists, and prefboost {verb} did not write it",
                 remedy=remedy or "give another output with -o, or delete the file first",
@@ -152,7 +152,7 @@ def guard_file(
     """
     if out is None:
         return
-    files = companions(out, f".{verb}.json")
+    files = list_output_files(out, f".{verb}.json")
     own_store = files[0].with_name(f"{files[0].name}.store")
     refuse_inputs([*files, own_store], data, others, far=True)
     refuse_foreign(files, [files[-1], own_store, *([] if store is None else [Path(store)])], verb)

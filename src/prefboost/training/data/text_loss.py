@@ -100,7 +100,7 @@ class TextLoss:
         self.rejected.append({"row": row.get("row"), "id": name, "reason": reason, "found": excerpt[:200]})
 
 
-class Rendered(Protocol):
+class RenderedRows(Protocol):
     """Rows that were rendered: `prefboost.training.policy.tokenise.Tokenised` and its like for reward models."""
 
     @property
@@ -116,7 +116,7 @@ class Rendered(Protocol):
         """Text that the others lose."""
 
 
-def settle_losses(trained: Rendered, evaluated: Rendered | None, share: float, folder: Path | None) -> None:
+def settle_losses(trained: RenderedRows, evaluated: RenderedRows | None, share: float, folder: Path | None) -> None:
     """Write the rejected rows, say what text is lost (``trained.loss.sentences``), and refuse to train on too little.
 
     Args:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TypeVar
 
-from prefboost.devices import NumberSetting, announce, choose_numbers, limit_threads
+from prefboost.devices import NumberSetting, choose_numbers, limit_threads, log_number_choice
 from prefboost.training.claim import read_claim
 from prefboost.training.optimisation import Optimisation
 
@@ -40,7 +40,7 @@ def resolve_precision(settings: AnySettings, out: Path | None = None) -> AnySett
     if device.type == "cpu":
         limit_threads()
     if settings.precision != "auto":
-        announce(choose_numbers(_NUMBERS[settings.precision], str(device)))
+        log_number_choice(choose_numbers(_NUMBERS[settings.precision], str(device)))
         return settings
     choice = choose_numbers("auto", str(device))
     # A resumed run keeps the numbers in which its first steps were taken, whatever this machine prefers.
@@ -50,7 +50,7 @@ def resolve_precision(settings: AnySettings, out: Path | None = None) -> AnySett
         logger.warning("numbers: %s, with which this run began (here it would be %s)", begun, choice.line[9:])
         precision = begun
     else:
-        announce(choice)
+        log_number_choice(choice)
     return settings.model_copy(update={"precision": precision})
 
 

@@ -17,11 +17,11 @@ from prefboost.training.preflight import range_of_units
 from prefboost.training.saving.checkpoint import Provenance, Saving, save_policy
 from prefboost.training.saving.rehearsal import SavingTrial, checkpoint_bytes, prove_end
 
-__all__ = ["End"]
+__all__ = ["PolicySaver"]
 
 
 @dataclass(frozen=True)
-class End:
+class PolicySaver:
     """Everything that saving a policy needs.
 
     Args:

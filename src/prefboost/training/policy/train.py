@@ -20,9 +20,9 @@ from prefboost.progress import phase
 from prefboost.training.claim import (
     MODEL,
     begin,
+    is_main_process,
     last_metrics,
-    leads,
-    run_day,
+    read_first_day,
 )
 from prefboost.training.data.row_goals import render_row_goal
 from prefboost.training.data.text_loss import encoder_of, settle_losses
@@ -88,7 +88,7 @@ def _train(
     from prefboost.engines.models.weights import context_of
     from prefboost.training.adapters import check_targets
     from prefboost.training.policy.chat_template import let_template_merge
-    from prefboost.training.policy.ending import End
+    from prefboost.training.policy.ending import PolicySaver
     from prefboost.training.policy.model import load_policy
     from prefboost.training.policy.prepare import plan_units, tokenise_all
     from prefboost.training.preflight import check_request, check_weights
@@ -108,21 +108,21 @@ def _train(
     disable_progress_bar()
     with phase(progress, f"loading {settings.model}"):
         policy = load_policy(settings)
-        if leads(os.environ):  # others may get the weights from this process, later
+        if is_main_process(os.environ):  # others may get the weights from this process, later
             check_weights(policy.model, settings.model)
     notes = [] if settings.lora is None else check_targets(policy.model, settings.lora)
     settings, remarks = _choose_engine(settings, policy)
-    encoder = encoder_of(policy.tokenizer, settings, run_day(out))
+    encoder = encoder_of(policy.tokenizer, settings, read_first_day(out))
     with phase(progress, "tokenising"):
         tokenised, evaluated = tokenise_all(*tables, settings, encoder, say, context_of(policy.model.config))
-        settle_losses(tokenised, evaluated, settings.max_loss_share, out if leads(os.environ) else None)
+        settle_losses(tokenised, evaluated, settings.max_loss_share, out if is_main_process(os.environ) else None)
         data, plan = plan_units(tokenised, evaluated, settings)
         let_template_merge(encoder)
     # The saved model's template is derived from ``say`` alone, so the prompts have to read as it says.
     _check_stated_goals(pairs, say)
     identity |= {"day": str(encoder.day)}
     provenance = _build_provenance(identity, tokenised, data, goals, pairs)
-    end = End(policy, settings, provenance, choose_saved_type(settings, policy.model.dtype))
+    end = PolicySaver(policy, settings, provenance, choose_saved_type(settings, policy.model.dtype))
     with phase(progress, "rehearsing how the model will be saved"):
         remarks += end.check(data, plan, out)
     # Taken before the first step: afterwards the old weights are gone.

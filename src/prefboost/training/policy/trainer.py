@@ -29,7 +29,7 @@ from prefboost.training.policy.batches import PaddedCollator, UnitCollator, as_p
 from prefboost.training.policy.displacement import DisplacementWatch
 from prefboost.training.policy.model import Policy
 from prefboost.training.policy.settings import Train
-from prefboost.training.policy.watch import observe
+from prefboost.training.policy.watch import compute_view_metrics
 from prefboost.training.policy.whole_batch import gradients_of_batch
 from prefboost.training.reference.cache import ReferenceCache, find_reference_cache, sequences_of, with_reference
 from prefboost.training.reference.forward import REFERENCE_TOKENS, ReferencePass, hash_of_model, numerics_of
@@ -334,7 +334,7 @@ class PreferenceTrainer(UnitTrainer):
         if not all(finite):
             ids = {name for name, is_finite in zip(batch["unit_ids"], finite, strict=True) if not is_finite}
             self.refuse_losses(losses, f" for the pair(s) {', '.join(sorted(ids)[:8])}", "pairs")
-        metrics = observe(observation.output, observation.pairs, batch, self.settings.score_buckets)
+        metrics = compute_view_metrics(observation.output, observation.pairs, batch, self.settings.score_buckets)
         names = name_views(batch)
         for metric, numbers in metrics.items():
             self.note(metric, names, numbers)

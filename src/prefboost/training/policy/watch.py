@@ -11,13 +11,13 @@ import torch
 
 from prefboost.losses import LossOutput, PairLogps
 
-__all__ = ["measure_goals", "observe"]
+__all__ = ["measure_goals", "compute_view_metrics"]
 
 VIEW_NAMES = {"chosen": "goal_high", "rejected": "goal_low"}
 """A view is named after the completion whose score is asked for; in the log it is the higher or the lower goal."""
 
 
-def observe(
+def compute_view_metrics(
     output: LossOutput, pairs: PairLogps, batch: Mapping[str, Any], score_buckets: Sequence[float]
 ) -> dict[str, list[float]]:
     """Compute one number per view [V] for each metric, to be averaged over views; NaN where a metric has none of it.

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, set_seed
 from prefboost.engines.models.reward_model import RewardModel, enable_packed_rewards, load_reward_model
 from prefboost.engines.models.weights import load_tokenizer
 from prefboost.training.adapters import adapter_chain, base_config, merge_adapter, tokenizer_home
-from prefboost.training.claim import leads
+from prefboost.training.claim import is_main_process
 from prefboost.training.data.units import Data
 from prefboost.training.engine.liger import put_liger_kernels
 from prefboost.training.policy.model import choose_training_device, shares_weights, template_text
@@ -22,11 +22,11 @@ from prefboost.training.reward.settings import TrainReward
 from prefboost.training.saving.checkpoint import Saving, save_reward_model
 from prefboost.training.saving.rehearsal import SavingTrial, checkpoint_bytes, prove_end
 
-__all__ = ["RewardEnd", "check_start", "load_start"]
+__all__ = ["RewardModelSaver", "check_start", "load_start"]
 
 
 @dataclass(frozen=True)
-class RewardEnd:
+class RewardModelSaver:
     """Everything that saving a reward model needs.
 
     Args:
@@ -87,7 +87,7 @@ def load_start(settings: TrainReward) -> RewardModel:
             if template is not None:
                 tokenizer.chat_template = reward_model.tokenizer.chat_template
         reward_model = replace(reward_model, model=model.eval(), tokenizer=tokenizer)
-    if leads(os.environ):  # others may get the weights from this process, later
+    if is_main_process(os.environ):  # others may get the weights from this process, later
         check_weights(reward_model.model, settings.model)
     if not shares_weights(os.environ):  # else the whole model may not fit
         reward_model.model.to(choose_training_device(os.environ))
@@ -98,7 +98,9 @@ def load_start(settings: TrainReward) -> RewardModel:
     )
 
 
-def check_start(reward_model: RewardModel, data: Data, settings: TrainReward, end: RewardEnd, out: Path) -> list[str]:
+def check_start(
+    reward_model: RewardModel, data: Data, settings: TrainReward, end: RewardModelSaver, out: Path
+) -> list[str]:
     """Prove before the first step that the data fit the model, and that saving will work (`prove_end`).
 
     Args:

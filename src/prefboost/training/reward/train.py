@@ -20,9 +20,9 @@ from prefboost.progress import phase
 from prefboost.training.claim import (
     MODEL,
     begin,
+    is_main_process,
     last_metrics,
-    leads,
-    run_day,
+    read_first_day,
 )
 from prefboost.training.data.text_loss import encoder_of, settle_losses
 from prefboost.training.engine.numbers import resolve_precision
@@ -116,7 +116,7 @@ def _train(
     from prefboost.training.adapters import check_targets
     from prefboost.training.policy.chat_template import let_template_merge
     from prefboost.training.preflight import check_request
-    from prefboost.training.reward.start import RewardEnd, check_start, load_start
+    from prefboost.training.reward.start import RewardModelSaver, check_start, load_start
     from prefboost.training.saving.checkpoint import Saving
     from prefboost.training.saving.saved_type import Rounding, choose_saved_type
 
@@ -130,8 +130,9 @@ def _train(
     disable_progress_bar()
     with phase(progress, f"loading {settings.model}, tokenising"):
         reward_model = load_start(settings)
-        encoder = encoder_of(reward_model.tokenizer, settings, run_day(out))
-        units, data, plan = _prepare_units(tables, settings, reward_model, encoder, out if leads(os.environ) else None)
+        encoder = encoder_of(reward_model.tokenizer, settings, read_first_day(out))
+        folder = out if is_main_process(os.environ) else None
+        units, data, plan = _prepare_units(tables, settings, reward_model, encoder, folder)
     let_template_merge(encoder)
     identity |= {"day": str(encoder.day)}
     remarks = [] if settings.lora is None else check_targets(reward_model.model, settings.lora)
@@ -142,7 +143,7 @@ def _train(
     with phase(progress, "rehearsing how the model will be saved"):
         # The card is rendered from the same facts; those of the training itself follow after it.
         planned = TrainReport("", 0, len(data.train), sum(data.train["items"]), 0, 0.0)
-        end = RewardEnd(saving, _state_facts(reward_model, planned, identity), settings.max_steps or plan.steps)
+        end = RewardModelSaver(saving, _state_facts(reward_model, planned, identity), settings.max_steps or plan.steps)
         remarks += check_start(reward_model, data, settings, end, out)
     remarks += [] if reward_model.packs else [f"texts are padded, since {reward_model.unpacked}"]
     rounding = Rounding.before(reward_model.model, settings, saved_type)

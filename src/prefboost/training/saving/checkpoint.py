@@ -22,7 +22,7 @@ from prefboost.errors import RunError
 from prefboost.training.claim import ADAPTER
 from prefboost.training.policy.chat_template import rewrite_template
 from prefboost.training.saving.generation_settings import write_generation
-from prefboost.training.saving.saved_type import round_weights, state_type
+from prefboost.training.saving.saved_type import record_weight_type, round_weights
 
 if TYPE_CHECKING:
     from prefboost.chat import SayGoal
@@ -38,7 +38,7 @@ __all__ = [
     "refuse_other_steps",
     "save_policy",
     "save_reward_model",
-    "speak_goal",
+    "put_goal_in_template",
 ]
 
 MARK = "complete.json"
@@ -156,7 +156,7 @@ class Saving:
 _AS_IT_IS = Saving()
 
 
-def speak_goal(tokenizer: Any, provenance: Provenance) -> None:
+def put_goal_in_template(tokenizer: Any, provenance: Provenance) -> None:
     """Rewrite the tokenizer's chat template so that the model asks for the top score by itself (in place)."""
     say = provenance.say
     if say is None:
@@ -190,7 +190,7 @@ def save_policy(
     with _replace_folder(folder) as unfinished:
         _save_weights(model, unfinished, how)
         # This changes the caller's tokenizer too: the rehearsal, after which training starts, puts its template back.
-        speak_goal(tokenizer, provenance)
+        put_goal_in_template(tokenizer, provenance)
         tokenizer.save_pretrained(unfinished)
         _write_facts(provenance.as_json(), "model_card.md", unfinished)
     return folder
@@ -237,7 +237,7 @@ def _save_weights(model: Any, folder: Path, how: Saving) -> None:
         weights = round_weights(model, weights, how.saved_type) or weights
     model.save_pretrained(folder, state_dict=weights)
     if how.saved_type is not None:
-        state_type(folder, how.saved_type)
+        record_weight_type(folder, how.saved_type)
     write_generation(model, folder)
 
 

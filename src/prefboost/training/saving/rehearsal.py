@@ -18,7 +18,7 @@ from prefboost.chat import goal_text, place_goal
 from prefboost.engines.models.loading_faults import explain_loading
 from prefboost.errors import ModelError, Place, PrefboostError
 from prefboost.training.adapters import trial_adapters
-from prefboost.training.claim import leads
+from prefboost.training.claim import is_main_process
 from prefboost.training.optimisation import Optimisation, count_state_bytes
 from prefboost.training.preflight import TokenRange, check_fit
 from prefboost.training.saving.checkpoint import Provenance
@@ -108,7 +108,7 @@ def prove_end(
     for part in tokens:
         check_fit(model, plan.tokenizer, part)
     # One process writes; the others would write the same files at the same time.
-    if not leads(os.environ):
+    if not is_main_process(os.environ):
         return []
 
     def save_untrained(folder: Path) -> object:

@@ -26,7 +26,7 @@ __all__ = [
     "base_type",
     "choose_saved_type",
     "round_weights",
-    "state_type",
+    "record_weight_type",
 ]
 
 _SAMPLED = 1024
@@ -119,7 +119,7 @@ def round_weights(model: Any, weights: Mapping[str, Tensor] | None, dtype: torch
     return None if weights is None and unchanged else to_save
 
 
-def state_type(folder: Path, dtype: torch.dtype) -> None:
+def record_weight_type(folder: Path, dtype: torch.dtype) -> None:
     """Let config.json state the type that the weights have (transformers writes that of the model in memory)."""
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))

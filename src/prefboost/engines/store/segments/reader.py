@@ -11,7 +11,7 @@ from prefboost.engines.store.segments.blocks import Reading, encode_segment, rea
 from prefboost.engines.store.segments.index import SegmentIndex
 from prefboost.shelf import Shelf
 
-__all__ = ["ROWS", "Replaced", "SegmentReader", "level_of", "writer_of"]
+__all__ = ["ROWS", "ReplacedSegment", "SegmentReader", "level_of", "writer_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ _TRIES, _WAIT_S = 120, 0.5
 
 
 @dataclass(frozen=True)
-class Replaced:
+class ReplacedSegment:
     """A segment whose rows stand in another one.
 
     Args:
@@ -52,7 +52,7 @@ class SegmentReader:
     shelf: Shelf
     index: SegmentIndex
     clock: Callable[[], float] = time.monotonic
-    replaced: dict[str, Replaced] = field(default_factory=dict)
+    replaced: dict[str, ReplacedSegment] = field(default_factory=dict)
     damage: dict[str, int | None] = field(default_factory=dict)
     # Segment without its ending -> bytes and rows that were read of it.
     _places: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -152,7 +152,7 @@ class SegmentReader:
     def _note_replaced(self, replaces: Mapping[str, int], *, is_damaged: bool) -> None:
         now = self.clock()
         for name, size in replaces.items():
-            self.replaced.setdefault(name, Replaced(size, now, is_damaged))
+            self.replaced.setdefault(name, ReplacedSegment(size, now, is_damaged))
             self.damage.pop(name, None)
 
 

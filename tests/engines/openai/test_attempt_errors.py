@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.engines.openai.troubles import Evidence, message_of, trouble_inside, trouble_of
+from prefboost.engines.openai.attempt_errors import Evidence, classify_reply_error, message_of, trouble_inside
 
 
 def kind(status: int, body: Any) -> str:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return trouble_of(status, {}, content, str).kind
+    return classify_reply_error(status, {}, content, str).kind
 
 
 REPLIES: list[tuple[int, Any, str]] = [
@@ -75,7 +75,7 @@ def test_replies_are_told_apart(status: int, body: Any, meant: str) -> None:
         st.sampled_from(["error", "message", "detail", "code", "errors", "innererror"]), inner)))  # fmt: skip
 def test_any_reply_has_a_kind_and_a_reason(status: int, body: Any) -> None:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    trouble = trouble_of(status, {"retry-after": "3"}, content, str)
+    trouble = classify_reply_error(status, {"retry-after": "3"}, content, str)
     assert trouble.reason.startswith(f"HTTP {status}")
     assert len(trouble.reason) > len(f"HTTP {status}: ")
     assert trouble.wait_s == (3.0 if trouble.kind in ("passing", "address") else None)
@@ -93,7 +93,7 @@ def test_messages_are_found_in_all_the_shapes_in_use() -> None:
 def test_a_missing_path_may_be_a_start_and_a_missing_model_is_none() -> None:
     def may_reload(status: int, body: Any) -> bool:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return trouble_of(status, {}, content, str).may_reload
+        return classify_reply_error(status, {}, content, str).may_reload
 
     assert may_reload(404, {"detail": "Not Found"}) and may_reload(404, b"<h1>404</h1>") and may_reload(404, b"")
     assert not may_reload(404, {"error": {"message": "The model `m` does not exist"}})

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from prefboost.engines.openai.pacing import retry_after_s
 
-__all__ = ["Evidence", "Trouble", "TroubleKind", "message_of", "trouble_inside", "trouble_of"]
+__all__ = ["Evidence", "AttemptError", "TroubleKind", "message_of", "trouble_inside", "classify_reply_error"]
 
 TroubleKind = Literal["connection", "passing", "reply", "unavailable", "address", "account", "refused", "content"]
 """connection: no reply at all. passing: a reply that time may cure. reply: a good one that cannot be read. unavailable:
@@ -71,7 +71,7 @@ with which the run is stopped: the setting is at fault. Schemas that a server re
 
 
 @dataclass
-class Trouble(Exception):
+class AttemptError(Exception):
     """An attempt that failed.
 
     Args:
@@ -119,8 +119,10 @@ class Evidence:
         return self.rows[kind] >= _ENOUGH.get(kind, never)
 
 
-def trouble_of(status: int, headers: Mapping[str, str], content: bytes, redact: Callable[[str], str]) -> Trouble:
-    """Sort a reply of status 3xx, 4xx or 5xx into a kind of trouble.
+def classify_reply_error(
+    status: int, headers: Mapping[str, str], content: bytes, redact: Callable[[str], str]
+) -> AttemptError:
+    """Sort a reply of status 3xx, 4xx or 5xx into a kind of failed attempt.
 
     Args:
         status: of HTTP.
@@ -150,10 +152,10 @@ def trouble_of(status: int, headers: Mapping[str, str], content: bytes, redact: 
     # A wait that is asked for beside a refusal would only delay the report of it.
     wait = retry_after_s(headers) if kind in ("passing", "address") else None
     may_reload = status == 404 and not _NO_MODEL.search(f"{code} {message}")
-    return Trouble(reason, kind, wait_s=wait, status=status, page=page, may_reload=may_reload)
+    return AttemptError(reason, kind, wait_s=wait, status=status, page=page, may_reload=may_reload)
 
 
-def trouble_inside(reply: Mapping[str, Any], headers: Mapping[str, str], redact: Callable[[str], str]) -> Trouble:
+def trouble_inside(reply: Mapping[str, Any], headers: Mapping[str, str], redact: Callable[[str], str]) -> AttemptError:
     """Sort an error inside a reply of status 200: like a reply of the status that the error names.
 
     Args:
@@ -165,7 +167,11 @@ def trouble_inside(reply: Mapping[str, Any], headers: Mapping[str, str], redact:
     # Gateways put an error of the server behind them into a reply of their own, which is a good one.
     codes = [error.get(name) for name in ("code", "status", "status_code")] if isinstance(error, Mapping) else []
     status = next((int(code) for code in map(str, codes) if code.isdecimal() and 400 <= int(code) < 600), None)
-    trouble = Trouble("") if status is None else trouble_of(status, headers, json.dumps(reply).encode(), redact)
+    trouble = (
+        AttemptError("")
+        if status is None
+        else classify_reply_error(status, headers, json.dumps(reply).encode(), redact)
+    )
     trouble.reason = redact(f"an error in a good reply: {message_of(reply)}")
     # The status says that the call was served.
     trouble.billed = True

@@ -1,4 +1,4 @@
-"""A desk holds engines to one budget, and opens each once."""
+"""A session holds engines to one budget, and opens each once."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import pytest
 from scripted_engine import Scripted
 
 from prefboost.engines.budget import Budget, Spending
-from prefboost.engines.desk import Desk
+from prefboost.engines.call_session import CallSession
 from prefboost.engines.store.store import Store
 from prefboost.errors import SettingsError
 
 
 def test_a_desk_needs_a_price_for_a_budget_in_dollars() -> None:
-    desk = Desk(spending=Spending(budget=Budget(dollars=1.0)))
+    session = CallSession(spending=Spending(budget=Budget(dollars=1.0)))
     with pytest.raises(SettingsError, match="price table"):
-        desk.open_engine(Scripted.by(str.upper))
+        session.open_engine(Scripted.by(str.upper))
 
 
 def test_the_same_settings_give_the_same_engine() -> None:
-    desk, settings = Desk(), Scripted.by(str.upper, name="a")
-    assert desk.open_engine(settings) is desk.open_engine(settings)
-    assert desk.open_engine(Scripted.by(str.upper, name="b")) is not desk.open_engine(settings)
+    session, settings = CallSession(), Scripted.by(str.upper, name="a")
+    assert session.open_engine(settings) is session.open_engine(settings)
+    assert session.open_engine(Scripted.by(str.upper, name="b")) is not session.open_engine(settings)
 
 
 def test_an_open_engine_is_held_to_the_budget_as_well(tmp_path: Path) -> None:
     settings = Scripted.by(str.upper)
     engine = settings.open()
     with Store(tmp_path / "s") as store:
-        desk = Desk(store, Spending(budget=Budget(requests=2)))
-        assert desk.open_engine(settings, engine) is engine and engine.ledger.budget == Budget(requests=2)
+        session = CallSession(store, Spending(budget=Budget(requests=2)))
+        assert session.open_engine(settings, engine) is engine and engine.ledger.budget == Budget(requests=2)
         assert engine.ledger.reserve(engine.ledger.cost(1, 1, requests=2))
         assert not engine.ledger.reserve(engine.ledger.cost(1, 1, requests=1))
-        assert desk.changes == [None]
+        assert session.changes == [None]

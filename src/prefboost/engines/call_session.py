@@ -1,4 +1,4 @@
-"""The desk at which models are asked: store of finished work, budget, and progress."""
+"""State that the calls of one command share: store of answers, budget and prices, progress."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from prefboost.engines.store.interface import AnswerStore
 from prefboost.engines.store.sightings import describe_change
 from prefboost.progress import Tell
 
-__all__ = ["NOT_YET", "Desk"]
+__all__ = ["NOT_YET", "CallSession"]
 
 NOT_YET = "not done yet"
 """Reason of a row without an answer or a number in a partial table."""
 
 
 @dataclass(frozen=True)
-class Desk:
-    """The working place of whoever asks models.
+class CallSession:
+    """Hold what the calls of one command share.
 
     Args:
         store: open; holds what has been computed and answered, and gets what is new. None keeps nothing.
@@ -33,7 +33,7 @@ class Desk:
     spending: Spending = UNLIMITED
     tell: Tell = lambda _: None
     partial: bool = False
-    # Fields, not caches of a property: `dataclasses.replace` hands the same ones to a desk with another `tell`.
+    # Fields, not caches of a property: `dataclasses.replace` hands the same ones to a session with another `tell`.
     _tally: Book = field(default_factory=Tally)
     _engines: dict[str, Engine] = field(default_factory=dict)
 
