@@ -217,8 +217,9 @@ class FaultyServer:
         if reader.at_eof():
             self.lost += 1
             return False
-        _send(writer, 200, self._good(path, body, prompt))
+        # Counted first: once it is sent, the test's own thread may go on and look at the count.
         self.answered[row] += 1
+        _send(writer, 200, self._good(path, body, prompt))
         return True
 
     def _fault(self, row: tuple[str, int]) -> str | None:

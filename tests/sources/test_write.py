@@ -20,7 +20,8 @@ from prefboost.tables import PREFERENCE_PAIRS, Table, conform
 
 def test_parquet_holds_the_frame_as_it_is(tmp_path: Path, goal_table: Callable[..., Any]) -> None:
     table = goal_table(3)
-    assert write(table, tmp_path / "new" / "pairs.parquet") == table
+    written = write(table, tmp_path / "new" / "pairs.parquet")
+    assert written.frame is table.frame and written.steps == table.steps and written.rejects.equals(table.rejects)
     assert pl.read_parquet(tmp_path / "new" / "pairs.parquet").equals(table.frame)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["pairs.parquet"]
 

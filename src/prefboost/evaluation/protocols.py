@@ -30,11 +30,11 @@ from prefboost.evaluation.results import Results
 from prefboost.progress import Tell
 
 __all__ = [
+    "BenchmarkOutcome",
     "CheckedBenchmark",
     "Completions",
     "Contestant",
     "JudgedBenchmark",
-    "BenchmarkOutcome",
     "MeasuredBenchmark",
     "PreparedBenchmark",
     "choose_likeliest_tokens",

@@ -37,7 +37,7 @@ def test_every_beta_is_a_point_and_arms_are_compared_with_dpo() -> None:
         ("ra", "beta 0.1, rate 1e-05", 3),
         ("ra", "beta 0.03, rate 1e-05", 1),
     ]
-    (lead,) = report.is_main_process
+    (lead,) = report.leads
     assert lead.arm == "ra" and lead.at[5.0][2].estimate == pytest.approx(6.5 - 5.5) and lead.decided
 
 
