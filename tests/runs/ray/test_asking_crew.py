@@ -14,7 +14,7 @@ import pytest
 from prefboost.devices.numbers import NUMBERS_FILE, keep_numbers
 from prefboost.engines.pool import LostWork
 from prefboost.errors import ModelError, RunError
-from prefboost.runs.ray.asking_crew import ActorGroup, BatchWorker, Copies
+from prefboost.runs.ray.asking_crew import BatchWorker, Copies, Crew
 
 
 class Doubler:
@@ -39,14 +39,14 @@ class Doubler:
         yield from (2 * number for number in numbers)
 
 
-def build_crew(folder: Path | str, count: int = 2) -> ActorGroup:
+def build_crew(folder: Path | str, count: int = 2) -> Crew:
     # By value: workers do not find this file.
     import sys
 
     import ray.cloudpickle
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    return ActorGroup(BatchWorker, Copies(count, 0, 0.25), (Doubler, (str(folder),)), lambda crew: None)
+    return Crew(BatchWorker, Copies(count, 0, 0.25), (Doubler, (str(folder),)), lambda crew: None)
 
 
 def test_the_work_of_a_worker_that_dies_is_done_by_another(connected: Any, tmp_path: Path) -> None:

@@ -167,15 +167,15 @@ def trouble_inside(reply: Mapping[str, Any], headers: Mapping[str, str], redact:
     # Gateways put an error of the server behind them into a reply of their own, which is a good one.
     codes = [error.get(name) for name in ("code", "status", "status_code")] if isinstance(error, Mapping) else []
     status = next((int(code) for code in map(str, codes) if code.isdecimal() and 400 <= int(code) < 600), None)
-    trouble = (
+    attempt_error = (
         AttemptError("")
         if status is None
         else classify_reply_error(status, headers, json.dumps(reply).encode(), redact)
     )
-    trouble.reason = redact(f"an error in a good reply: {message_of(reply)}")
+    attempt_error.reason = redact(f"an error in a good reply: {message_of(reply)}")
     # The status says that the call was served.
-    trouble.billed = True
-    return trouble
+    attempt_error.billed = True
+    return attempt_error
 
 
 def _kind_of(status: int, message: str, code: str, page: bool) -> TroubleKind:

@@ -104,12 +104,12 @@ class Caller:
 
         Args:
             question: what to send.
-            read: the body to what is wanted; raises Malformed, Refused or Unavailable.
+            read: the body to what is wanted; raises Malformed, RefusedRowError or Unavailable.
 
         Raises:
             BudgetSpent: the budget allows no further attempt.
             ModelError: the server cannot be reached, refuses the key or account, knows no such model or address, or
-                row after row ends in the same trouble with nothing answered in between, or lacks the log-probs that
+                row after row ends in the same error with nothing answered in between, or lacks the log-probs that
                 were asked for.
         """
         is_prober = False
@@ -121,13 +121,13 @@ class Caller:
                 is_prober = is_prober or (self.server.is_silent() and await self.server.probe())
                 try:
                     return await self._attempt(question, read, failed)
-                except AttemptError as trouble:
+                except AttemptError as error:
                     # A row is not given up before every replica that takes calls had it: few attempts may all have met
                     # the same one.
-                    is_last = attempt >= self.limits.attempts and trouble.kind in ("connection", "passing", "address")
+                    is_last = attempt >= self.limits.attempts and error.kind in ("connection", "passing", "address")
                     if is_last and isinstance(self.client, Replicas) and self.client.can_ask_another(failed):
                         continue
-                    outcome = self.server.conclude(trouble, attempt)
+                    outcome = self.server.conclude(error, attempt)
                 if isinstance(outcome, Failure):
                     return outcome
                 await asyncio.sleep(outcome)
@@ -171,8 +171,8 @@ class Caller:
             if isinstance(reply, Mapping):
                 self.answered_as.add((str(reply.get("model") or ""), str(reply.get("system_fingerprint") or "")))
             return answer
-        except AttemptError as trouble:
-            if not trouble.billed:
+        except AttemptError as error:
+            if not error.billed:
                 actual = self.ledger.cost(0, 0)
             raise
         except Malformed as error:

@@ -77,7 +77,7 @@ def read_results(reply: Any, rendered: str, max_tokens: int | None = None, *, op
 
     Raises:
         Malformed: no choice has a text, or all of them broke off.
-        Refused: the model declined, called a tool, or was filtered, in all choices.
+        RefusedRowError: the model declined, called a tool, or was filtered, in all choices.
     """
     # Servers may list choices as they finish; samples are told apart by their place.
     choices = sorted(list_choices(reply), key=lambda choice: _parse_count(choice.get("index")) or 0)
@@ -183,7 +183,7 @@ def _read_text(choice: Mapping[str, Any]) -> tuple[str, str | None]:
 
     Raises:
         Malformed: there is no text.
-        Refused: the model declined, or called a tool instead of answering.
+        RefusedRowError: the model declined, or called a tool instead of answering.
     """
     message: Any = next((choice[name] for name in ("message", "delta") if choice.get(name) is not None), None)
     if not isinstance(message, Mapping):

@@ -53,7 +53,7 @@ class ServerState:
         self._silent = 0
         self._missing_since: float | None = None
         self._probing = asyncio.Lock()
-        self._last_account_trouble: AttemptError | None = None
+        self._last_account_error: AttemptError | None = None
 
     def check_account(self) -> None:
         """Refuse to end quietly where every row met a refusal of the account, however few rows there were.
@@ -61,8 +61,8 @@ class ServerState:
         Raises:
             ModelError: nothing was answered, and no row was.
         """
-        if self._last_account_trouble is not None and not self._evidence.answered:
-            raise self._make_stop_error(self._last_account_trouble, self._evidence.rows["account"])
+        if self._last_account_error is not None and not self._evidence.answered:
+            raise self._make_stop_error(self._last_account_error, self._evidence.rows["account"])
 
     def is_silent(self) -> bool:
         """Tell whether one row asks for all: nobody replies, or a starting server knows no path yet.
@@ -104,86 +104,86 @@ class ServerState:
         self._silent = 0
         self.replied = True
 
-    def conclude(self, trouble: AttemptError, attempt: int) -> Failure | float:
+    def conclude(self, error: AttemptError, attempt: int) -> Failure | float:
         """Decide what follows a failed attempt: the row's failure, or seconds to wait before the next attempt.
 
         Raises:
             ModelError: the run is to stop: see `Caller.ask`.
         """
-        if trouble.kind in ("refused", "content"):
+        if error.kind in ("refused", "content"):
             # Refused by the server as it is set up, row after row and from the first on: the setting is at fault.
-            if self._evidence.add_row(trouble.kind):
-                raise self._make_stop_error(trouble, self._evidence.rows[trouble.kind])
-            return Failure(trouble.reason, attempt, permanent=True, content=trouble.kind == "content")
-        if trouble.kind == "unavailable":
+            if self._evidence.add_row(error.kind):
+                raise self._make_stop_error(error, self._evidence.rows[error.kind])
+            return Failure(error.reason, attempt, permanent=True, content=error.kind == "content")
+        if error.kind == "unavailable":
             # Asking again would cost the same and most likely give the same; a later run may meet a better server.
-            return Failure(trouble.reason, attempt, unavailable=True)
-        if trouble.kind == "account" or attempt >= self.limits.attempts:
-            return self._fail_row(trouble, attempt)
-        if trouble.wait_s is None or trouble.wait_s <= self.limits.longest_wait_s:
+            return Failure(error.reason, attempt, unavailable=True)
+        if error.kind == "account" or attempt >= self.limits.attempts:
+            return self._fail_row(error, attempt)
+        if error.wait_s is None or error.wait_s <= self.limits.longest_wait_s:
             wait = backoff_s(attempt, self.limits.backoff_s, self.limits.longest_wait_s, self._draw)
-            if trouble.wait_s is not None:
+            if error.wait_s is not None:
                 # A server that asks all to come back at one time would meet all of them at once.
-                wait = trouble.wait_s + wait * 0.1
+                wait = error.wait_s + wait * 0.1
                 # The limit is the account's: other calls would meet it too.
-                if trouble.status == 429:
-                    self.paused_until = max(self.paused_until, time.monotonic() + trouble.wait_s)
+                if error.status == 429:
+                    self.paused_until = max(self.paused_until, time.monotonic() + error.wait_s)
             # Back-off may grow beyond the time that a starting server is given: then a last look at its end decides.
-            is_starting = trouble.may_reload and not self.replied and self._missing_since is not None
+            is_starting = error.may_reload and not self.replied and self._missing_since is not None
             left = (self._missing_since or 0.0) + _RELOAD_S - time.monotonic()
             return min(wait, max(left, 0.0)) if is_starting else wait
-        trouble.reason += f"; it asks to wait {trouble.wait_s:.0f} s"
+        error.reason += f"; it asks to wait {error.wait_s:.0f} s"
         # A limit that lasts is the account's.
-        if trouble.status == 429:
-            trouble.kind = "account"
-        return self._fail_row(trouble, attempt)
+        if error.status == 429:
+            error.kind = "account"
+        return self._fail_row(error, attempt)
 
-    def _fail_row(self, trouble: AttemptError, attempts: int) -> Failure:
+    def _fail_row(self, error: AttemptError, attempts: int) -> Failure:
         """Record a row's failure that time, or the account's owner, may cure: another call of the program asks again.
 
         Raises:
             ModelError: enough rows ended so, or the server never replied at all.
         """
-        if trouble.status == 403 and not trouble.page and not self._evidence.answered:
+        if error.status == 403 and not error.page and not self._evidence.answered:
             # Firewalls send pages, and let other rows pass.
-            trouble.kind = "account"
-        enough = self._evidence.add_row(trouble.kind)
-        if trouble.kind == "account":
-            self._last_account_trouble = trouble
+            error.kind = "account"
+        enough = self._evidence.add_row(error.kind)
+        if error.kind == "account":
+            self._last_account_error = error
         # A missing model or path ends a run that has had no good reply; later it means that the server reloads.
-        if trouble.kind == "address" and not self.replied:
-            raise self._make_refusal_error(trouble)
+        if error.kind == "address" and not self.replied:
+            raise self._make_refusal_error(error)
         if not self.replied:
             raise ModelError(
-                f"the server at {self.address} gave no answer in {attempts} attempts: {trouble.reason}",
+                f"the server at {self.address} gave no answer in {attempts} attempts: {error.reason}",
                 remedy="start the server, or correct base_url",
             )
         # A server that replies to anybody, be it with an error, has not gone: rows whose calls broke are their own.
-        if enough and (trouble.kind != "connection" or self.is_silent()):
-            raise self._make_stop_error(trouble, self._evidence.rows[trouble.kind])
-        return Failure(trouble.reason, attempts)
+        if enough and (error.kind != "connection" or self.is_silent()):
+            raise self._make_stop_error(error, self._evidence.rows[error.kind])
+        return Failure(error.reason, attempts)
 
-    def _make_stop_error(self, trouble: AttemptError, rows: int) -> ModelError:
+    def _make_stop_error(self, error: AttemptError, rows: int) -> ModelError:
         evidence = f"{rows} row{'s' * (rows > 1)} in succession, nothing answered in between"
         safety = "answered rows are kept, and the same command resumes with the rest"
-        if trouble.kind == "account":
+        if error.kind == "account":
             return ModelError(
-                f"the server at {self.address} refuses: {trouble.reason} ({evidence})",
+                f"the server at {self.address} refuses: {error.reason} ({evidence})",
                 remedy="correct the account (payment, quota) or the key in the environment variable that api_key_env "
                 f"names; {safety}",
             )
-        if trouble.kind == "connection":
+        if error.kind == "connection":
             return ModelError(
-                f"the server at {self.address} is gone: {trouble.reason} ({evidence})",
+                f"the server at {self.address} is gone: {error.reason} ({evidence})",
                 remedy=f"start the server; {safety}",
             )
-        if trouble.kind in ("refused", "reply"):
+        if error.kind in ("refused", "reply"):
             return ModelError(
-                f"the server at {self.address} gives no usable answer: {trouble.reason} ({evidence})",
+                f"the server at {self.address} gives no usable answer: {error.reason} ({evidence})",
                 remedy=f"change the request (extra, leave_out, max_tokens_field, api); {safety}",
             )
         return ModelError(
-            f"the server at {self.address} does not answer any more: {trouble.reason} ({evidence})",
+            f"the server at {self.address} does not answer any more: {error.reason} ({evidence})",
             remedy=f"check the server, or send fewer requests at once (concurrency); {safety}",
         )
 
@@ -210,23 +210,23 @@ class ServerState:
         """
         # A refusal too is a reply: somebody is there.
         self._silent = 0
-        trouble = classify_reply_error(response.status_code, response.headers, response.content, self.redact)
-        is_wrong = trouble.kind == "address" and not self.replied
-        if is_wrong and trouble.may_reload:
+        error = classify_reply_error(response.status_code, response.headers, response.content, self.redact)
+        is_wrong = error.kind == "address" and not self.replied
+        if is_wrong and error.may_reload:
             # A server that lacks the path, and has answered nothing yet, is given time to start.
             now = time.monotonic()
             if self._missing_since is None:
                 self._missing_since = now
             if now - self._missing_since < _RELOAD_S:
-                return trouble
+                return error
         # Without a key that counts no row can be answered, so the first 401 is enough, also in the middle of a run.
-        if trouble.status == 401 or is_wrong:
-            raise self._make_refusal_error(trouble)
+        if error.status == 401 or is_wrong:
+            raise self._make_refusal_error(error)
         self.replied = True
-        return trouble
+        return error
 
-    def _make_refusal_error(self, trouble: AttemptError) -> ModelError:
+    def _make_refusal_error(self, error: AttemptError) -> ModelError:
         return ModelError(
-            f"the server at {self.address} refuses: {trouble.reason}",
+            f"the server at {self.address} refuses: {error.reason}",
             remedy="correct base_url, model, or the environment variable that api_key_env names",
         )

@@ -23,7 +23,7 @@ from prefboost.runs.evaluate.settings import Answering
 __all__ = [
     "ContestantAnswers",
     "SamplingOf",
-    "OpenContestant",
+    "Speaker",
     "answer_prompts",
     "choose_sampling",
     "explain_unfinished",
@@ -39,7 +39,7 @@ SamplingOf = Callable[[BenchmarkPrompt], Sampling]
 
 
 @dataclass(frozen=True)
-class OpenContestant:
+class Speaker:
     """A contestant with its open engine.
 
     Args:
@@ -147,20 +147,20 @@ class _Conversations:
         self.tokens += reply.tokens
 
 
-def open_speaker(contestant: Contestant, engine: Engine) -> OpenContestant:
+def open_speaker(contestant: Contestant, engine: Engine) -> Speaker:
     """Prepare a contestant for questions.
 
     Raises:
         ModelError: the goal is to stand in the system message, and the model's chat template drops or refuses those.
     """
     try:
-        return OpenContestant(contestant, engine, asker(engine, contestant.say))
+        return Speaker(contestant, engine, asker(engine, contestant.say))
     except ModelError as error:
         raise ModelError(f"{contestant.name}: {error.message}", remedy=error.remedy) from error
 
 
 def answer_prompts(
-    speaker: OpenContestant,
+    speaker: Speaker,
     prompts: Sequence[BenchmarkPrompt],
     sampling: SamplingOf,
     store: AnswerStore,
@@ -204,9 +204,7 @@ def answer_prompts(
     return ContestantAnswers(completions, conversations.faults, conversations.cut, conversations.tokens)
 
 
-def choose_sampling(
-    speaker: OpenContestant, sampling: SamplingOf, answering: Answering, *, look: bool = True
-) -> SamplingOf:
+def choose_sampling(speaker: Speaker, sampling: SamplingOf, answering: Answering, *, look: bool = True) -> SamplingOf:
     """Choose the sampling of a contestant's completions.
 
     Args:
@@ -243,7 +241,7 @@ def explain_unfinished(engine: Engine, name: str, done: int, questions: int) -> 
 
 
 def _build_requests(
-    speaker: OpenContestant, prompts: Sequence[BenchmarkPrompt], conversations: _Conversations
+    speaker: Speaker, prompts: Sequence[BenchmarkPrompt], conversations: _Conversations
 ) -> list[tuple[str, Request]]:
     """Build uid and request of every prompt; one that cannot be asked gets a fault instead."""
     requests = []

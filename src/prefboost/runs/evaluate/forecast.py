@@ -23,7 +23,7 @@ from prefboost.evaluation.benchmark import BenchmarkPrompt
 from prefboost.evaluation.kinds import BenchmarkSettings
 from prefboost.evaluation.protocols import CheckedBenchmark, Completions, Contestant, JudgedBenchmark, PreparedBenchmark
 from prefboost.forecast import CallForecast, Forecast
-from prefboost.runs.evaluate.answering import OpenContestant, choose_sampling, open_speaker
+from prefboost.runs.evaluate.answering import Speaker, choose_sampling, open_speaker
 from prefboost.runs.evaluate.evaluate import Engines, check_judge, place_answers, price_for, read_files
 from prefboost.runs.evaluate.judge_forecast import estimate_prompt_tokens, forecast_judging
 from prefboost.runs.evaluate.settings import Evaluate, list_contestants
@@ -138,7 +138,7 @@ class _Counter:
         return calls, rows.answers
 
     def _walk_turns(
-        self, speaker: OpenContestant, prompt: BenchmarkPrompt, sampling: Sampling, stand_in: _StandIn, rows: _Rows
+        self, speaker: Speaker, prompt: BenchmarkPrompt, sampling: Sampling, stand_in: _StandIn, rows: _Rows
     ) -> None:
         """Count the turns of a prompt: each has a stored answer, or is one more call with a stand-in for its answer."""
         answers: list[str] = []

@@ -24,7 +24,7 @@ from prefboost.engines.replay import ReplayEngine
 from prefboost.errors import RunError, SettingsError
 from prefboost.recipes.executors import OnRay
 from prefboost.runs.ray.asking_calls import PooledCalls
-from prefboost.runs.ray.asking_crew import ActorGroup, BatchWorker, Copies
+from prefboost.runs.ray.asking_crew import BatchWorker, Copies, Crew
 from prefboost.runs.ray.cluster import load_ray, open_cluster
 
 __all__ = ["RayPool", "count_gpus", "describe_pool", "open_pool", "plan_copies"]
@@ -49,7 +49,7 @@ class RayPool:
         self._workers = workers
         self._models = models
         # By model: whoever opens one again, for another goal or benchmark, finds its weights loaded.
-        self._crews: dict[str, ActorGroup] = {}
+        self._crews: dict[str, Crew] = {}
 
     def open_engine(self, settings: EngineSettings) -> Engine:
         """See `prefboost.engines.pool.Pool`. Recorded answers, and servers of other kinds, are read by the driver."""
@@ -87,13 +87,13 @@ class RayPool:
         for crew in self._crews.values():
             crew.close()
 
-    def _start(self, worker: type, copies: Copies, arguments: Sequence[Any]) -> ActorGroup:
+    def _start(self, worker: type, copies: Copies, arguments: Sequence[Any]) -> Crew:
         name = repr((worker, copies, arguments))
         if name not in self._crews:
-            self._crews[name] = ActorGroup(worker, copies, arguments, self._make_room)
+            self._crews[name] = Crew(worker, copies, arguments, self._make_room)
         return self._crews[name]
 
-    def _make_room(self, starting: ActorGroup) -> None:
+    def _make_room(self, starting: Crew) -> None:
         """Let models go that a verb has done with, where each may take all of the room."""
         if self._models == 1:
             for crew in self._crews.values():
@@ -125,7 +125,7 @@ class RayPool:
 class _PooledModel:
     """A model that computes numbers, by the methods of its class; every call goes to a worker that is free."""
 
-    def __init__(self, crew: ActorGroup, load: Any) -> None:
+    def __init__(self, crew: Crew, load: Any) -> None:
         self._crew = crew
         self._load = load
         self.batches_at_once = crew.at_once

@@ -15,7 +15,7 @@ from prefboost.engines.engine import Failure, Outcome, Request, Sampling
 from prefboost.engines.openai.bodies import Numbered, group_samples
 from prefboost.engines.openai.engine import OpenAICompatibleEngine
 from prefboost.engines.openai.job_runner import CallJob, CallReport
-from prefboost.runs.ray.asking_crew import ActorGroup, ActorSlot
+from prefboost.runs.ray.asking_crew import Crew, Seat
 from prefboost.runs.ray.cluster import find_cause, load_ray
 
 __all__ = ["PooledCalls"]
@@ -44,7 +44,7 @@ class PooledCalls:
 
     remote = True
 
-    def __init__(self, here: OpenAICompatibleEngine, crew: ActorGroup, calls_at_once: int) -> None:
+    def __init__(self, here: OpenAICompatibleEngine, crew: Crew, calls_at_once: int) -> None:
         self.here = here
         self.crew = crew
         # A worker has some more jobs than it may run, so that it never waits for this process.
@@ -120,8 +120,8 @@ class _Round:
         self.reading = reading
         self.most_tokens = most_tokens
         self.again: deque[_Task] = deque()
-        self.flying: dict[ActorSlot, dict[int, _Task]] = {}
-        self.polls: dict[Any, tuple[ActorSlot, Any]] = {}
+        self.flying: dict[Seat, dict[int, _Task]] = {}
+        self.polls: dict[Any, tuple[Seat, Any]] = {}
         self.paused_until = 0.0
         self.answered = False
         self.error: Exception | None = None
@@ -154,7 +154,7 @@ class _Round:
     def give(self, waiting: Iterator[Numbered]) -> bool:
         """Give jobs to workers with room, and see that each with jobs is listened to; False: all is done."""
         seats = self.engine.crew.list_open(wait=not self.polls)
-        jobs: dict[ActorSlot, list[CallJob]] = {seat: [] for seat, _ in seats}
+        jobs: dict[Seat, list[CallJob]] = {seat: [] for seat, _ in seats}
         room = {seat: self.engine.slots - len(self.flying.get(seat, {})) for seat in jobs}
         # To whoever has most room: a few rows go to many workers, and not all to the first.
         while room and room[seat := max(room, key=lambda each: room[each])] > 0:
@@ -170,7 +170,7 @@ class _Round:
         # Whether there is work shows when a worker is there.
         return bool(self.polls) or not seats or (bool(self.again) and not self.ledger.exhausted)
 
-    def next_job(self, waiting: Iterator[Numbered], seat: ActorSlot) -> CallJob | None:
+    def next_job(self, waiting: Iterator[Numbered], seat: Seat) -> CallJob | None:
         """Reserve what the next call may cost; None where nothing is left, or the budget does not allow it yet."""
         # One call goes first and shows how this server counts.
         if self.ledger.must_measure:
@@ -226,7 +226,7 @@ class _Round:
         self.answered = self.answered or any(not isinstance(outcome, Failure) for _, outcome in outcomes)
         return outcomes
 
-    def lose(self, seat: ActorSlot) -> list[tuple[int, Any]]:
+    def lose(self, seat: Seat) -> list[tuple[int, Any]]:
         """Take back the rows of a worker that died; those of which several died have failed."""
         failed: list[tuple[int, Any]] = []
         for task in self.flying.pop(seat, {}).values():

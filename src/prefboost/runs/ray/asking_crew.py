@@ -18,7 +18,7 @@ from prefboost.engines.pool import LostWork
 from prefboost.errors import RunError
 from prefboost.runs.ray.cluster import find_cause, load_ray
 
-__all__ = ["BatchWorker", "Copies", "ActorGroup", "ActorSlot"]
+__all__ = ["BatchWorker", "Copies", "Crew", "Seat"]
 
 _QUEUED = 2
 """Batches that a worker has at a time: one that it computes, and the next."""
@@ -79,7 +79,7 @@ class BatchWorker:
 
 
 @dataclass(eq=False)
-class ActorSlot:
+class Seat:
     """A place in a crew: an actor, or none while its replacement starts."""
 
     actor: Any = None
@@ -88,7 +88,7 @@ class ActorSlot:
     deaths: int = 0
 
 
-class ActorGroup:
+class Crew:
     """Actors with one copy of a model each. Safe to use from several threads.
 
     Actors are started at the first call, and again at the next one after `release`. A copy may start late, where its
@@ -102,7 +102,7 @@ class ActorGroup:
     """
 
     def __init__(
-        self, worker: type, copies: Copies, arguments: Sequence[Any], make_room: Callable[[ActorGroup], None]
+        self, worker: type, copies: Copies, arguments: Sequence[Any], make_room: Callable[[Crew], None]
     ) -> None:
         self.copies = copies
         self._worker = worker
@@ -117,7 +117,7 @@ class ActorGroup:
         self._started: list[Any] = []
         self._numbers: NumberName | None = None
         self._is_chosen = False
-        self.seats = [ActorSlot() for _ in range(copies.count)]
+        self.seats = [Seat() for _ in range(copies.count)]
 
     @property
     def at_once(self) -> int:
@@ -148,7 +148,7 @@ class ActorGroup:
             remedy="give each worker more memory, or make batches smaller; the log of Ray says how they ended",
         )
 
-    def list_open(self, *, wait: bool) -> list[tuple[ActorSlot, Any]]:
+    def list_open(self, *, wait: bool) -> list[tuple[Seat, Any]]:
         """List seats with their actors that are ready; ``wait`` a second for the first, where there is none.
 
         Raises:
@@ -161,7 +161,7 @@ class ActorGroup:
                 self._wait()
             return [(seat, seat.actor) for seat in self.seats if seat.actor is not None]
 
-    def replace(self, seat: ActorSlot, actor: Any, error: BaseException) -> None:
+    def replace(self, seat: Seat, actor: Any, error: BaseException) -> None:
         """Put a new actor in the place of one that died; several threads may report the same death."""
         with self._changed:
             if seat.actor is not actor or not self._runs:
@@ -215,7 +215,7 @@ class ActorGroup:
         for seat in self.seats:
             self._open_in_background(seat)
 
-    def take_seat(self) -> tuple[ActorSlot, Any]:
+    def take_seat(self) -> tuple[Seat, Any]:
         """Take a place in the queue of the open worker with the fewest calls; wait for one."""
         with self._changed:
             while True:
@@ -245,10 +245,10 @@ class ActorGroup:
         if self._closed:
             raise RunError("the pool is closed", remedy="run the same command again: it resumes")
 
-    def _open_in_background(self, seat: ActorSlot) -> None:
+    def _open_in_background(self, seat: Seat) -> None:
         threading.Thread(target=self._open, args=(seat,), name="prefboost-crew", daemon=True).start()
 
-    def _open(self, seat: ActorSlot) -> None:
+    def _open(self, seat: Seat) -> None:
         """Start an actor and open its model; the first one says which number type all others take."""
         ray = load_ray()
         with self._changed:
