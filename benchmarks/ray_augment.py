@@ -240,15 +240,25 @@ def show(name: str, cost: Cost, rows: int) -> None:
     )
 
 
+def choose_input(verb: str) -> Callable[[Path, int], None]:
+    """Choose what writes the input of a verb: pairs, or completions."""
+    return write_input if verb in ("augment", "judge") else write_completions
+
+
+def list_words(verb: str, ending: str) -> list[str]:
+    """List the words of a verb's command, with its output named."""
+    out = "out" if verb == "augment" else f"out.{ending}"
+    return [out if word == "OUT" else word for word in VERBS[verb]]
+
+
 def measure_growth(folder: Path, verb: str, ending: str, sizes: Sequence[int]) -> None:
     """Print the cost of a verb in one process at two sizes, and the growth of its peak memory per row."""
     costs = []
     for rows in sizes:
         place = folder / f"{verb}-{rows}"
         place.mkdir()
-        (write_input if verb == "judge" else write_completions)(place / "in", rows)
-        words = [f"out.{ending}" if word == "OUT" else word for word in VERBS[verb]]
-        costs.append(run(place / "local", place / "in", words))
+        choose_input(verb)(place / "in", rows)
+        costs.append(run(place / "local", place / "in", list_words(verb, ending)))
         show(verb, costs[-1], rows)
         shutil.rmtree(place)
     growth = (costs[1].driver - costs[0].driver) / (sizes[1] - sizes[0])
@@ -266,9 +276,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=None, help="where files are written (default: the system's)")
     parser.add_argument("--local", action="store_true", help="memory of score, judge and select, without a cluster")
     options = parser.parse_args()
-    write = write_input if options.verb in ("augment", "judge") else write_completions
-    out = "out" if options.verb == "augment" else f"out.{options.ending}"
-    words = [out if word == "OUT" else word for word in VERBS[options.verb]]
+    write, words = choose_input(options.verb), list_words(options.verb, options.ending)
 
     # The command and the nodes import the scorer of this file.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])

@@ -139,7 +139,7 @@ class Rater(Settings):
         return self.score_stored(table, CallSession())
 
     def score_stored(self, table: Table, session: CallSession) -> Table:
-        """Judge or rate within a session: what its store holds is not asked again."""
+        """Rate within a session: what its store holds is not asked again."""
         if self.together > 1 and table.spec is PREFERENCE_PAIRS:
             raise DataError(
                 "both sides of a pair are rated separately, but together is above 1",

@@ -103,23 +103,20 @@ def _compare(
     tried = [cells.measure(cell) for cell in first]
     # Which measure decides is read off the results: without a scorer there is none of new completions.
     measure = name_measure(tried)
-    settled: dict[str, dict[str, Cell]] = {BEST: {}, PUBLISHED: {}}
+    settled: dict[tuple[str, str], Cell] = {}
     for arm in settings.arms:
-        best = settled[BEST][arm] = choose_best(arm, tried, measure, seed)
-        settled[PUBLISHED][arm] = min(
+        best = settled[arm, BEST] = choose_best(arm, tried, measure, seed)
+        settled[arm, PUBLISHED] = min(
             (result.cell for result in tried if result.cell.arm == arm and result.cell.beta == settings.published_beta),
             # The recipe's own learning rate, or the nearest that was tried.
             key=lambda cell: abs(cell.learning_rate - settings.recipe.train.learning_rate),
             default=best,
         )
     # The best settings of all arms come first, since their comparison decides.
-    seeded = {
-        (arm, setting): cells.measure_seeds(cell, settings.seeds)
-        for setting, by_arm in settled.items()
-        for arm, cell in by_arm.items()
-    }
+    for arm in settings.arms:
+        cells.measure_seeds(settled[arm, BEST], settings.seeds)
     chosen: dict[tuple[str, str], list[CellResult]] = {(START, BEST): tried[:1]}
-    chosen |= {(arm, setting): seeded[arm, setting] for arm in settings.arms for setting in settled}
+    chosen |= {place: cells.measure_seeds(cell, settings.seeds) for place, cell in settled.items()}
     figures = [figure for (arm, setting), results in chosen.items() for figure in list_figures(arm, setting, results)]
     claims = list_claims(lambda arm, setting: chosen.get((arm, setting), []), measure, settings.published_beta)
     # The frontier takes every cell: settings that lost on validation are points of it all the same.

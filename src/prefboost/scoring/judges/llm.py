@@ -76,7 +76,7 @@ class LlmJudge(Settings):
         return self.judge_stored(table, CallSession())
 
     def judge_stored(self, table: Table, session: CallSession) -> Table:
-        """Judge or rate within a session: what its store holds is not asked again."""
+        """Judge within a session: what its store holds is not asked again."""
         check_pairs(table)
         engine = session.open_engine(self.engine)
         asking = Asking(engine, self.sampling, session)

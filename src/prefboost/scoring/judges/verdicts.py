@@ -54,7 +54,6 @@ class Rulings:
     """
 
     def __init__(self, pairs: int) -> None:
-        self._count = pairs
         self._codes = {first: bytearray(pairs) for first in ORDERS}
         self._wins, self._masses = ({first: array("d", bytes(8 * pairs)) for first in ORDERS} for _ in range(2))
         # Place of each rationale in the file, from 1; 0 is none.

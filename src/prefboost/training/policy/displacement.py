@@ -41,12 +41,12 @@ class WarningThresholds:
         likelihood: how a likelihood term is added.
     """
 
-    displacement: float = 0.1
-    displacement_sum: float = 3.0
-    divergence: float = 1.0
-    ignored_goals: float = 10.0
+    displacement: float
+    displacement_sum: float
+    divergence: float
+    ignored_goals: float
+    likelihood: str
     owner: str = ""
-    likelihood: str = ""
 
     @classmethod
     def of_training(cls, settings: Train) -> WarningThresholds:

@@ -15,10 +15,14 @@ from prefboost.training.policy.displacement import (
     DisplacementWatch,
     WarningThresholds,
 )
+from prefboost.training.policy.settings import Train
 
 __all__ = ["TrlDisplacementWatch"]
 
 logger = logging.getLogger(__name__)
+
+_DEFAULTS = Train.model_fields
+"""Settings of prefboost's own training, whose thresholds are the usual ones here too."""
 
 _COUNTED = 1000
 """Rows of the data set whose completions are counted for their mean length."""
@@ -39,13 +43,17 @@ class TrlDisplacementWatch(DisplacementWatch):
     """
 
     def __init__(
-        self, *, warn_displacement: float = 0.1, warn_displacement_sum: float = 3.0, warn_divergence: float = 1.0
+        self,
+        *,
+        warn_displacement: float = _DEFAULTS["warn_displacement"].default,
+        warn_displacement_sum: float = _DEFAULTS["warn_displacement_sum"].default,
+        warn_divergence: float = _DEFAULTS["warn_divergence"].default,
     ) -> None:
-        super().__init__(
-            WarningThresholds(
-                warn_displacement, warn_displacement_sum, warn_divergence, likelihood='loss_type=["sigmoid", "sft"]'
-            )
+        # TRL's log tells nothing of goals.
+        thresholds = WarningThresholds(
+            warn_displacement, warn_displacement_sum, warn_divergence, 0.0, likelihood='loss_type=["sigmoid", "sft"]'
         )
+        super().__init__(thresholds)
         self._lengths: tuple[float, float] | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
