@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.statistics import Bootstrap, bootstrap_slope, fit_slope
+from prefboost.statistics import Bootstrap, bootstrap_slope, bootstrap_slope_difference, fit_slope
 
 rows = st.lists(st.tuples(st.integers(1, 10), st.integers(1, 10)), min_size=2, max_size=30)
 
@@ -30,3 +30,17 @@ def test_the_interval_holds_the_slope_of_a_policy_that_listens_so_much(true):
     result = bootstrap_slope(requested, achieved, clusters=prompts, how=Bootstrap(resamples=500))
     assert not result.excludes(true) and result.clusters == 60
     assert result.excludes(true + 0.1)
+
+
+def test_the_difference_of_slopes_varies_only_in_what_the_policies_do_not_share():
+    rng = np.random.default_rng(4)
+    requested, prompts = np.tile([1.0, 4.0, 7.0, 10.0], 40), np.arange(40).repeat(4)
+    shared = rng.normal(0, 0.5, 40)[prompts] * (requested - 5.5)
+    first, second = (true * requested + shared + rng.normal(0, 0.1, 160) for true in (0.3, 0.2))
+    gap = bootstrap_slope_difference(requested, first, second, clusters=prompts)
+    assert gap.estimate == pytest.approx(fit_slope(requested, first) - fit_slope(requested, second))
+    assert gap.low > 0 and not gap.excludes(0.1) and gap.clusters == 40
+    alone = bootstrap_slope(requested, first, clusters=prompts)
+    assert gap.high - gap.low < (alone.high - alone.low) / 5
+    turned = bootstrap_slope_difference(requested, second, first, clusters=prompts)
+    assert (turned.low, turned.high) == pytest.approx((-gap.high, -gap.low))

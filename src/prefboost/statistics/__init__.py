@@ -31,7 +31,7 @@ from prefboost.statistics.paired import bootstrap_difference, match_means
 from prefboost.statistics.positions import PositionReport, report_positions
 from prefboost.statistics.rank_correlation import WithinGroups, rank_values, spearman, spearman_within
 from prefboost.statistics.significance import PairedTest, holm, minimum_detectable_effect, run_paired_test
-from prefboost.statistics.slope import bootstrap_slope, fit_slope
+from prefboost.statistics.slope import bootstrap_slope, bootstrap_slope_difference, fit_slope
 from prefboost.statistics.win_rate import WinRate, compute_share_bounds, measure_win_rate
 
 __all__ = [
@@ -72,6 +72,7 @@ __all__ = [
     "measure_separability",
     "fit_slope",
     "bootstrap_slope",
+    "bootstrap_slope_difference",
     "spearman",
     "spearman_within",
     "measure_win_rate",

@@ -3,22 +3,30 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from prefboost.errors import DataError
 from prefboost.runs.demo.arms import Arm, list_arms
 from prefboost.runs.demo.completions import Demo
-from prefboost.runs.demo.measure import TopScore, measure_following, measure_top, measure_unlearning, state_verdict
+from prefboost.runs.demo.measure import (
+    TopScore,
+    measure_following,
+    measure_slope_gap,
+    measure_top,
+    measure_unlearning,
+    state_verdict,
+)
 
 GOALS = (1.0, 4.0, 7.0, 10.0)
 ARMS = {arm.key: arm for arm in list_arms(Demo())}
 
 
-def answers(slope: float, level: float = 5.0, gold: float = 0.0) -> pl.DataFrame:
-    """Answers whose gold score lies ``gold`` points above the proxy."""
+def answers(slope: float, level: float = 5.0, gold: float = 0.0, *, spread: float = 0.0) -> pl.DataFrame:
+    """Answers whose gold score lies ``gold`` points above the proxy; slopes of prompts are ``spread`` off the mean."""
     rows = [
         {
             "prompt_id": f"q{prompt}",
             "completion_id": f"q{prompt}/{goal:g}",
             "goal": goal,
-            "score": level + slope * (goal - 5.5) + 0.1 * ((prompt * 7) % 5 - 2),
+            "score": level + (slope + spread * (-1) ** prompt) * (goal - 5.5) + 0.1 * ((prompt * 7) % 5 - 2),
         }
         for prompt in range(20)
         for goal in GOALS
@@ -37,7 +45,8 @@ def judge(**frames: pl.DataFrame) -> tuple[bool, list[str]]:
     tops = [measure_arm(ARMS[key], frames[key], 2.0 if key.startswith("augmented") else 7.5) for key in ARMS]
     changes = [measure_unlearning("plain DPO", [-10.0, -12.0], [-11.0, -14.0], ["a", "b"])]
     followings = {name: measure_following(frames[name]) for name in ("augmented", "plain")}
-    return state_verdict(followings, tops, changes, frames, {"proxy": 4.0, "gold": 5.0})
+    gap = measure_slope_gap(frames["augmented"], frames["plain"])
+    return state_verdict(followings, gap, tops, changes, frames, {"proxy": 4.0, "gold": 5.0})
 
 
 def test_the_slope_is_achieved_points_per_asked_point() -> None:
@@ -99,9 +108,33 @@ def test_without_good_unchosen_answers_nothing_is_claimed() -> None:
     frames = {key: answers(0.5) for key in ARMS}
     followings = {name: measure_following(frames[name]) for name in ("augmented", "plain")}
     tops = [measure_arm(ARMS[key], frames[key], 1.0) for key in ARMS]
-    _, sentences = state_verdict(followings, tops, [], frames, {"proxy": 4.0, "gold": 5.0})
+    gap = measure_slope_gap(frames["augmented"], frames["plain"])
+    _, sentences = state_verdict(followings, gap, tops, [], frames, {"proxy": 4.0, "gold": 5.0})
     assert sentences[-1] == "Good answers that no pair chose: there were none."
 
 
 def test_following_less_than_the_control_is_no_success() -> None:
     assert not judge(augmented=answers(0.2), plain=answers(0.5))[0]
+
+
+def test_a_slope_above_a_noisy_control_is_no_success() -> None:
+    augmented, plain = answers(0.2), answers(0.1, spread=0.5)
+    assert measure_following(augmented).slope.low > measure_following(plain).slope.estimate
+    gap = measure_slope_gap(augmented, plain)
+    assert gap.proxy.low < 0 < gap.proxy.estimate
+    follows, sentences = judge(augmented=augmented, plain=plain)
+    assert not follows and f"difference on the same prompts {gap.proxy.format(signed=True)}" in sentences[0]
+
+
+def test_what_both_policies_owe_to_the_prompts_does_not_hide_a_difference() -> None:
+    augmented, plain = answers(0.3, spread=0.5), answers(0.15, spread=0.5)
+    assert 0 < measure_following(augmented).slope.low < measure_following(plain).slope.estimate
+    assert judge(augmented=augmented, plain=plain)[0]
+
+
+def test_slopes_are_compared_by_prompt_and_goal_whatever_the_order_of_answers() -> None:
+    augmented, plain = answers(0.3), answers(0.1)
+    gap = measure_slope_gap(augmented, plain.reverse())
+    assert gap == measure_slope_gap(augmented, plain) and gap.proxy.estimate == pytest.approx(0.2)
+    with pytest.raises(DataError, match="on one side only"):
+        measure_slope_gap(augmented, plain.filter(pl.col("goal") < 10))

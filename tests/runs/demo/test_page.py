@@ -10,7 +10,7 @@ import pytest
 
 from prefboost.runs.demo.arms import list_arms
 from prefboost.runs.demo.completions import Demo
-from prefboost.runs.demo.measure import measure_following, measure_top, measure_unlearning
+from prefboost.runs.demo.measure import measure_following, measure_slope_gap, measure_top, measure_unlearning
 from prefboost.runs.demo.page import (
     Findings,
     draw_goal_response,
@@ -52,7 +52,8 @@ def findings_of(frames: dict[str, pl.DataFrame], unlearned: bool = True) -> Find
     ]
     changes = [measure_unlearning(arm.name, [-10.0, -12.0], [-11.0, -14.0], ["a", "b"]) for arm in ARMS if unlearned]
     followings = {name: measure_following(frames[name]) for name in ("augmented", "plain")}
-    return Findings(followings, tops, changes, {"proxy": 4.0, "gold": 5.0})
+    gap = measure_slope_gap(frames["augmented"], frames["plain"])
+    return Findings(followings, gap, tops, changes, {"proxy": 4.0, "gold": 5.0})
 
 
 FACTS = {

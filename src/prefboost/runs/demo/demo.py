@@ -36,6 +36,7 @@ from prefboost.runs.demo.measure import (
     TopScore,
     Unlearning,
     measure_following,
+    measure_slope_gap,
     measure_top,
     measure_unlearning,
     state_verdict,
@@ -158,11 +159,12 @@ def run_demo(out: str | Path, settings: Demo | None = None, *, progress: Progres
             changes += _measure_unlearning(arm, good, engine, start_engine)
     findings = Findings(
         {key: measure_following(answers[key]) for key in ("augmented", "plain")},
+        measure_slope_gap(answers["augmented"], answers["plain"]),
         tops,
         changes,
         {name: float(str(start[column].mean())) for name, column in (("proxy", "score"), ("gold", "gold"))},
     )
-    follows, sentences = state_verdict(findings.followings, tops, changes, answers, findings.start)
+    follows, sentences = state_verdict(findings.followings, findings.gap, tops, changes, answers, findings.start)
     facts = _gather_facts(settings, trained, len(pairs), time.monotonic() - began)
     facts |= {"reduced": size.reduced, "start": findings.start, "follows": follows, "verdict": sentences}
     write_atomically(out / "report.html", render_demo(findings, answers, facts))

@@ -9,13 +9,23 @@ from itertools import pairwise
 import polars as pl
 
 from prefboost.runs.demo.arms import Arm
-from prefboost.statistics import Interval, bootstrap_difference, bootstrap_mean, bootstrap_mean_by, bootstrap_slope
+from prefboost.statistics import (
+    Interval,
+    bootstrap_difference,
+    bootstrap_mean,
+    bootstrap_mean_by,
+    bootstrap_slope,
+    bootstrap_slope_difference,
+    match_means,
+)
 
 __all__ = [
     "GoalDependence",
+    "SlopeGap",
     "TopScore",
     "Unlearning",
     "measure_following",
+    "measure_slope_gap",
     "measure_top",
     "measure_unlearning",
     "state_verdict",
@@ -37,6 +47,19 @@ class GoalDependence:
     slope: Interval
     gold_by_goal: Mapping[float, Interval]
     gold_slope: Interval
+
+
+@dataclass(frozen=True)
+class SlopeGap:
+    """Slope of the augmented policy less that of plain DPO, on the same prompts and goals.
+
+    Args:
+        proxy: in achieved points per asked-for point, of the proxy score.
+        gold: the same, of the gold score.
+    """
+
+    proxy: Interval
+    gold: Interval
 
 
 @dataclass(frozen=True)
@@ -80,6 +103,29 @@ def measure_following(scored: pl.DataFrame) -> GoalDependence:
     )
 
 
+def measure_slope_gap(augmented: pl.DataFrame, plain: pl.DataFrame) -> SlopeGap:
+    """Measure how much more the augmented policy follows its goal than plain DPO does.
+
+    Args:
+        augmented: its answers, with ``prompt_id``, ``goal``, ``score`` (proxy) and ``gold``.
+        plain: those of plain DPO, to the same prompts and goals.
+
+    Raises:
+        DataError: a prompt was asked for a goal of one policy only.
+    """
+    gaps = {}
+    for column in ("score", "gold"):
+        # Means per prompt and goal: answers of two policies have nothing else in common.
+        keyed = [
+            (list(zip(frame["prompt_id"], frame["goal"], strict=True)), frame[column].to_numpy())
+            for frame in (augmented, plain)
+        ]
+        keys, ours, theirs = match_means(*keyed)
+        prompts, goals = zip(*keys, strict=True)
+        gaps[column] = bootstrap_slope_difference(goals, ours, theirs, clusters=prompts)
+    return SlopeGap(proxy=gaps["score"], gold=gaps["gold"])
+
+
 def measure_top(
     arm: Arm, answers: pl.DataFrame, policy_logps: Sequence[float], start_logps: Sequence[float]
 ) -> TopScore:
@@ -116,6 +162,7 @@ def measure_unlearning(
 
 def state_verdict(
     followings: Mapping[str, GoalDependence],
+    gap: SlopeGap,
     tops: Sequence[TopScore],
     changes: Sequence[Unlearning],
     scores: Mapping[str, pl.DataFrame],
@@ -123,25 +170,27 @@ def state_verdict(
 ) -> tuple[bool, list[str]]:
     """Decide whether the reward-augmented policy follows its goal, and describe the figures in sentences.
 
-    A policy follows when the interval of its slope, in the score that it is trained on, lies above zero and above the
-    plain policy's estimate.
+    A policy follows when its slope, in the score that it is trained on, and that slope less the plain policy's on the
+    same prompts both have intervals above zero.
 
     Args:
         followings: ``augmented`` and ``plain`` -> how each depends on the goal, at the tuned beta.
+        gap: how much more the augmented one depends on it.
         tops: every policy at the top goal.
         changes: log-prob changes, one per policy.
         scores: key of an arm -> its scored answers.
         start: mean ``proxy`` and ``gold`` score of the start model, not asked for a goal.
     """
     augmented, plain = followings["augmented"], followings["plain"]
-    follows = augmented.slope.low > 0 and augmented.slope.low > plain.slope.estimate
+    follows = augmented.slope.low > 0 and gap.proxy.low > 0
     means = [augmented.by_goal[goal].estimate for goal in sorted(augmented.by_goal)]
     ordered = all(low <= high for low, high in pairwise(means))
     sentences = [
         f"The reward-augmented policy {'follows' if follows else 'does not visibly follow'} the goal: per point asked "
         f"for, its proxy score moves by {augmented.slope.format(signed=True)} points (plain DPO: "
-        f"{plain.slope.format(signed=True)}) and its gold score by {augmented.gold_slope.format(signed=True)} (plain "
-        f"DPO: {plain.gold_slope.format(signed=True)}).",
+        f"{plain.slope.format(signed=True)}, difference on the same prompts {gap.proxy.format(signed=True)}) and its "
+        f"gold score by {augmented.gold_slope.format(signed=True)} (plain DPO: {plain.gold_slope.format(signed=True)}, "
+        f"difference {gap.gold.format(signed=True)}).",
         f"Its mean proxy score {'rises' if ordered else 'does not rise'} with every step of the goal "
         f"({' → '.join(f'{mean:.1f}' for mean in means)}).",
     ]

@@ -15,7 +15,7 @@ from prefboost.reporting.run.comparison import build_demo_sections
 from prefboost.reporting.samples import choose_completions, collect_samples
 from prefboost.reporting.sections import ReportColumn, ReportTable, Section, number_columns
 from prefboost.runs.demo.arms import NAMES
-from prefboost.runs.demo.measure import GoalDependence, TopScore, Unlearning
+from prefboost.runs.demo.measure import GoalDependence, SlopeGap, TopScore, Unlearning
 
 __all__ = ["Findings", "draw_goal_response", "list_goals_table", "list_tops_table", "record_findings", "render_demo"]
 
@@ -37,12 +37,14 @@ class Findings:
 
     Args:
         followings: ``augmented`` and ``plain`` -> score by goal, at the tuned beta.
+        gap: how much more the augmented one depends on the goal.
         tops: every policy at the top goal.
         changes: log-prob changes of good answers that no pair chose, one per policy.
         start: mean ``proxy`` and ``gold`` score of the start model.
     """
 
     followings: Mapping[str, GoalDependence]
+    gap: SlopeGap
     tops: Sequence[TopScore]
     changes: Sequence[Unlearning]
     start: Mapping[str, float]
@@ -81,6 +83,7 @@ def record_findings(findings: Findings, facts: Mapping[str, Any]) -> dict[str, A
             }
             for name, each in findings.followings.items()
         },
+        "slope_difference": asdict(findings.gap),
         "top": {
             top.arm.key: {**asdict(top), "arm": {**asdict(top.arm), "name": top.arm.name}} for top in findings.tops
         },
