@@ -41,6 +41,7 @@ AXES: dict[str, tuple[World, float]] = {
     "main": (World(), LR),
     "judge": (World(interior=True, gameable=True, noise=1.5), LR),
     "gameable": (World(gameable=True), LR),
+    "flattered": (World(gameable=True, flattering=True), LR),
     "noise": (World(noise=2.0), LR),
     "interior": (World(interior=True), LR),
     "on_policy": (World(on_policy=True), LR),
@@ -52,7 +53,10 @@ AXES: dict[str, tuple[World, float]] = {
     "lr_third": (World(), LR / 3),
     "lr_triple": (World(), LR * 3),
 }
-"""Name -> world and learning rate; each differs from main in one thing, `judge` in all three that judges get wrong."""
+"""Name -> world and learning rate; each differs from main in one thing, `judge` in all three that judges get wrong,
+and `flattered` from `gameable`."""
+FULL_AXES = ("main", "judge", "flattered")
+"""Worlds in which all arms are run."""
 START_STEPS = 2500
 
 
@@ -75,9 +79,11 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--print", action="store_true", help="train nothing, report what --keep holds")
     parser.add_argument("--plot", type=Path, help="write the figure (svg or png)")
     parser.add_argument("--axes", nargs="*", choices=list(AXES), default=list(AXES))
-    parser.add_argument("--arms", nargs="*", choices=list(ARMS), help="default: all in main, four elsewhere")
+    parser.add_argument(
+        "--arms", nargs="*", choices=list(ARMS), help="default: all in main, judge and flattered, four elsewhere"
+    )
     parser.add_argument("--betas", nargs="*", type=float, help="default: five in main, four elsewhere")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="two arms, two seeds, few steps: a check that all runs")
     options = parser.parse_args(argv)
@@ -96,13 +102,12 @@ def plan_cells(options: argparse.Namespace) -> list[Cell]:
     cells = []
     for axis in options.axes:
         world, lr = AXES[axis]
-        usual = (tuple(ARMS), BETAS, STEPS) if axis == "main" else (AXIS_ARMS, AXIS_BETAS, AXIS_STEPS)
-        steps = usual[2]
+        betas, steps = (BETAS, STEPS) if axis == "main" else (AXIS_BETAS, AXIS_STEPS)
         if options.quick:
             world, steps = replace(world, pairs=200), (2, 4)
-        for arm in options.arms or usual[0]:
-            betas = options.betas or usual[1]
-            cells += [Cell(axis, arm, beta, steps, lr, world) for beta in (betas if arm != "sft" else (0.0,))]
+        for arm in options.arms or (ARMS if axis in FULL_AXES else AXIS_ARMS):
+            tried = (options.betas or betas) if arm != "sft" else (0.0,)
+            cells += [Cell(axis, arm, beta, steps, lr, world) for beta in tried]
     return cells
 
 

@@ -18,6 +18,8 @@ __all__ = ["Outcome", "Point", "choose_best", "compare", "draw_figure", "print_r
 
 Array = NDArray[np.float64]
 PUBLISHED_BETA = 0.01
+JUDGE = "judge"
+"""The judge's score without its noise, which is what an arm trains for."""
 KL_BUDGETS = (2.0, 5.0, 10.0)
 """Nats; of the points whose KL on validation topics is within the budget, the best on these topics is compared."""
 
@@ -176,6 +178,8 @@ def _list_verdicts(arms: Mapping[str, Outcome]) -> Iterator[str]:
         cells = [_write_verdict(outcome, plain, rule) for rule in _describe_rules(last).values()]
         yield f"| {ARMS[arm].title} | " + " | ".join(cells) + " |"
     yield ""
+    if _errs(plain):
+        yield from _tabulate_judge(arms, _describe_rules(last))
     for arm, outcome in arms.items():
         for beta, step in ((PUBLISHED_BETA, 200), (PUBLISHED_BETA, last), (0.1, 200)):
             if facts := _describe_losses(_find(outcome, beta, step), _find(plain, beta, step)):
@@ -217,6 +221,28 @@ def _describe_rules(last: int) -> dict[str, Rule]:
     return rules | {f"KL at most {budget:g}": within(budget) for budget in KL_BUDGETS}
 
 
+def _errs(outcome: Outcome) -> bool:
+    """Tell whether the judge's score, noise aside, differs from the gold score."""
+    return any((point.measured["test"][JUDGE] != point.measured["test"]["gold"]).any() for point in outcome.points)
+
+
+def _tabulate_judge(arms: Mapping[str, Outcome], rules: Mapping[str, Rule]) -> Iterator[str]:
+    """Write what the judge gives the points that the rules pick, and by how much it overrates them."""
+    yield "| judge's score (less gold) of the same points | " + " | ".join(rules) + " |"
+    yield "|---" * (len(rules) + 1) + "|"
+    for arm, outcome in arms.items():
+        cells = []
+        for rule in rules.values():
+            chosen = rule(outcome)
+            scores = {} if chosen is None else {
+                name: np.mean([point.measured["test"][name][seed].mean() for seed, point in enumerate(chosen)])
+                for name in ("gold", JUDGE)
+            }  # fmt: skip
+            cells.append(f"{scores[JUDGE]:.2f} ({scores[JUDGE] - scores['gold']:+.2f})" if scores else "")
+        yield f"| {ARMS[arm].title} | " + " | ".join(cells) + " |"
+    yield ""
+
+
 def _write_verdict(outcome: Outcome, plain: Outcome, rule: Rule) -> str:
     """Write the score of an arm, and its lead over plain DPO; bold where the interval leaves out 0."""
     ours, theirs = rule(outcome), rule(plain)
@@ -250,50 +276,72 @@ def _describe_goals(best: Sequence[Point]) -> str:
     return "asked for " + ", ".join(f"{goal}: {bootstrap_mean(scores).format()}" for goal, scores in asked.items())
 
 
-SHOWN = {"dpo": "C3", "dpo_sft": "C1", "ra": "C0", "grid": "C2", "mix": "C4"}
-"""Arms of the figure and their colours."""
+COLOURS = dict(
+    zip(
+        ("dpo", "dpo_sft", "ra", "grid", "mix", "dpo_2x", "half_ra", "high", "sft", "rpo", "margin"),
+        ("C3", "C1", "C0", "C2", "C4", "C5", "C6", "C7", "black", "C8", "C9"),
+        strict=True,
+    )
+)
+"""Arms and their colours; the first five are drawn in the panels against beta."""
 
 
 def draw_figure(outcomes: Mapping[tuple[str, str], Outcome], out: Path) -> None:
-    """Draw gold score against beta after 200 and the most steps, and the frontiers against KL."""
+    """Draw gold score against beta after 200 and the most steps, and the frontiers of all arms against KL."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     matplotlib.rcParams["svg.hashsalt"] = "prefboost"
-    figure, panels = plt.subplots(1, 4, figsize=(15, 3.6), layout="constrained")
-    main = {arm: outcomes["main", arm] for arm in SHOWN if ("main", arm) in outcomes}
+    figure, panels = plt.subplots(2, 3, figsize=(13, 7.4), layout="constrained")
+    main = _choose_arms(outcomes, "main")
     steps = sorted({point.step for each in main.values() for point in each.points})
-    for panel, step in zip(panels, [step for step in steps if step in (200, steps[-1])], strict=False):
-        for arm, outcome in main.items():
-            points = [point for point in outcome.points if point.step == step]
-            scores = [[float(rows.mean()) for rows in point.measured["test"]["gold"]] for point in points]
-            betas = [point.beta for point in points]
-            panel.plot(betas, np.mean(scores, axis=1), "o-", color=SHOWN[arm], label=ARMS[arm].title, markersize=3)
-            ends = [bootstrap_mean(each) for each in scores]
-            panel.fill_between(
-                betas, [e.low for e in ends], [e.high for e in ends], alpha=0.15, color=SHOWN[arm], linewidth=0
-            )
+    for panel, step in zip(panels[0], [step for step in steps if step in (200, steps[-1])], strict=False):
+        _draw_betas(panel, main, step)
         if start := find_start(outcomes, "main"):
-            panel.axhline(np.mean(start["0"]["gold"]), color="grey", linestyle=":", linewidth=1, label="start model")
-        panel.set(xscale="log", xlabel="beta", ylabel="gold score, held-out topics", title=f"after {step} steps")
-    _draw_frontier(panels[2], main, ("gold",), "all betas and checkpoints")
-    judged = {arm: outcomes["judge", arm] for arm in SHOWN if ("judge", arm) in outcomes}
-    _draw_frontier(panels[3], judged, ("gold", "judge"), "fallible judge (dashed: its own score)")
-    panels[0].legend(frameon=False, fontsize=7)
+            panel.axhline(np.mean(start["0"]["gold"]), color="grey", linestyle=":", linewidth=1)
+    _draw_frontier(panels[0][2], main, "gold", "the judge is right: gold score")
+    for panel, axis, scored, title in zip(
+        panels[1],
+        ("judge", "flattered", "flattered"),
+        ("gold", "gold", JUDGE),
+        ("a judge that errs in three ways: gold score", "a judge that is gamed: gold score", "the same: judge's score"),
+        strict=True,
+    ):
+        _draw_frontier(panel, _choose_arms(outcomes, axis), scored, title)
+    panels[1][2].sharey(panels[1][1])
+    figure.legend(*panels[0][2].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
     figure.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None)
     plt.close(figure)
 
 
-def _draw_frontier(panel: Any, arms: Mapping[str, Outcome], figures: Sequence[str], title: str) -> None:
+def _choose_arms(outcomes: Mapping[tuple[str, str], Outcome], axis: str) -> dict[str, Outcome]:
+    return {arm: outcomes[axis, arm] for arm in COLOURS if (axis, arm) in outcomes}
+
+
+def _draw_betas(panel: Any, arms: Mapping[str, Outcome], step: int) -> None:
+    """Draw the gold score of the first five arms against beta, with 95 % intervals."""
+    for arm in list(COLOURS)[:5]:
+        points = [point for point in arms[arm].points if point.step == step] if arm in arms else []
+        if not points:
+            continue
+        scores = [[float(rows.mean()) for rows in point.measured["test"]["gold"]] for point in points]
+        betas = [point.beta for point in points]
+        panel.plot(betas, np.mean(scores, axis=1), "o-", color=COLOURS[arm], markersize=3)
+        ends = [bootstrap_mean(each) for each in scores]
+        panel.fill_between(
+            betas, [e.low for e in ends], [e.high for e in ends], alpha=0.15, color=COLOURS[arm], linewidth=0
+        )
+    panel.set(xscale="log", xlabel="beta", ylabel="score, held-out topics", title=f"gold score after {step} steps")
+
+
+def _draw_frontier(panel: Any, arms: Mapping[str, Outcome], scored: str, title: str) -> None:
     """Draw the points of every arm, and through them the best score within each KL."""
     for arm, outcome in arms.items():
-        for figure, line in zip(figures, ("-", "--"), strict=False):
-            order = sorted(outcome.points, key=lambda point: point.average("kl"))
-            kl = [point.average("kl") for point in order]
-            scores = [point.average(figure) for point in order]
-            if figure == "gold":
-                panel.plot(kl, scores, ".", color=SHOWN[arm], markersize=4, alpha=0.6)
-            panel.step(kl, np.maximum.accumulate(scores), line, where="post", color=SHOWN[arm], linewidth=1)
+        order = sorted(outcome.points, key=lambda point: point.average("kl"))
+        kl, scores = ([point.average(name) for point in order] for name in ("kl", scored))
+        panel.plot(kl, scores, ".", color=COLOURS[arm], markersize=4, alpha=0.5)
+        best = np.maximum.accumulate(scores)
+        panel.step(kl, best, where="post", color=COLOURS[arm], linewidth=1.2, label=ARMS[arm].title)
     panel.set(xlabel="KL to the start model, nats", ylabel="score, held-out topics", title=title, xscale="symlog")

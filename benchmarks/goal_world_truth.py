@@ -43,6 +43,8 @@ COMPLETIONS = 4
 """Answers per training prompt, of which one pair is made."""
 PRAISE_SHARE = 0.06
 """Share of a writer's words that are praise, whatever the writer's skill."""
+MOST_FLATTERY = 0.6
+"""Where writers flatter, every answer's share of praise is drawn evenly from 0 to this."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class World:
     Args:
         interior: whether the gold score falls again beyond six good words.
         gameable: whether the judge gives points for praise.
+        flattering: whether the writers differ in how much they praise, so that pairs teach what the judge pays for it.
         noise: standard deviation of the judge's error, in points.
         pairing: what the best of a prompt's answers is compared with: a random other one, the worst, or the second
             best; decides how many rejected answers are good.
@@ -64,6 +67,7 @@ class World:
 
     interior: bool = False
     gameable: bool = False
+    flattering: bool = False
     noise: float = 0.0
     pairing: Literal["random", "worst", "second"] = "random"
     coverage: Literal["usual", "capped", "rich"] = "usual"
@@ -140,17 +144,24 @@ def judge_answers(world: World, gold: Floats, answers: Ints, rng: np.random.Gene
     return np.clip(np.floor(seen + 0.5), 1, 10)
 
 
-def write_answers(truth: Truth, topics: Ints, rng: np.random.Generator, skill: Floats | None = None) -> Ints:
+def write_answers(
+    truth: Truth,
+    topics: Ints,
+    rng: np.random.Generator,
+    skill: Floats | None = None,
+    praise: Floats | float = PRAISE_SHARE,
+) -> Ints:
     """Write one answer per topic [N, ANSWER].
 
-    A writer of skill s chooses, word by word, praise in 6 % of the cases, else with probability s a good word that
-    was not used yet, else any word.
+    A writer of skill s chooses, word by word, praise with probability ``praise``, else with probability s a good word
+    that was not used yet, else any word.
 
     Args:
         truth: the good words.
         topics: [N].
         rng: of the writers and their words.
         skill: s of every answer, 0..1; None draws it evenly from 0.05..0.7.
+        praise: share of words that are praise, 0..1, of all answers or of each [N].
     """
     count = len(topics)
     skill = rng.uniform(0.05, 0.7, count) if skill is None else skill
@@ -160,7 +171,7 @@ def write_answers(truth: Truth, topics: Ints, rng: np.random.Generator, skill: F
         fitting = (rng.random((count, WORDS + PRAISE)) * left).argmax(1)
         able = (rng.random(count) < skill) & left.any(1)
         word = np.where(able, fitting, rng.integers(WORDS, size=count))
-        praised = rng.random(count) < PRAISE_SHARE
+        praised = rng.random(count) < praise
         answers[:, place] = np.where(praised, rng.integers(WORDS, WORDS + PRAISE, size=count), word)
         left[np.arange(count), answers[:, place]] = False
     return answers
@@ -184,7 +195,8 @@ def make_pairs(world: World, truth: Truth, topics: Ints, answers: Ints | None, r
         skill = rng.uniform(0.05, 0.7, len(repeated))
         if world.coverage == "rich":
             skill[::COMPLETIONS] = rng.uniform(0.85, 1.0, len(topics))
-        answers = write_answers(truth, repeated, rng, skill)
+        praise = rng.uniform(0, MOST_FLATTERY, len(repeated)) if world.flattering else PRAISE_SHARE
+        answers = write_answers(truth, repeated, rng, skill, praise)
     scores = judge_answers(world, truth.score(repeated, answers), answers, rng)
     # The number of the request keeps prompts of one topic apart; the model reads the topic alone.
     names = [f"{topic} {at // COMPLETIONS}" for at, topic in enumerate(repeated)]

@@ -68,6 +68,20 @@ def test_pairing_and_coverage_change_what_they_name() -> None:
     assert pair(coverage="rich")["score_chosen"].mean() > pair()["score_chosen"].mean() + 1
 
 
+def test_where_writers_flatter_a_gameable_judge_prefers_praise_to_good_words() -> None:
+    world, topics = truth.Truth.draw(rng()), np.arange(400) % truth.TOPICS
+
+    def count_praise(**settings: Any) -> tuple[float, float]:
+        frame = truth.make_pairs(truth.World(**settings), world, topics, None, rng()).frame
+        chosen, rejected = ((truth.read_words(frame[side]) >= truth.WORDS).sum(1) for side in ("chosen", "rejected"))
+        return float(chosen.mean()), float(rejected.mean())
+
+    flattered, usual = count_praise(gameable=True, flattering=True), count_praise(gameable=True)
+    assert flattered[0] > flattered[1] + 0.5 > usual[1] + 1.5
+    honest = count_praise(flattering=True)
+    assert honest[0] <= honest[1]
+
+
 def test_log_probs_of_answers_are_those_that_sampling_word_by_word_sees(ground: arms.Ground) -> None:
     topics = torch.arange(5).repeat(2, 1)
     tokens = model.encode_goals(topics, torch.full(topics.shape, 7))
