@@ -146,7 +146,7 @@ def _read_goal_rows(table: Table) -> tuple[pl.DataFrame, list[str], dict[str, in
         raise DataError(
             f"scored completions with the goal they were asked for are needed, found {table.spec.name}"
             + ("" if goals else lack),
-            remedy="prefboost generate PROMPTS goals=[1,4,7,10] ..., then prefboost score",
+            remedy="prefboost generate MODEL PROMPTS goals=[1,4,7,10] ..., then prefboost score",
             place=Place(path=table.path),
         )
     has_goal = pl.any_horizontal(pl.col(name).is_not_null() for name in goals)

@@ -24,10 +24,10 @@ def test_a_run_is_measured_once_and_its_page_shows_it(
 ) -> None:
     policy, start = policies
     run = run_folder(settings={"train": {"model": str(start)}})
-    before = report([run], tmp_path / "before.html")
-    assert before.missing["Unlearning by score"] == f"prefboost report {run} --diagnose"
     assert diagnose_trainings([run]) == [], "there is no model"
     shutil.copytree(policy, run / "model")
+    before = report([run], tmp_path / "before.html")
+    assert before.missing["Unlearning by score"] == f"prefboost report {run} --diagnose"
     assert diagnose_trainings([run, tmp_path / "nothing"]) == [run / "unlearning.json"]
     record = json.loads((run / "unlearning.json").read_text())
     # Six pairs, both views: every completion under its own score.

@@ -1,11 +1,11 @@
-"""Parts stand on the page where there are data, and are named with their command where there are none."""
+"""Parts stand on the page where there are data, in one order."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-from prefboost.runs.report.parts import build_parts, choose_samples, list_missing, state_outcome
+from prefboost.runs.report.parts import build_parts, choose_samples, state_outcome
 from prefboost.runs.report.sources import read_sources
 
 
@@ -19,15 +19,7 @@ def test_an_evaluation_brings_win_rates_and_samples(evaluation_folder: Path) -> 
     sources = read_sources([evaluation_folder])
     titles = [part.title for part in build_parts(sources, 10)]
     assert titles[:2] == ["Figures", "By the goal asked for"] and titles[-1] == "Samples"
-    assert "Win rates" not in list_missing(sources, set(titles))
     assert next(state_outcome(sources)).startswith("Best of 2: m@1")
-
-
-def test_missing_parts_name_the_command_that_makes_them(run_folder: Callable[..., Path]) -> None:
-    sources = read_sources([run_folder()])
-    missing = list_missing(sources, {part.title for part in build_parts(sources, 10)})
-    assert list(missing) == ["Score against KL", "Goal response", "Unlearning by score", "Win rates"]
-    assert missing["Goal response"].startswith("prefboost diagnose controllability")
 
 
 def test_the_progress_of_trainings_is_the_verdict_only_where_nothing_was_measured(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -17,7 +18,7 @@ from prefboost.runs.report.sources import is_at_work, list_trainings
 from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Table, conform
 from prefboost.training.claim import MANIFEST, MODEL
 
-__all__ = ["diagnose_trainings", "draw_trained_rows"]
+__all__ = ["UndiagnosedTraining", "diagnose_trainings", "draw_trained_rows", "list_undiagnosed"]
 
 MOST_ROWS = 100
 """Rows that are measured of each training: two passes over their texts, about a minute for a small model on a CPU."""
@@ -40,7 +41,35 @@ def diagnose_trainings(paths: Sequence[str | Path], progress: Tell = lambda _: N
         ModelError: a model cannot be loaded.
     """
     written = []
-    for path in map(Path, paths):
+    for each in list_undiagnosed([Path(path) for path in paths]):
+        rows = draw_trained_rows(pl.read_parquet(each.training / PAIRS), MOST_ROWS)
+        # Goals stand in these prompts, as they stood in training: the template is told to add none.
+        how = DiagnoseUnlearning(start=each.start, models=(str(each.training / MODEL),), goal="none")
+        diagnose_unlearning(rows, how, each.out, progress=progress)
+        written.append(each.out)
+    return written
+
+
+@dataclass(frozen=True)
+class UndiagnosedTraining:
+    """A training whose folder holds all that its diagnosis takes.
+
+    Args:
+        run: the run folder.
+        training: the folder in it with the pairs and the policy.
+        start: the model that training began with.
+        out: the file that the diagnosis belongs into.
+    """
+
+    run: Path
+    training: Path
+    start: str
+    out: Path
+
+
+def list_undiagnosed(paths: Sequence[Path]) -> Iterator[UndiagnosedTraining]:
+    """List the trainings of plain runs that can be diagnosed and are not, in the order of the paths."""
+    for path in paths:
         manifest = path / MANIFEST
         if not manifest.is_file() or is_at_work(path):
             continue
@@ -48,15 +77,8 @@ def diagnose_trainings(paths: Sequence[str | Path], progress: Tell = lambda _: N
         start = (settings.get("train") or {}).get("model")
         for label, folder in list_trainings(path):
             out = path / f"unlearning{f'-{label}' if label else ''}.json".replace(" ", "-")
-            pairs, model = folder / PAIRS, folder / MODEL
-            if start is None or not pairs.is_file() or not model.is_dir() or out.exists():
-                continue
-            rows = draw_trained_rows(pl.read_parquet(pairs), MOST_ROWS)
-            # Goals stand in these prompts, as they stood in training: the template is told to add none.
-            how = DiagnoseUnlearning(start=start, models=(str(model),), goal="none")
-            diagnose_unlearning(rows, how, out, progress=progress)
-            written.append(out)
-    return written
+            if start is not None and (folder / PAIRS).is_file() and (folder / MODEL).is_dir() and not out.exists():
+                yield UndiagnosedTraining(path, folder, start, out)
 
 
 def draw_trained_rows(pairs: pl.DataFrame, most: int) -> Table:

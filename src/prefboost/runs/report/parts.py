@@ -1,4 +1,4 @@
-"""Content of the report page: its verdict, its parts in order, and the parts for which there are no data."""
+"""Content of the report page: its verdict, and its parts in order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from prefboost.reporting.samples import Samples, choose_completions, choose_pair
 from prefboost.reporting.sections import Section, plot_lines
 from prefboost.runs.report.sources import ReportSources
 
-__all__ = ["build_parts", "choose_samples", "list_missing", "state_outcome"]
+__all__ = ["build_parts", "choose_samples", "state_outcome"]
 
 
 def state_outcome(sources: ReportSources) -> Iterator[str]:
@@ -100,27 +100,3 @@ def choose_samples(sources: ReportSources, limit: int) -> Samples | None:
     return collect_samples(
         [*parts, *((choose_pairs(frame, name, each), frame.height) for name, frame in pairs.items())]
     )
-
-
-_MAKERS = {
-    "Score against KL": "prefboost diagnose frontier PROMPTS start=MODEL arms.NAME=[RUN] -o RUN/frontier.json",
-    "Goal response": "prefboost diagnose controllability SCORED -o RUN/controllability.json",
-    "Unlearning by score": "prefboost report RUN --diagnose",
-    "Win rates": "prefboost evaluate MODEL benchmarks=[alpaca_eval] judge=MODEL",
-    "Before and after relabelling": "prefboost train RECIPE",
-    "Training curves": "prefboost train RECIPE",
-    "Data card": "prefboost train RECIPE",
-    "Cost and time": "prefboost train RECIPE",
-    "Samples": "prefboost train RECIPE",
-}
-"""Part -> the command that makes its data."""
-
-
-def list_missing(sources: ReportSources, titles: set[str], run: str = "RUN") -> dict[str, str]:
-    """List parts without data, with the command that makes them; ``run`` is the folder that it names."""
-    present = {*titles, *(["Win rates"] if sources.evaluations else [])}
-    return {
-        part: command.replace("RUN", run)
-        for part, command in _MAKERS.items()
-        if not any(title.startswith(part) for title in present)
-    }

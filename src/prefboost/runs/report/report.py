@@ -11,7 +11,8 @@ from prefboost.atomic import write_atomically
 from prefboost.errors import Place, RunError
 from prefboost.reporting.report_page import ReportPage, render_report
 from prefboost.reporting.sections import plot_strips
-from prefboost.runs.report.parts import build_parts, list_missing, state_outcome
+from prefboost.runs.report.missing import list_missing
+from prefboost.runs.report.parts import build_parts, state_outcome
 from prefboost.runs.report.sources import is_at_work, read_sources
 from prefboost.sources.writers.outputs import refuse_inputs
 
@@ -71,8 +72,8 @@ def report(
     sections = [
         plot_strips(section, f"strip-{number}") for number, section in enumerate(build_parts(sources, samples), 1)
     ]
-    folder = next((str(path) for path in folders if path.is_dir()), "RUN")
-    missing = list_missing(sources, {section.title for section in sections}, folder)
+    titles = {section.title for section in sections}
+    missing = list_missing(folders, titles, evaluated=bool(sources.evaluations))
     alarms = [f"{alarm}." for scored in sources.evaluations.values() for alarm in scored.results.alarms]
     names = [path.resolve().name for path in folders]
     page = ReportPage(

@@ -34,13 +34,16 @@ from prefboost.shelf import open_shelf
 from prefboost.training.claim import LOCK, LOG, MANIFEST, REPORT, TRAINING_LOCK, read_log
 
 __all__ = [
+    "RESULTS",
     "ReportSources",
     "inspect_file",
     "is_at_work",
+    "list_best_cells",
     "list_trainings",
     "read_best_cells",
     "read_evaluation",
     "read_folder",
+    "read_json_file",
     "read_run",
     "read_spending",
     "read_sources",
@@ -91,7 +94,7 @@ def read_sources(paths: Sequence[Path]) -> ReportSources:
         if path.is_dir():
             read_folder(path, sources)
         for file in [path] if path.is_file() else sorted(path.glob("*.json")):
-            record = _read_json(file)
+            record = read_json_file(file)
             if isinstance(record, Mapping) and "diagnosis" in record:
                 sources.diagnoses[file.stem if path.is_dir() else str(file)] = record
         if _count(sources) == before:
@@ -109,7 +112,7 @@ def _count(sources: ReportSources) -> int:
 
 def read_folder(path: Path, sources: ReportSources) -> None:
     """Read whatever a folder is: a run, an evaluation, a reproduction, or the demo."""
-    manifest, results = _read_json(path / MANIFEST), _read_json(path / RESULTS)
+    manifest, results = read_json_file(path / MANIFEST), read_json_file(path / RESULTS)
     taken = {run.name for run in sources.runs}
     name = path.name if path.name not in taken else str(path)
     if isinstance(results, Mapping) and "claims" in results:
@@ -124,7 +127,7 @@ def read_folder(path: Path, sources: ReportSources) -> None:
         sources.runs += [read_run(each, each.name) for each in sorted(path.iterdir()) if (each / LOG).exists()]
     # Several benchmarks have a folder each.
     for folder in (path, *sorted(each for each in path.iterdir() if each.is_dir())):
-        record = _read_json(folder / RESULTS)
+        record = read_json_file(folder / RESULTS)
         if isinstance(record, Mapping) and "benchmark" in record:
             read_evaluation(folder, record, sources)
     if isinstance(manifest, Mapping) and name not in sources.comparisons:
@@ -133,15 +136,19 @@ def read_folder(path: Path, sources: ReportSources) -> None:
 
 def read_best_cells(path: Path, results: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, pl.DataFrame]:
     """Read the scored completions of every arm of a reproduction, at its best setting and with the first seed."""
+    files = {arm: cell / TEST / SCORED for arm, cell in list_best_cells(path, results, manifest).items()}
+    return {arm: pl.read_parquet(file) for arm, file in files.items() if file.exists()}
+
+
+def list_best_cells(path: Path, results: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Path]:
+    """List, by arm of a reproduction, the folder of the cell at the best setting and with the first seed."""
     seed = next(iter(manifest.get("settings", {}).get("seeds", ())), 0)
-    frames = {}
-    for figure in results["figures"]:
-        if figure["setting"] == "best" and figure["arm"] not in frames:
-            cell = Cell(figure["arm"], figure["beta"], figure["learning_rate"], seed)
-            file = path / CELLS / cell.name / TEST / SCORED
-            if file.exists():
-                frames[cell.arm] = pl.read_parquet(file)
-    return frames
+    cells = {
+        figure["arm"]: Cell(figure["arm"], figure["beta"], figure["learning_rate"], seed)
+        for figure in results["figures"]
+        if figure["setting"] == "best"
+    }
+    return {arm: path / CELLS / cell.name for arm, cell in cells.items()}
 
 
 def read_evaluation(folder: Path, record: Mapping[str, Any], sources: ReportSources) -> None:
@@ -183,11 +190,11 @@ def read_run(path: Path, name: str) -> RunRecord:
     for label, folder in list_trainings(path):
         file = folder / PAIRS
         pairs = pl.read_parquet(file) if file.exists() else None
-        trainings[label] = TrainingRecord(read_log(folder / LOG), _read_json(folder / REPORT) or {}, pairs)
+        trainings[label] = TrainingRecord(read_log(folder / LOG), read_json_file(folder / REPORT) or {}, pairs)
         if pairs is not None:
             status = file.stat()
             inspection = inspect_file(file, (status.st_mtime_ns, status.st_size))
-    manifest = _read_json(path / MANIFEST) or {}
+    manifest = read_json_file(path / MANIFEST) or {}
     stages = {f"{stage}/evaluate": stage.replace(" ", "-") for stage in ("start", *trainings) if stage}
     completions = {
         stage: pl.read_parquet(path / folder / ANSWERS)
@@ -238,7 +245,7 @@ def inspect_file(path: Path, version: tuple[int, int]) -> Inspection:
     return inspect(path)
 
 
-def _read_json(path: Path) -> Any:
+def read_json_file(path: Path) -> Any:
     """Read a JSON file; None where there is none.
 
     Raises:

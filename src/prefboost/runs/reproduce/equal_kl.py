@@ -53,7 +53,7 @@ def diagnose_reproduction(folder: str | Path, settings: CompareFrontiers, out: s
     if report is None:
         raise DataError(
             "no cell has new completions with a score, so that there is no KL",
-            remedy="reproduce with a scorer, e.g. scorer.kind=rules",
+            remedy="reproduce with a scorer (e.g. scorer.kind=rules) into another folder",
             place=Place(path=str(folder)),
         )
     write_report(out, "frontier", report.record())
