@@ -11,6 +11,7 @@ from prefboost.preferences.likeness import (
     build_exact_key,
     build_question_key,
     build_word_key,
+    count_text_words,
     find_rows_with_grams,
     hash_ngrams,
     join_contents,
@@ -72,3 +73,18 @@ def test_a_benchmark_question_is_found_behind_a_system_message_and_in_a_later_tu
     )
     known = hash_ngrams(pl.Series([question.upper()]), 13)["gram"]
     assert find_rows_with_grams(prompts, known, 13).to_list() == [0, 1, 3]
+
+
+texts = st.lists(st.one_of(st.none(), st.text(st.sampled_from("ab \n\u00a0é"), max_size=8)), min_size=1, max_size=12)
+
+
+@given(texts, st.randoms())
+def test_words_are_counted_for_every_text_however_often_it_stands_there(drawn, random):
+    frame = pl.DataFrame(
+        {"prompt": drawn, "chosen": random.sample(drawn, len(drawn))},
+        schema=dict.fromkeys(("prompt", "chosen"), pl.String),
+    )
+    counts = count_text_words(frame)
+    expected = {name: [None if text is None else len(text.split()) for text in frame[name]] for name in frame.columns}
+    assert counts.to_dict(as_series=False) == expected
+    assert set(counts.dtypes) == {pl.UInt32}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from prefboost.diagnosis.goal_lints import find_goals_read_alike
-from prefboost.preferences.likeness import join_contents, normalise_words
+from prefboost.preferences.likeness import count_text_words, join_contents, normalise_words
 from prefboost.sources.messages.encoded import find_encoded_rows
 from prefboost.tables import GOAL_PAIRS, TABLES, Table, aspects_of
 
@@ -35,12 +35,17 @@ def digest_rows(table: Table) -> pl.DataFrame:
         ``pair_key``, ``goal_pair_key``, ``goal_key`` (hash of the whole goal) and ``alike`` (`find_goals_read_alike`).
     """
     columns = table.frame.columns
+    # Joined once: each measure of a text would join its messages anew.
+    sides = [side for side in COMPLETION_COLUMNS if side in columns]
+    texts = table.frame.select(join_contents(name).str.strip_chars() for name in ("prompt", *sides))
+    words = count_text_words(texts)
     # 64-bit hashes: among a million texts two different ones share a hash with probability 3e-8.
     measured = {
         # Splits are read apart, so that ids may restart; the prompts of goal pairs differ by their goals.
         "prompt_key": pl.col("prompt_id" if table.spec is GOAL_PAIRS else "prompt").hash(0),
-        "prompt_hash": normalise_words(join_contents("prompt")).hash(0),
-        **_measure_lengths("prompt"),
+        "prompt_hash": normalise_words(pl.lit(texts["prompt"])).hash(0),
+        "prompt_chars": pl.lit(texts["prompt"]).str.len_chars(),
+        "prompt_words": words["prompt"],
         # The first fact that a row breaks.
         "broken": pl.coalesce(
             *(
@@ -49,12 +54,11 @@ def digest_rows(table: Table) -> pl.DataFrame:
             ),
             pl.lit(None, dtype=pl.String),
         ).cast(_FACTS),
-        "encoded": pl.any_horizontal(
-            pl.lit(find_encoded_rows(table.frame[name])) for name in ("prompt", *COMPLETION_COLUMNS) if name in columns
-        ),
+        "encoded": pl.any_horizontal(pl.lit(find_encoded_rows(table.frame[name])) for name in ("prompt", *sides)),
     }
-    for side in (side for side in COMPLETION_COLUMNS if side in columns):
-        measured |= {f"{side}_hash": join_contents(side).str.strip_chars().hash(0), **_measure_lengths(side)}
+    for side in sides:
+        text = pl.lit(texts[side])
+        measured |= {f"{side}_hash": text.hash(0), f"{side}_chars": text.str.len_chars(), f"{side}_words": words[side]}
     columns_as_read: list[str] = [name for name in ("row", "split") if name in columns]
     if table.spec is GOAL_PAIRS:
         columns_as_read += ["goal", "view", "flipped"]
@@ -64,8 +68,3 @@ def digest_rows(table: Table) -> pl.DataFrame:
         prompts = {"exact_prompt": pl.col("prompt").hash(0), "text": join_contents("prompt")}
         measured["alike"] = pl.lit(find_goals_read_alike(table.frame.select("pair_id", *goals, **prompts)))
     return table.frame.select(*columns_as_read, *list_score_columns(columns), **measured)
-
-
-def _measure_lengths(column: str) -> dict[str, pl.Expr]:
-    text = join_contents(column).str.strip_chars()
-    return {f"{column}_chars": text.str.len_chars(), f"{column}_words": text.str.count_matches(r"\S+")}

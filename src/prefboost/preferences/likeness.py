@@ -8,6 +8,7 @@ __all__ = [
     "build_exact_key",
     "build_question_key",
     "build_word_key",
+    "count_text_words",
     "find_rows_with_grams",
     "hash_ngrams",
     "join_contents",
@@ -69,6 +70,28 @@ def find_rows_with_grams(prompts: pl.Series, grams_to_find: pl.Series, n: int) -
 def join_contents(column: str) -> pl.Expr:
     """Join the messages' contents with newlines."""
     return pl.col(column).list.eval(pl.element().struct.field("content")).list.join("\n")
+
+
+def count_text_words(texts: pl.DataFrame) -> pl.DataFrame:
+    """Count the words of texts: runs of anything but white space.
+
+    Args:
+        texts: columns of strings.
+
+    Returns:
+        the same columns with counts (UInt32); null for a null.
+    """
+    # Words cost more than all else that is measured of a text, about 40 ns each. Completions stand in several pairs,
+    # and both of a pair in each of its views, so that each text is counted once. Of a million different texts two share
+    # a 64-bit hash with probability 3e-8.
+    hashes = texts.select(pl.all().hash(0))
+    both = pl.DataFrame({"hash": pl.concat(hashes.get_columns()), "text": pl.concat(texts.get_columns())})
+    words = pl.col("text").str.count_matches(r"\S+").alias("words")
+    counts = both.unique("hash", keep="any").select("hash", words)
+    return hashes.select(
+        pl.lit(column.to_frame("hash").join(counts, on="hash", how="left", maintain_order="left")["words"]).alias(name)
+        for name, column in hashes.to_dict().items()
+    )
 
 
 def build_exact_key(column: str) -> pl.Expr:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from prefboost.preferences.likeness import join_contents
+from prefboost.preferences.likeness import count_text_words, join_contents
 from prefboost.reporting.inspection import name_bins
 from prefboost.reporting.plots import Axes, Plot, plot_histogram
 from prefboost.reporting.run.record import RunRecord
@@ -56,12 +56,9 @@ def build_relabelling_section(runs: Sequence[RunRecord]) -> Section | None:
 
 def measure_sides(pairs: pl.DataFrame) -> pl.DataFrame:
     """Measure score and words of both sides of every row."""
-
-    def count_words(side: str) -> pl.Expr:
-        return join_contents(side).str.count_matches(r"\S+").cast(pl.Float64).alias(f"words_{side}")
-
-    return pairs.select(
-        "pair_id", "flipped", "score_chosen", "score_rejected", count_words("chosen"), count_words("rejected")
+    words = count_text_words(pairs.select(join_contents(side) for side in ("chosen", "rejected")))
+    return pairs.select("pair_id", "flipped", "score_chosen", "score_rejected").hstack(
+        words.select(pl.all().cast(pl.Float64).name.prefix("words_"))
     )
 
 
