@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from prefboost.reporting.charts import place_lines, place_strip
 from prefboost.reporting.sections import COLOURED
-from prefboost.reporting.texts import flatten_text, replace_controls
+from prefboost.reporting.texts import flatten_prose, flatten_text, replace_controls
 
 __all__ = ["read_asset", "render_page"]
 
@@ -40,8 +40,8 @@ def render_page(template: str, values: Mapping[str, Any]) -> str:
     )
     # Globals, since imported macros do not see the values of the page.
     environment.globals |= {
-        "asset": read_asset, "strip": place_strip, "lines": place_lines, "plain": flatten_text, "coloured": COLOURED,
-        "visible": replace_controls,
+        "asset": read_asset, "strip": place_strip, "lines": place_lines, "plain": flatten_text, "prose": flatten_prose,
+        "coloured": COLOURED, "visible": replace_controls,
     }  # fmt: skip
     return environment.get_template(template).render(**values)
 

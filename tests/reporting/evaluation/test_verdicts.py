@@ -45,7 +45,9 @@ def test_length_is_a_multiple_of_the_baselines_and_few_verdicts_are_not_shown():
     (curve,) = section.lines[0].curves
     assert list(curve.points) == [0, 1, 2, 3, 4]
     assert all("n=12" in cell for cell in section.tables[0].rows[0][1:6])
-    assert build_length_section(made("m", 0.6, count=2), ["m"]).lines[0].curves[0].points == {}
+    few = build_length_section([*made("few", 0.6, count=2), *made("m", 0.6)], ["few", "m"])
+    assert [curve.name for curve in few.lines[0].curves] == ["m"] and len(few.tables[0].rows) == 2
+    assert build_length_section(made("m", 0.6, count=2), ["m"]).lines == (), "a figure without a point says nothing"
     assert build_length_section([JudgeVerdict("p", "m", "one", 0.5)], ["m"]) is None
 
 

@@ -117,7 +117,7 @@ def test_a_browser_shows_every_figure_of_a_run_and_an_evaluation(
     )
     assert opened.console == []
     strips = ("strip-1-1", "strip-3-1", "strip-6-1")
-    names = ("evaluation-2-1", "evaluation-5-1", "winners-score", "winners-words", "loss", "margins", *strips)
+    names = ("evaluation-2-1", "winners-score", "winners-words", "loss", "margins", *strips)
     assert dict(opened.probe) == dict.fromkeys(names, True)
 
 

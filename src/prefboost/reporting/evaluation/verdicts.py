@@ -126,7 +126,8 @@ def build_length_section(verdicts: Sequence[JudgeVerdict], order: Sequence[str])
             for at, here in parts.items()
             if len(here) >= _FEW
         }
-        curves.append(Curve(model, {float(at): verdict for at, verdict in inside.items()}))
+        # A model without a point has no curve, and a figure without curves is left out.
+        curves += [Curve(model, {float(at): verdict for at, verdict in inside.items()})] if inside else []
         bias = measure_length_bias(2 * shares - 1, np.log(ratios), clusters=prompts)
         cells = (
             f"{format_interval(inside[at], 1)}\nn={len(here):,}" if at in inside else NONE for at, here in parts.items()
@@ -148,7 +149,8 @@ def build_length_section(verdicts: Sequence[JudgeVerdict], order: Sequence[str])
         "A line that rises says that longer completions win: they are better, or the judge likes length. "
         f"The length-controlled win rate takes that away. Fewer than {_FEW} verdicts are not shown."
     )
-    return Section("By length", (note,), (lines,), (ReportTable(columns, tuple(rows), caption="raw win rate, %"),))
+    table = ReportTable(columns, tuple(rows), caption="raw win rate, %")
+    return Section("By length", (note,), (lines,) if curves else (), (table,))
 
 
 def build_order_section(results: Results, verdicts: Sequence[JudgeVerdict], order: Sequence[str]) -> Section | None:
