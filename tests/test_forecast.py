@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from prefboost.forecast import CallForecast, Forecast
+import pytest
+
+from prefboost.forecast import CallForecast, Forecast, RunForecast, describe_scoring
 
 CALLS = CallForecast(calls=1_200, prompt_tokens=12_345, most_tokens=678)
 
@@ -70,3 +72,54 @@ def test_the_json_form_has_the_same_keys_for_every_verb_and_the_counts_beside_th
     assert asking["prompts"] == 4 and asking["calls"] == 1_200 and asking["parts"][0]["most_tokens"] == 678
     assert training["steps"] == 3 and training["tokens"] == {"real": 5}
     assert json.loads(json.dumps(asking)).keys() == asking.keys() and not {"name", "note"} & asking.keys()
+
+
+def test_texts_that_are_only_read_write_nothing() -> None:
+    counts = {"rows": 4, "questions": 0, "texts": 8}
+    read = Forecast(describe_scoring(counts), counts, CallForecast(calls=8, prompt_tokens=100))
+    assert list(read.lines()) == [
+        "4 rows, 8 texts to read, computed on this machine: nothing is asked", "100 tokens to read",
+    ]  # fmt: skip
+    assert describe_scoring({"rows": 4, "questions": 8}) == "8 questions about 4 rows"
+
+
+def test_a_sample_is_scaled_and_work_done_one_after_the_other_is_summed() -> None:
+    calls = replace(CALLS, likely_dollars=1.5)
+    work = Forecast("x", {"rows": 4}, calls, tokens={"packed": 10}, seconds={"training": 2.0}, memory={"weights": 8})
+    scaled = work.scale(2.5)
+    assert scaled.counts == {"rows": 10} and scaled.tokens == {"packed": 25} and scaled.seconds == {"training": 5.0}
+    assert scaled.total.calls == 3_000 and scaled.total.likely_dollars == pytest.approx(3.75)
+    assert scaled.memory == work.memory, "work that takes longer takes no more memory"
+    other = Forecast("y", {"rows": 1, "steps": 2}, memory={"weights": 9}, guesses=["one"], at_most=True)
+    both = work + other
+    assert both.counts == {"rows": 5, "steps": 2} and both.total == work.total + other.total
+    assert both.memory == {"weights": 9} and both.at_most and list(both.guesses) == ["one"]
+
+
+def test_a_recipe_is_told_by_stage_by_round_and_in_all() -> None:
+    completions = Forecast("6 completions of 3 prompts", {"rows": 6, "prompts": 3}, replace(CALLS, calls=6))
+    training = Forecast(
+        "at most 4 goal pairs, 2 steps", {"pairs": 4, "steps": 2}, tokens={"packed": 50}, at_most=True,
+        guesses=["training: as said"],
+    )  # fmt: skip
+    asked, read = (
+        "12,345 tokens to read, at most 678 to write",
+        "at most 4 pairs, 2 steps, at most 50 tokens to train on",
+    )
+    run = RunForecast({
+        "start/evaluate": {"completions": completions},
+        "round 1/generate": {"completions": completions},
+        "round 1/train": {"training": training},
+    })  # fmt: skip
+    assert list(run.lines()) == [
+        f"start/evaluate: 6 completions of 3 prompts, {asked}",
+        f"round 1/generate: 6 completions of 3 prompts, {asked}",
+        "round 1/train: at most 4 goal pairs, 2 steps, at most 50 tokens to train on",
+        f"round 1 in all: 6 completions, {asked}; {read}",
+        f"in all: 12 completions, 24,690 tokens to read, at most 1,356 to write; {read}",
+        "guess:  training: as said",
+    ]
+    record = json.loads(json.dumps(run.record()))
+    assert list(record["rounds"]) == ["round 1"] and record["total"]["completions"]["rows"] == 12
+    assert record["stages"]["round 1/train"]["training"]["at_most"]
+    assert not list(RunForecast().lines())

@@ -91,7 +91,7 @@ def test_a_dry_run_counts_and_writes_nothing(recorded: Path, capsys: pytest.Capt
     )
     assert capsys.readouterr().out == (
         "8 completions of 2 prompts\n12 tokens to read, at most 400 to write\n"
-        "1 rejected: the prompt stands further up too\n"
+        "1 rejected: the prompt stands further up too\nstore:  about 6.0 kB\n"
     )
     assert not (recorded.parent / "o.jsonl").exists()
     assert call(recorded, "-o", str(recorded.parent / "o.jsonl"), "--dry-run", "--json") == 0
@@ -190,6 +190,7 @@ def test_a_dry_run_names_the_cost_and_a_budget_is_one_message(
         assert main([*command, "max_tokens=100", "--dry-run"]) == 0
         assert capsys.readouterr().out == (
             "240 completions of 60 prompts\nabout 1,640 tokens to read, at most 24,000 to write\nat most $2.42\n"
+            "store:  about 227.3 kB\n"
         )
         assert server.calls == 0
         assert main([*command, "budget.requests=50"]) == 2

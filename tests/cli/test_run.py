@@ -39,6 +39,7 @@ def test_a_dry_run_lists_every_stage_and_makes_nothing(
         "round 1/train        to do: not done yet\n"
         "round 1/evaluate     to do: not done yet\n"
         "0 of 7 stages are done\n"
+        "cost: not known, since there is no model nowhere: neither a folder nor a hub id that can be reached\n"
     )
     assert not runs.exists()
 
@@ -63,7 +64,34 @@ def test_json_is_one_document(rounds: Path, tmp_path: Path, capsys: pytest.Captu
     report = json.loads(capsys.readouterr().out)
     assert report["stages"][0]["stage"] == "prompts" and report["model"] is None
     assert main(["run", str(rounds), *runs[:2], "--dry-run", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["done"]
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["stages"][0]["done"] and "nowhere" in plan["forecast"]["unknown"]
+
+
+@pytest.mark.torch
+def test_a_dry_run_prints_the_cost_of_every_round_and_of_all(
+    on_policy_text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(on_policy_text)
+    command = ["run", str(tmp_path / "tiny.yaml"), "--runs-dir", str(tmp_path / "runs"), "--dry-run"]
+    assert main([*command, "--on", "parameters=7e9", "--on", "dollars=2"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    for name in ("round 1", "round 2"):
+        whole = next(line for line in shown if line.startswith(f"{name} in all: "))
+        assert "38 completions, " in whole and "at most 456 to write" in whole and "tokens to train on" in whole
+        assert any(line.startswith(f"{name} on these machines: about ") and "FLOPs" in line for line in shown)
+        assert any(line.startswith(f"{name} store:  about ") for line in shown)
+    assert any(line.startswith("in all: 82 completions, ") for line in shown)
+    assert any(line.startswith("on these machines: about ") and ", $" in line for line in shown)
+    assert main([*command, "--json", "--on", "parameters=7e9"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    estimates = record["estimate"]
+    assert list(estimates) == ["round 1", "round 2", ""]
+    # The start model is measured before the first round.
+    rounds = sum(estimates[name]["flops"] for name in ("round 1", "round 2"))
+    assert 0 < rounds < estimates[""]["flops"] < 1.5 * rounds
+    assert record["forecast"]["rounds"]["round 1"]["completions"]["rows"] == 38
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(

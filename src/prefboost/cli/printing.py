@@ -54,40 +54,56 @@ def print_forecast(
     Raises:
         SettingsError: no such machines can be.
     """
-    estimate = estimate_machines(forecast, on, executor)
+    estimate = estimate_machines([forecast], on, executor)
     record = forecast.record() | ({"estimate": estimate} if estimate else {})
     print_report(record, [*forecast.lines(), *list_estimate(estimate)], as_json=as_json)
 
 
-def estimate_machines(forecast: Forecast, on: Sequence[str] | None, executor: str = "local") -> dict[str, float]:
-    """Estimate time and price of a forecast on the machines of ``--on``; empty without them.
+def estimate_machines(
+    forecasts: Iterable[Forecast], on: Sequence[str] | None, executor: str = "local"
+) -> dict[str, float]:
+    """Estimate the store of some work, and its time and price on the machines of ``--on`` where there are any.
+
+    Args:
+        forecasts: of pieces of work that are done one after the other.
+        on: ``key=value`` of machines.
+        executor: local or ray.
 
     Raises:
         SettingsError: no such machines can be.
     """
-    if not on:
-        return {}
     from prefboost.cli.overrides import read_overrides
-    from prefboost.costs import Machines, estimate_forecast
+    from prefboost.costs import Machines, estimate_work
 
-    return estimate_forecast(forecast, read_overrides(Machines, on), executor)
+    estimate = estimate_work(forecasts, read_overrides(Machines, on) if on else None, executor)
+    return {name: value for name, value in estimate.items() if value or name != "store_bytes"}
 
 
-def list_estimate(estimate: Mapping[str, float]) -> Iterator[str]:
-    """List an estimate as lines of a dry run."""
-    if estimate:
+def list_estimate(estimate: Mapping[str, float], of: str = "") -> Iterator[str]:
+    """List an estimate as lines of a dry run.
+
+    Args:
+        estimate: see `prefboost.costs`.
+        of: a part of the work, named in front of each line.
+    """
+    if "hours" in estimate:
         price = f", ${estimate['dollars']:,.2f}" if "dollars" in estimate else ""
         unit = "GPU-hours" if "gpu_hours" in estimate else "machine-hours"
         held = estimate.get("gpu_hours", estimate.get("machine_hours", 0.0))
-        yield f"on these machines: about {estimate['hours']:.3g} h, {held:.3g} {unit}{price}"
+        flops = f", {estimate['flops']:.3g} FLOPs" if "flops" in estimate else ""
+        yield f"{of}on these machines: about {estimate['hours']:.3g} h, {held:.3g} {unit}{price}{flops}"
     if estimate.get("store_bytes"):
-        yield f"store:  about {estimate['store_bytes'] / 1e6:,.1f} MB"
+        yield f"{of}store:  about {_format_bytes(estimate['store_bytes'])}"
     if estimate.get("shuffled_bytes"):
-        yield f"between nodes: about {estimate['shuffled_bytes'] / 1e6:,.1f} MB"
+        yield f"{of}between nodes: about {_format_bytes(estimate['shuffled_bytes'])}"
     if estimate.get("object_requests"):
-        read, written = (estimate[f"object_{way}_bytes"] / 1e6 for way in ("read", "written"))
+        read, written = (_format_bytes(estimate[f"object_{way}_bytes"]) for way in ("read", "written"))
         requests = estimate["object_requests"]
-        yield f"object store: about {read:,.1f} MB read, {written:,.1f} MB written, {requests:,.0f} requests"
+        yield f"{of}object store: about {read} read, {written} written, {requests:,.0f} requests"
+
+
+def _format_bytes(count: float) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} kB"
 
 
 def print_json(record: Any) -> None:

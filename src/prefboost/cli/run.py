@@ -12,14 +12,15 @@ import typer
 
 from prefboost.cli.bars import open_progress
 from prefboost.cli.executors import Address, RecipeExecutor, Workers, settle_executor
-from prefboost.cli.options import Quiet, RecipeName, RunsFolder
-from prefboost.cli.printing import list_rejected, print_report
+from prefboost.cli.options import OnMachines, Quiet, RecipeName, RunsFolder
+from prefboost.cli.printing import estimate_machines, list_estimate, list_rejected, print_report
 
 if TYPE_CHECKING:
+    from prefboost.recipes.kinds import AnyRecipe
     from prefboost.runs.folder.schedule import StageOutcome, StageStatus
     from prefboost.runs.pipelines.run import RunReport
 
-__all__ = ["run_command"]
+__all__ = ["print_plan", "run_command"]
 
 NEW = "not done yet"
 """The reason of a stage that is not printed."""
@@ -31,8 +32,12 @@ def run_command(
     *,
     runs_dir: RunsFolder = Path("runs"),
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the stages, finished or to do with the reason; run nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="List the stages, finished or to do with the reason, and their cost; run nothing."
+        ),
     ] = False,
+    on: OnMachines = None,
     until: Annotated[
         str | None, typer.Option(help="The last stage to do, as --dry-run names it; a later call resumes.")
     ] = None,
@@ -51,15 +56,13 @@ def run_command(
     """
     from prefboost.recipes.load import load_any
     from prefboost.runs.folder.executor import choose_executor
-    from prefboost.runs.pipelines.run import plan_run, run
+    from prefboost.runs.pipelines.run import run
 
     loaded = load_any(recipe, overrides or [])
     where = settle_executor(loaded.executor, executor, address, tasks)
     loaded = loaded.model_copy(update={"executor": where})
     if dry_run:
-        stages = plan_run(loaded, runs_dir)
-        record = [{"stage": each.stage.name, "done": each.done, "why": each.why, "key": each.key} for each in stages]
-        print_report(record, _list_plan(stages), as_json=as_json)
+        print_plan(loaded, runs_dir, on, as_json=as_json)
         return
     here = choose_executor(os.environ)
     tells = here.is_main_process and not as_json
@@ -74,6 +77,28 @@ def run_command(
         )
     if here.is_main_process:
         print_report(asdict(report), _list_report(report), as_json=as_json)
+
+
+def print_plan(recipe: AnyRecipe, runs_dir: Path, on: Sequence[str] | None, *, as_json: bool) -> None:
+    """Print the stages, and what those that are to do will cost: by stage, by round, and in all."""
+    from prefboost.runs.folder.manifest import Run
+    from prefboost.runs.pipelines.run import plan_run
+    from prefboost.runs.pipelines.run_forecast import forecast_run
+
+    stages = plan_run(recipe, runs_dir)
+    if not as_json:
+        # Printed at once: the forecast that follows reads the data.
+        print("\n".join(_list_plan(stages)), flush=True)
+    forecast = forecast_run(recipe, Run(runs_dir / recipe.name), stages)
+    where = recipe.executor.kind
+    estimates = {
+        name: estimate_machines([each for stage in of for each in stage.values()], on, where)
+        for name, of in forecast.group_stages().items()
+    }
+    listed = [{"stage": each.stage.name, "done": each.done, "why": each.why, "key": each.key} for each in stages]
+    record = {"stages": listed, "forecast": forecast.record(), "estimate": estimates}
+    lines = [line for name, each in estimates.items() for line in list_estimate(each, f"{name} " if name else "")]
+    print_report(record, [*forecast.lines(), *lines], as_json=as_json)
 
 
 def _list_plan(stages: Sequence[StageStatus]) -> Iterator[str]:

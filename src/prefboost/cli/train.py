@@ -66,7 +66,7 @@ def train_command(
     loaded = loaded.model_copy(update={"executor": where})
     if dry_run:
         prepared, forecast = forecast_recipe(loaded, None if as_json else print_steps)
-        estimate = estimate_machines(forecast, on)
+        estimate = estimate_machines([forecast], on)
         record = {**asdict(prepared), "training": forecast.record(), **({"estimate": estimate} if estimate else {})}
         print_report(record, [*forecast.lines(), *list_estimate(estimate)], as_json=as_json)
         return

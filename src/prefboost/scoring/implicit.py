@@ -111,6 +111,18 @@ class ImplicitReward(LogRatio):
         notes: dict[str, Any] = {"pairs that the policy ranks the other way round": int((chosen < rejected).sum())}
         return with_scores(table, scores, self.model_dump(mode="json"), notes, self.scale)
 
+    def measure_texts(self, table: Table) -> list[int]:
+        """Measure every text that the two models would read, equal ones once per model, in tokens."""
+        from prefboost.chat.rendering import ChatEncoder
+        from prefboost.engines.models.weights import load_tokenizer
+
+        encoder = ChatEncoder(load_tokenizer(self.policy, trust_remote_code=self.trust_remote_code))
+        texts = {
+            (tuple(prompt), tuple(completion))
+            for _, (prompt, completion) in encode_items(ScoredItems(table), encoder, self.max_length, Scores())
+        }
+        return 2 * [len(prompt) + len(completion) for prompt, completion in texts]
+
     def _describe_model(self, name: str) -> LogprobModel:
         revision = self.reference_revision if name == self.reference else None
         return LogprobModel(name, revision, self.dtype, self.device, self.batch_tokens, self.trust_remote_code)

@@ -91,15 +91,11 @@ class RewardModelScorer(Settings):
         """Score within a session: what its store holds is not computed again."""
         from prefboost.chat.rendering import ChatEncoder
         from prefboost.engines.models.reward_model import text_ids
-        from prefboost.engines.models.weights import load_tokenizer
 
         items = ScoredItems(table)
         model = open_model(self.device, RewardComputer, self)
         facts = model.describe()
-        tokenizer = load_tokenizer(self.model, revision=self.revision, trust_remote_code=self.trust_remote_code)
-        if self.chat_template is not None:
-            tokenizer.chat_template = self.chat_template
-        encoder = ChatEncoder(tokenizer)
+        encoder = ChatEncoder(self._load_tokenizer())
         scores = Scores()
         limit = self.max_length or facts.context
 
@@ -154,6 +150,28 @@ class RewardModelScorer(Settings):
         ranges = json.loads(facts.read_text(encoding="utf-8")).get("score_range", {})
         ends = ranges.get(head) if head is not None else next(iter(ranges.values())) if len(ranges) == 1 else None
         return None if ends is None else (float(ends[0]), float(ends[1]))
+
+    def measure_texts(self, table: Table) -> list[int]:
+        """Measure every text that the model would read, equal ones once, in tokens; its weights are not loaded."""
+        from prefboost.chat.rendering import ChatEncoder
+        from prefboost.engines.models.reward_model import ids_of_text
+
+        encoder, scores = ChatEncoder(self._load_tokenizer()), Scores()
+        rendered = (
+            scores.try_item(item, lambda item: encoder.render_conversation(item.prompt, item.completion))
+            for item in ScoredItems(table)
+        )
+        pad_id = encoder.tokenizer.pad_token_id
+        lengths = [len(ids_of_text(encoder, text, pad_id)) for text in dict.fromkeys(rendered) if text is not None]
+        return [length for length in lengths if length and length <= (self.max_length or length)]
+
+    def _load_tokenizer(self) -> Any:
+        from prefboost.engines.models.weights import load_tokenizer
+
+        tokenizer = load_tokenizer(self.model, revision=self.revision, trust_remote_code=self.trust_remote_code)
+        if self.chat_template is not None:
+            tokenizer.chat_template = self.chat_template
+        return tokenizer
 
     def _compute_rewards(
         self, model: RewardComputer, texts: Iterable[tuple[int, str, _Text]], total: int, session: CallSession

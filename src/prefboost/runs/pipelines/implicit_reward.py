@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from prefboost.preferences import Plain, condition, pair, relabel
 from prefboost.progress import tell_bar
 from prefboost.recipes.executors import OnThisMachine
-from prefboost.recipes.implicit_reward import ImplicitRewards
+from prefboost.recipes.implicit_reward import ImplicitRewards, ImplicitScores
 from prefboost.runs.folder.manifest import Run, hash_input
 from prefboost.runs.folder.schedule import Stage
 from prefboost.runs.folder.staging import locate_staging
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from prefboost.progress import Progress
     from prefboost.training import Train
 
-__all__ = ["build_implicit_reward_stages"]
+__all__ = ["AUGMENTED", "FIRST", "PREFERENCES", "build_implicit_reward_stages", "build_scorer", "find_compared_model"]
 
 PREFERENCES, SCORED = "preferences.parquet", "scored.parquet"
 FIRST, AUGMENTED = "first", "augmented"
@@ -60,6 +60,28 @@ def build_implicit_reward_stages(recipe: ImplicitRewards, run: Run, progress: Pr
         stages.goal_pairs(),
         stages.train(AUGMENTED, recipe.train),
     ]
+
+
+def find_compared_model(recipe: ImplicitRewards) -> dict[str, Any]:
+    """Return the model that the first training begins with or is compared with, its revision, and beta."""
+    first = recipe.training_first
+    begins = first.reference in ("start", "none")
+    reference, revision = (first.model, first.revision) if begins else (first.reference, None)
+    return {"beta": recipe.beta, "reference": reference, "revision": revision}
+
+
+def build_scorer(policy: str, comparison: Mapping[str, Any], how: ImplicitScores) -> ImplicitReward:
+    """Build what scores the pairs.
+
+    Args:
+        policy: that the first training made.
+        comparison: see `find_compared_model`.
+        how: the recipe's settings.
+    """
+    beta, reference, revision = (comparison[name] for name in ("beta", "reference", "revision"))
+    return ImplicitReward(
+        policy=policy, reference=reference, reference_revision=revision, beta=beta, **how.model_dump()
+    )
 
 
 @dataclass(frozen=True)
@@ -118,24 +140,18 @@ class _Stages:
         )
 
     def score(self) -> Stage:
-        first = self.recipe.training_first
-        begins = first.reference in ("start", "none")
-        reference = first.model if begins else first.reference
-        revision = first.revision if begins else None
-        beta = self.recipe.beta
-        part = take_part(self.recipe, ("score",))
+        part, comparison = take_part(self.recipe, ("score",)), find_compared_model(self.recipe)
 
         def work() -> Mapping[str, Any]:
-            how = part.recipe.score.model_dump()
             policy = str((self.run.path / FIRST / "model").resolve())
-            scorer = ImplicitReward(policy=policy, reference=reference, reference_revision=revision, beta=beta, **how)
+            scorer = build_scorer(policy, comparison, part.recipe.score)
             table = load_table(self.run.path / PREFERENCES, PREFERENCE_PAIRS)
             scored, notes = score_table(table, scorer, self.run.path / SCORED, tell_bar(self.progress))
             return {**notes, **scored.steps[-1].notes}
 
         return Stage(
             "score",
-            {**part.settings} | {"beta": beta, "reference": reference, "revision": revision},
+            {**part.settings} | comparison,
             list_table_files(SCORED),
             work,
             after=("pairs", f"{FIRST}/train"),

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -44,11 +45,20 @@ if TYPE_CHECKING:
     from prefboost.progress import Progress
     from prefboost.training import Train
 
-__all__ = ["EVALUATION", "build_on_policy_stages"]
+__all__ = [
+    "COMPLETED",
+    "EVALUATION",
+    "HELD_OUT_COMPLETED",
+    "SCORES",
+    "build_on_policy_stages",
+    "find_round_policy",
+    "name_round_folder",
+    "name_round_stage",
+]
 
 PROMPTS_FILE, COMPLETED, SCORED = "prompts.parquet", "completions.parquet", "scored.parquet"
-ANSWERS, EVALUATION = "held_out.parquet", "evaluation.json"
-"""Names in the folder of a round: scored completions of held-out prompts, and what they come to."""
+HELD_OUT_COMPLETED, ANSWERS, EVALUATION = "held_out.completions.parquet", "held_out.parquet", "evaluation.json"
+"""Names in the folder of a round: completions of held-out prompts, the same with scores, and what they come to."""
 
 SCORES = "scores.store"
 """Folder of what the scorer has finished, of all rounds."""
@@ -75,12 +85,31 @@ def build_on_policy_stages(recipe: OnPolicy, run: Run, progress: Progress | None
     return stages
 
 
-def _name_folder(number: int) -> str:
+def name_round_folder(number: int) -> str:
+    """Name the folder of a round; 0 is the start model."""
     return START if number == 0 else f"round-{number}"
 
 
-def _name_stage(number: int, what: str) -> str:
+def name_round_stage(number: int, what: str) -> str:
+    """Name a stage of a round; 0 is the start model, which is measured alone."""
     return f"{START}/{what}" if number == 0 else f"round {number}/{what}"
+
+
+def find_round_policy(recipe: OnPolicy, run_folder: Path, number: int) -> RoundPolicy:
+    """Return the policy after a round; of round 0 the start model."""
+    train = recipe.train
+    if number == 0:
+        template = train.chat_template
+        if template is not None:
+            from prefboost.training.policy.model import template_text  # torch is loaded where there is a template
+
+            template = template_text(template)
+        return RoundPolicy(train.model, train.revision, train.trust_remote_code, template)
+    folder = (run_folder / name_round_folder(number) / "model").resolve()
+    adapter = None
+    if train.lora is not None:
+        adapter = str(folder / ADAPTER if train.lora.merge else folder)
+    return RoundPolicy(str(folder), None, train.trust_remote_code, start=train.model, adapter=adapter)
 
 
 @dataclass(frozen=True)
@@ -103,7 +132,7 @@ class _Stages:
         )
 
     def generate(self, number: int) -> Stage:
-        name = f"{_name_folder(number)}/{COMPLETED}"
+        name = f"{name_round_folder(number)}/{COMPLETED}"
         plain, policy = self.recipe.generate.goal == "plain", self._policy(number - 1)
         part = take_part(
             self.recipe,
@@ -133,11 +162,15 @@ class _Stages:
             return {**notes, **table.steps[-1].notes}
 
         return Stage(
-            _name_stage(number, "generate"), settings, list_table_files(name), work, **self._after_policy(number - 1)
+            name_round_stage(number, "generate"),
+            settings,
+            list_table_files(name),
+            work,
+            **self._after_policy(number - 1),
         )
 
     def score(self, number: int) -> Stage:
-        source, name = (f"{_name_folder(number)}/{each}" for each in (COMPLETED, SCORED))
+        source, name = (f"{name_round_folder(number)}/{each}" for each in (COMPLETED, SCORED))
 
         part = take_part(self.recipe, ("scorer",), free=_COST)
 
@@ -145,16 +178,16 @@ class _Stages:
             return self._score(part.recipe, load_table(self.run.path / source, COMPLETIONS), name)[1]
 
         return Stage(
-            _name_stage(number, "score"),
+            name_round_stage(number, "score"),
             part.settings,
             list_table_files(name),
             work,
-            after=(_name_stage(number, "generate"),),
+            after=(name_round_stage(number, "generate"),),
             inputs=self._scorer_inputs(),
         )
 
     def pairs(self, number: int) -> Stage:
-        folder, first = _name_folder(number), self.recipe.scale_of == "first" and number > 1
+        folder, first = name_round_folder(number), self.recipe.scale_of == "first" and number > 1
         part = take_part(
             self.recipe,
             ("select", "decontaminate", "scale_of", "keep", "pair", *_SAID, *TOKEN_SETTINGS),
@@ -171,23 +204,23 @@ class _Stages:
             )
 
         return Stage(
-            _name_stage(number, "pairs"),
+            name_round_stage(number, "pairs"),
             part.settings,
             join_folder(folder, PAIRS, REJECTS),
             work,
-            after=(_name_stage(number, "score"), *([_name_stage(1, "pairs")] if first else [])),
+            after=(name_round_stage(number, "score"), *([name_round_stage(1, "pairs")] if first else [])),
             inputs=self._benchmarks,
         )
 
     def train(self, number: int) -> Stage:
-        folder = _name_folder(number)
-        after = [_name_stage(number, "pairs")]
+        folder = name_round_folder(number)
+        after = [name_round_stage(number, "pairs")]
         if number > 1:
-            after.append(_name_stage(number - 1, "train"))
+            after.append(name_round_stage(number - 1, "train"))
         part = take_part(self.recipe, ("train", "begin", "reference"), free=STATED_BY)
         settings = self.build_training(number)
         return build_training_stage(
-            _name_stage(number, "train"),
+            name_round_stage(number, "train"),
             folder,
             part.settings,
             lambda: asdict(
@@ -207,16 +240,16 @@ class _Stages:
         return train.model_copy(update={**changes, "reference": reference})
 
     def evaluate(self, number: int, how: RoundEvaluation) -> Stage:
-        folder = _name_folder(number)
+        folder = name_round_folder(number)
         name = f"{folder}/{ANSWERS}"
         against = number > 0 and how.start
         relation = self._after_policy(number)
-        after = [*relation["after"], *([_name_stage(number, "pairs")] if number else [])]
+        after = [*relation["after"], *([name_round_stage(number, "pairs")] if number else [])]
         part = take_part(self.recipe, ("evaluate", "scorer", *_SAID), flat=("generate.engine",), free=_COST)
         policy = self._policy(number)
 
         def work() -> Mapping[str, Any]:
-            place = self.run.path / folder / "held_out.completions.parquet"
+            place = self.run.path / folder / HELD_OUT_COMPLETED
             recipe = part.recipe
             wording = rounds.choose_wording(recipe, self._scales(number) if number else None)
             generation = rounds.build_evaluation_settings(recipe, how, policy)
@@ -230,11 +263,11 @@ class _Stages:
             return {**notes, **figures}
 
         return Stage(
-            _name_stage(number, "evaluate"),
+            name_round_stage(number, "evaluate"),
             {**part.settings} | self._template_of(number),
             (*list_table_files(name), f"{folder}/{EVALUATION}"),
             work,
-            after=(*after, *([_name_stage(0, "evaluate")] if against else [])),
+            after=(*after, *([name_round_stage(0, "evaluate")] if against else [])),
             inputs={**relation["inputs"], **self._scorer_inputs()},
         )
 
@@ -261,25 +294,13 @@ class _Stages:
 
     def _policy(self, number: int) -> RoundPolicy:
         """Return the policy after a round; of round 0 the start model."""
-        train = self.recipe.train
-        if number == 0:
-            template = train.chat_template
-            if template is not None:
-                from prefboost.training.policy.model import template_text  # torch is loaded where there is a template
-
-                template = template_text(template)
-            return RoundPolicy(train.model, train.revision, train.trust_remote_code, template)
-        folder = (self.run.path / _name_folder(number) / "model").resolve()
-        adapter = None
-        if train.lora is not None:
-            adapter = str(folder / ADAPTER if train.lora.merge else folder)
-        return RoundPolicy(str(folder), None, train.trust_remote_code, start=train.model, adapter=adapter)
+        return find_round_policy(self.recipe, self.run.path, number)
 
     def _after_policy(self, number: int) -> dict[str, Any]:
         """Return the stages and outside inputs that a stage depends on if it uses the policy of a round."""
         model = self.recipe.train.model
         if number:
-            return {"after": ("prompts", _name_stage(number, "train")), "inputs": {}}
+            return {"after": ("prompts", name_round_stage(number, "train")), "inputs": {}}
         pinned = {f"revision of {model}": str(self.recipe.train.revision)} if self.recipe.train.revision else {}
         return {"after": ("prompts",), "inputs": {**(fingerprint_models(model) or {model: "by name"}), **pinned}}
 
@@ -288,7 +309,7 @@ class _Stages:
 
     def _scales(self, number: int) -> Scales:
         """Return the scales that were fitted, or taken over, when a round's pairs were made."""
-        scales = self.run.notes(_name_stage(number, "pairs"))["scales"]
+        scales = self.run.notes(name_round_stage(number, "pairs"))["scales"]
         return {name: FittedScale(**scale) for name, scale in scales.items()}
 
     def _scorer_inputs(self) -> dict[str, str]:

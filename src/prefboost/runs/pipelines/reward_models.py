@@ -13,7 +13,7 @@ import polars as pl
 
 from prefboost.errors import DataError
 from prefboost.preferences.gather import gather
-from prefboost.preferences.mix import mix
+from prefboost.preferences.mix import Mix, mix
 from prefboost.progress import tell_bar
 from prefboost.recipes.executors import OnRay, OnThisMachine
 from prefboost.recipes.reward import RewardModels
@@ -36,7 +36,7 @@ from prefboost.training.claim import MODEL
 if TYPE_CHECKING:
     from prefboost.progress import Progress
 
-__all__ = ["list_reward_files", "build_reward_stages"]
+__all__ = ["build_reward_stages", "list_reward_files", "mix_reward_pairs"]
 
 MIXED, TEST, ACCURACY = "pairs.parquet", "test.parquet", "accuracy.json"
 DATA = "data"
@@ -50,6 +50,25 @@ def build_reward_stages(recipe: RewardModels, run: Run, progress: Progress | Non
     for model in recipe.mixed:
         stages += [builder.pairs(model), builder.train(model), builder.accuracy(model)]
     return stages
+
+
+def mix_reward_pairs(recipe: RewardModels) -> tuple[dict[str, Table], Table]:
+    """Read the parts on this machine, and return every model's training pairs, and the pairs of the test.
+
+    Raises:
+        DataError: see the stages.
+    """
+    parts = {name: pair_completions(read(each.data, columns=recipe.columns), recipe.pair)
+             for name, each in recipe.parts.items()}  # fmt: skip
+    named = None if recipe.test is None else pair_completions(read(recipe.test, columns=recipe.columns), recipe.pair)
+    test = _gather_test_pairs(parts) if named is None else gather(named)
+    training = {name: _drop_evaluation_rows(table) for name, table in parts.items()}
+
+    def draw(how: Mix) -> Table:
+        return mix({name: training[name] for name in how.parts}, how, evaluated=test)
+
+    size = min(_count_drawn(draw(how)) for how in recipe.mixed.values())
+    return {model: draw(how.model_copy(update={"size": size})) for model, how in recipe.mixed.items()}, test
 
 
 def list_reward_files(recipe: RewardModels) -> list[str]:
@@ -86,7 +105,7 @@ class _Stages:
             # As set, or as many training pairs as the smallest mixture can have.
             written = self._test()
             drawn = [mix(self._parts(how.parts), how, evaluated=written) for how in recipe.mixed.values()]
-            size = min(sum(pairs.steps[-1].notes["training pairs"].values()) for pairs in drawn)
+            size = min(map(_count_drawn, drawn))
             return {"size": size, "test pairs": len(test), **notes, "rejected": rejected}
 
         names = [TEST, *(f"parts/{name}.parquet" for name in self.recipe.parts)]
@@ -182,6 +201,11 @@ def open_pair_reader(executor: OnThisMachine | OnRay) -> Iterator[Callable[[Rewa
             return pair_on(spread, path, Augment(columns=recipe.columns), verb, place, settings=settings)
 
         yield read_pairs
+
+
+def _count_drawn(pairs: Table) -> int:
+    """Count the training pairs of a mixture."""
+    return sum(pairs.steps[-1].notes["training pairs"].values())
 
 
 def _gather_test_pairs(parts: Mapping[str, Table]) -> Table:

@@ -15,14 +15,17 @@ from prefboost.engines.engine import Engine
 from prefboost.engines.kinds import EngineSettings
 from prefboost.engines.local.engine import Local
 from prefboost.engines.pool import open_engine
+from prefboost.engines.store.opening import has_store
 from prefboost.errors import DataError, Place
+from prefboost.forecast import Forecast
 from prefboost.preferences import DeclaredRange, FittedScale, Plain, resolve_place
 from prefboost.preferences.condition import fit_wording_to_scales, reject_without_user_turn
 from prefboost.preferences.draw import draw_rank, draw_share
 from prefboost.progress import tell_bar
 from prefboost.recipes.on_policy import POLICY, OnPolicy, RoundEvaluation
-from prefboost.runs.generate.generate import Generate, generate
+from prefboost.runs.generate.generate import Generate, forecast_generation, generate
 from prefboost.runs.generate.prompt_files import read_prompts
+from prefboost.runs.outputs import place_store
 from prefboost.runs.preparation import list_goal_aspects
 from prefboost.scoring.scorer import RangedScorer
 from prefboost.sources import read
@@ -35,16 +38,20 @@ if TYPE_CHECKING:
 __all__ = [
     "IDENTICAL",
     "RoundPolicy",
+    "RoundSampling",
     "Wording",
     "complete_prompts",
     "complete_round",
+    "forecast_sampling",
     "build_evaluation_settings",
+    "list_samplings",
     "select_held_out",
     "measure_policy",
     "select_round_prompts",
     "read_declared_range",
     "read_round_prompts",
     "choose_wording",
+    "guess_ends",
 ]
 
 IDENTICAL = "all completions of the prompt are the same"
@@ -166,6 +173,12 @@ def read_declared_range(recipe: OnPolicy) -> tuple[float, float] | None:
     return recipe.scorer.find_range() if isinstance(recipe.scorer, RangedScorer) else None
 
 
+def guess_ends(recipe: OnPolicy) -> tuple[float, float]:
+    """Guess the lowest and highest score before any was seen: what the scale or the scorer declares, or 1 and 10."""
+    knots = next((scale.knots for scale in _guess_scales(recipe).values()), (1.0, 10.0))
+    return knots[0], knots[-1]
+
+
 def _guess_scales(recipe: OnPolicy) -> dict[str, FittedScale]:
     """Guess the scale's ends before any score was seen: what the scorer declares, where it declares anything."""
     scale = recipe.scale
@@ -176,6 +189,29 @@ def _guess_scales(recipe: OnPolicy) -> dict[str, FittedScale]:
         return {"": (scale if declared is None else scale.fill_ends(declared)).fit(np.empty(0))}
     ends = (float(getattr(scale, "low", 1.0)), float(getattr(scale, "high", 10.0)))
     return {"": FittedScale(kind="foreseen", knots=ends, values=ends)}
+
+
+@dataclass(frozen=True)
+class RoundSampling:
+    """One manner in which a round's prompts are completed: with the highest score asked for, or nothing said."""
+
+    settings: Generate
+    wording: Wording | None
+    place: Path
+
+
+def list_samplings(recipe: OnPolicy, policy: RoundPolicy, wording: Wording | None, out: Path) -> list[RoundSampling]:
+    """List how a round's prompts are completed; arguments as in `complete_round`."""
+    how = recipe.generate
+    return [
+        RoundSampling(
+            Generate(engine=policy.engine(how.engine), sampling=how.sampling, n=count, silent=True),
+            wording if manner == "top" else None,
+            out.with_name(f"{out.stem}.{manner}.parquet"),
+        )
+        for manner, count in how.counts.items()
+        if count
+    ]
 
 
 def complete_round(
@@ -196,14 +232,10 @@ def complete_round(
         out: the file that will hold them; stores of finished completions lie beside it.
         progress: is told.
     """
-    how = recipe.generate
-    parts = []
-    for manner, count in how.counts.items():
-        if count:
-            stated = wording if manner == "top" else None
-            place = out.with_name(f"{out.stem}.{manner}.parquet")
-            settings = Generate(engine=policy.engine(how.engine), sampling=how.sampling, n=count, silent=True)
-            parts.append(complete_prompts(prompts, settings, stated, place, progress))
+    parts = [
+        complete_prompts(prompts, each.settings, each.wording, each.place, progress)
+        for each in list_samplings(recipe, policy, wording, out)
+    ]
     table = parts[0]
     if len(parts) > 1:
         table = replace(
@@ -226,7 +258,13 @@ def complete_round(
 
 
 def complete_prompts(
-    prompts: Table, settings: Generate, wording: Wording | None, out: Path, progress: Progress | None = None
+    prompts: Table,
+    settings: Generate,
+    wording: Wording | None,
+    out: Path | None,
+    progress: Progress | None = None,
+    *,
+    engine: Engine | None = None,
 ) -> Table:
     """Complete prompts, the highest score asked for or nothing said.
 
@@ -236,12 +274,14 @@ def complete_prompts(
         wording: None says nothing, whatever the model's chat template would do by itself.
         out: see `generate`: what is finished lies beside it, and an interrupted call goes on from there.
         progress: is told.
+        engine: an engine that is already open, instead of ``settings.engine``.
 
     Returns:
         Completions with the prompts that were given, without the goal.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    engine = open_engine(settings.engine)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    engine = engine or open_engine(settings.engine)
     conditioned = prompts if wording is None else _say_goal(prompts, wording, engine)
     completions = generate(conditioned, settings, out, engine=engine, progress=tell_bar(progress))
     if wording is None:
@@ -253,6 +293,14 @@ def complete_prompts(
         goal=pl.lit(wording.goal, dtype=pl.Float64),
     )
     return replace(completions, frame=frame.select(completions.frame.columns))
+
+
+def forecast_sampling(prompts: Table, sampling: RoundSampling, engine: Engine) -> Forecast:
+    """Forecast what `complete_prompts` would do; what it has finished before is looked up beside its output."""
+    place = place_store(sampling.place, None)
+    out = sampling.place if place is not None and has_store(place) else None
+    conditioned = prompts if sampling.wording is None else _say_goal(prompts, sampling.wording, engine)
+    return forecast_generation(conditioned, sampling.settings, out, engine=engine)
 
 
 def measure_policy(

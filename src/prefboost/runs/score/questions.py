@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from prefboost.engines.kinds import model_name
 from prefboost.engines.patience import Patience, check_answered
 from prefboost.engines.store.opening import has_store, open_store
 from prefboost.errors import RunError
-from prefboost.forecast import CallForecast, Forecast
+from prefboost.forecast import CallForecast, Forecast, describe_scoring
 from prefboost.progress import Tell
 from prefboost.runs.outputs import place_store, write_output
 from prefboost.scoring.answers import Questions
@@ -28,6 +28,7 @@ from prefboost.tables import Table
 __all__ = [
     "MODEL_CHANGES",
     "QuestionAsker",
+    "TextReader",
     "check_rejects",
     "forecast_calls",
     "forecast_questions",
@@ -45,6 +46,14 @@ class QuestionAsker(Protocol):
 
     def asks(self, table: Table) -> Questions:
         """Return the questions that it would ask."""
+
+
+@runtime_checkable
+class TextReader(Protocol):
+    """A scorer whose models read whole texts on this machine."""
+
+    def measure_texts(self, table: Table) -> Sequence[int]:
+        """Measure every text that its models would read, in tokens; no weights are loaded."""
 
 
 def check_rejects(table: Table, rows: int, unanswered: Collection[str], patience: Patience) -> None:
@@ -144,7 +153,7 @@ def forecast_calls(
 def forecast_questions(
     table: Table, asker: Any, spending: Spending, out: str | Path | None = None, store: str | Path | None = None
 ) -> Forecast:
-    """Forecast what `score` or `judge` would ask. It asks nothing, and loads a model only to look into a store.
+    """Forecast what `score` or `judge` would ask, or read. It loads a model only to look into a store of answers.
 
     Args:
         table: completions or pairs.
@@ -158,12 +167,18 @@ def forecast_questions(
     """
     asker = asker.scorer if isinstance(asker, ScorerJudge) else asker
     if not isinstance(asker, QuestionAsker):
-        headline = f"{len(table):,} rows, computed on this machine: nothing is asked"
-        return Forecast(headline, {"rows": len(table), "questions": 0})
+        lengths = asker.measure_texts(table) if isinstance(asker, TextReader) else []
+        read = CallForecast(calls=len(lengths), prompt_tokens=sum(lengths))
+        counts = {"rows": len(table), "questions": 0, "texts": len(lengths)}
+        place = place_store(out, store)
+        # Their keys hold the fingerprint of weights, which are not loaded here.
+        held = lengths and place is not None and has_store(place)
+        guesses = ["texts: those that the store holds already are counted too"] if held else []
+        return Forecast(describe_scoring(counts), counts, read, guesses=guesses)
     questions = asker.asks(table)
     engine = questions.engine.open()
     # Equal questions are asked once. By their content: keys may be computed only once the store is open.
     unique = replace(questions, requests=list({repr(request): request for request in questions.requests}.values()))
     calls = forecast_calls(engine, unique, spending, out, store)
-    headline = f"{calls.calls:,} questions about {len(table):,} rows"
-    return Forecast(headline, {"rows": len(table), "questions": calls.calls}, calls)
+    counts = {"rows": len(table), "questions": calls.calls}
+    return Forecast(f"{calls.calls:,} questions about {len(table):,} rows", counts, calls)
