@@ -35,6 +35,19 @@ def test_the_best_are_written_and_counts_printed(
     ]
 
 
+def test_a_dry_run_counts_what_would_be_kept_of_the_first_records_and_writes_nothing(
+    scored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "sft.jsonl"
+    assert main(["select", str(scored), "kind=best_of_n", "-o", str(out), "--dry-run"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "4 of 12 completions kept, of 4 of 4 prompts: the first 12 completions",
+        "mean score               1.00 of all, 2.00 of those kept",
+        "8 not kept: the completion was not selected by its score",
+    ]
+    assert list(tmp_path.iterdir()) == [scored]
+
+
 def test_counts_are_printed_as_json_also_where_nothing_is_kept(
     scored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

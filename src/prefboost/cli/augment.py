@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from prefboost.cli.executors import Address, ExecutorName, Tasks, augment_by, read_executor
 from prefboost.cli.options import OnCores, OneShard, Quiet
 from prefboost.cli.printing import format_columns, list_estimate, print_report
+from prefboost.cli.row_estimates import estimate_augment
 from prefboost.cli.terminal import open_output
 from prefboost.errors import SettingsError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from prefboost.runs.augment.settings import Augment, AugmentReport
     from prefboost.sources import Source
 
-__all__ = ["augment_command", "estimate_augment", "list_report", "print_preview", "read_augment"]
+__all__ = ["augment_command", "list_report", "print_preview", "read_augment"]
 
 _FORMATS = "prefboost, trl, llamafactory, axolotl, openrlhf, ms-swift, nemo-rl, tinker or open-instruct"
 
@@ -94,49 +95,6 @@ def print_preview(work: tuple[str | Source, Augment], estimate: Mapping[str, flo
     sample = preview(*work)
     record = {**sample.report.as_json(), "rows": list(sample.rows)} | ({"estimate": estimate} if estimate else {})
     print_report(record, [*_list_preview(sample), *list_estimate(estimate)], as_json=as_json)
-
-
-def estimate_augment(
-    work: tuple[str | Source, Augment], on: list[str] | None, executor: str, shard: str | None, out: Path | None = None
-) -> dict[str, float]:
-    """Estimate time, price and traffic on the machines of ``--on``; empty without them.
-
-    Raises:
-        SettingsError: no such machines can be, or the input does not tell how many records it has.
-    """
-    if not on:
-        return {}
-    from prefboost.addresses import find_address
-    from prefboost.cli.overrides import read_overrides
-    from prefboost.costs import RowMachines, estimate_rows, estimate_traffic
-    from prefboost.runs.augment.output import count_records
-    from prefboost.runs.folder.manifest import list_input_files
-    from prefboost.runs.folder.output_place import name_source
-    from prefboost.runs.shards import Shard
-    from prefboost.sources.readers.raw import BATCH_BYTES, MOST_ROWS
-    from prefboost.sources.readers.remote import find_version
-    from prefboost.sources.writers.file_types import names_single_file
-
-    (data, settings), machines = work, read_overrides(RowMachines, on)
-    name = name_source(data)
-    files = list_input_files(name)
-    counted = count_records(files)
-    records = machines.records or counted
-    if records is None:
-        raise SettingsError("the input does not tell how many records it has", remedy="add --on records=N")
-    is_far = find_address(name) is not None
-    size = find_version(name)[0] if is_far else sum(path.stat().st_size for path in files)
-    # A file that is a sample of the input tells how large a record is.
-    record_bytes = size / (counted or records)
-    part = settings.batch_rows or min(MOST_ROWS, max(1, int(BATCH_BYTES / max(record_bytes, 1))))
-    shards = 1 if shard is None else Shard.parse(shard).count
-    output: Literal["folder", "file"] | None = None
-    if out is not None and find_address(out) is not None:
-        output = "file" if names_single_file(out) else "folder"
-    # Every shard reads the whole input.
-    read_bytes = size * shards if is_far else 0
-    traffic = estimate_traffic(records, part, machines, read_bytes=read_bytes, output=output)
-    return {**estimate_rows(records, part, machines, executor=executor, shards=shards), **traffic}
 
 
 def read_augment(

@@ -10,14 +10,14 @@ import typer
 
 from prefboost.addresses import format_place
 from prefboost.cli.executors import Address, ExecutorName, Tasks, read_executor, select_by
-from prefboost.cli.options import OneShard
-from prefboost.cli.printing import print_report
+from prefboost.cli.options import OnCores, OneShard
+from prefboost.cli.printing import list_estimate, print_report
 from prefboost.cli.terminal import open_output
 
 if TYPE_CHECKING:
     from prefboost.runs.select.settings import SelectCompletions
 
-__all__ = ["list_counts", "read_select", "select_command"]
+__all__ = ["list_counts", "print_select_preview", "read_select", "select_command"]
 
 
 def select_command(
@@ -31,6 +31,10 @@ def select_command(
         Path, typer.Option("-o", "--out", help="A folder or a file: .parquet, .jsonl[.gz|.zst]; - for standard output.")
     ] = Path("selected.jsonl"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier output of select.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count what would be kept of the first records; write nothing.")
+    ] = False,
+    on: OnCores = None,
     shard: OneShard = None,
     executor: ExecutorName = "local",
     address: Address = None,
@@ -45,6 +49,9 @@ def select_command(
     and checksums.
     """
     settings = read_select(overrides or [])
+    if dry_run:
+        print_select_preview((source, settings), on, (executor, shard, out), as_json=as_json)
+        return
     work = read_executor(executor, address, tasks, {"--shard": shard, "-o -": str(out) == "-" or None})
     if shard is not None:
         from prefboost.cli.shards import select_own_part
@@ -56,6 +63,20 @@ def select_command(
         selection = select_by(work, source, settings, target, overwrite=overwrite)
         counts = {**selection, "out": format_place(out) if target == out else "standard output"}
         print_report(counts, list_counts(counts), as_json=as_json)
+
+
+def print_select_preview(
+    work: tuple[str, SelectCompletions], on: list[str] | None, places: tuple[str, str | None, Path], *, as_json: bool
+) -> None:
+    """Print what would be kept of the first records, and an estimate (`estimate_select`)."""
+    from prefboost.cli.row_estimates import estimate_select
+    from prefboost.runs.select.select import preview_selection
+
+    counts = preview_selection(*work)
+    estimate = estimate_select(work, on, places, counts)
+    lines = list_counts({**counts, "out": f"the first {counts['rows']:,} completions"})
+    record = {**counts, **({"estimate": estimate} if estimate else {})}
+    print_report(record, [*lines, *list_estimate(estimate)], as_json=as_json)
 
 
 def read_select(overrides: list[str]) -> SelectCompletions:

@@ -9,7 +9,7 @@ from prefboost.costs.fleet import (
     estimate_training_seconds,
     wait_for_last,
 )
-from prefboost.costs.rows import RowMachines, estimate_rows, estimate_traffic
+from prefboost.costs.rows import RowMachines, estimate_rows, estimate_select_traffic, estimate_traffic
 
 __all__ = [
     "Fleet",
@@ -20,6 +20,7 @@ __all__ = [
     "estimate_cost",
     "estimate_forecast",
     "estimate_rows",
+    "estimate_select_traffic",
     "estimate_store",
     "estimate_traffic",
     "estimate_training_seconds",

@@ -10,7 +10,7 @@ from pydantic import Field
 from prefboost.costs.fleet import Fleet, Workload, estimate_cost
 from prefboost.settings import Settings
 
-__all__ = ["RowMachines", "estimate_rows", "estimate_traffic"]
+__all__ = ["RowMachines", "estimate_rows", "estimate_select_traffic", "estimate_traffic"]
 
 _ROW_US = {"local": 19.4, "ray": 38.2}
 """CPU microseconds of `augment` per record of short texts, as measured by benchmarks/ray_augment.py."""
@@ -19,12 +19,18 @@ _ROW_US = {"local": 19.4, "ray": 38.2}
 _OUTPUT_REQUESTS, _PART_REQUESTS = 24, 8
 """Requests of `augment` to an object store, per output and per part with rejects, as counted in a run."""
 
+_SELECT_REQUESTS, _SELECT_FOLDER_REQUESTS = 10, 20
+"""Requests of `select` besides those of a folder's parts, for a single file and for a folder, as counted in a run."""
+
+_REJECT_BYTES, _REJECT_PART_BYTES = 7.0, 3200.0
+"""Bytes of a completion that `select` did not keep, and of a part that lists such ones, as counted in a run."""
+
 _FILE_PART_BYTES = 2.1
 """Bytes of the parts of a single file, which are put together by the command, per byte of the file."""
 
 
 class RowMachines(Settings):
-    """Machines for which a dry run of `augment` estimates time and price."""
+    """Machines for which a dry run of `augment` or `select` estimates time and price."""
 
     nodes: int = Field(1, ge=1, description="Number of machines.")
     cores: int = Field(16, ge=1, description="Cores of a machine, each with a part or a shard at a time.")
@@ -126,4 +132,39 @@ def estimate_traffic(
         "object_read_bytes": read_bytes + again * parts,
         "object_written_bytes": parts + again * final,
         "object_requests": float(_OUTPUT_REQUESTS + _PART_REQUESTS * -(-records // part_records)),
+    }
+
+
+def estimate_select_traffic(
+    selected: int,
+    rejected: int,
+    parts: int,
+    machines: RowMachines,
+    *,
+    read_bytes: float,
+    output: Literal["folder", "file"] | None,
+) -> dict[str, float]:
+    """Estimate what `select` exchanges with an object store.
+
+    A single file is written as a whole. Parts of a folder list what they did not keep; the command reads these lists
+    and writes them as one file.
+
+    Args:
+        selected: completions that are written.
+        rejected: completions that are listed as not kept.
+        parts: files of a folder.
+        machines, read_bytes, output: see `estimate_traffic`.
+
+    Returns:
+        see `estimate_traffic`.
+    """
+    if output is None:
+        return estimate_traffic(selected, 1, machines, read_bytes=read_bytes, output=None)
+    lists = rejected * _REJECT_BYTES
+    in_parts = lists + parts * _REJECT_PART_BYTES if output == "folder" else 0.0
+    requests = _SELECT_REQUESTS if output == "file" else _SELECT_FOLDER_REQUESTS + _PART_REQUESTS * parts
+    return {
+        "object_read_bytes": read_bytes + in_parts,
+        "object_written_bytes": selected * machines.output_bytes + lists + in_parts,
+        "object_requests": float(requests),
     }

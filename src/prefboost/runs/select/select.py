@@ -16,11 +16,20 @@ from prefboost.runs.outputs import write_output
 from prefboost.runs.select.counts import count_part, count_selection
 from prefboost.runs.select.folder import Made, SelectFolder, write_parts_of
 from prefboost.runs.select.settings import SelectCompletions
-from prefboost.sources import read
+from prefboost.sources import read, read_batches
+from prefboost.sources.layouts.unmapped import refuse_unmapped
 from prefboost.sources.writers.outputs import list_output_files, refuse_foreign, refuse_inputs
 from prefboost.tables import SCORED_COMPLETIONS, Step, Table, reject_where
 
-__all__ = ["drop_cut_completions", "limit_completions", "select_completions", "select_source"]
+__all__ = [
+    "drop_cut_completions",
+    "limit_completions",
+    "preview_selection",
+    "select_completions",
+    "select_source",
+]
+
+_PREVIEW_RECORDS = 1_000
 
 
 def select_source(source: str, how: SelectCompletions, out: Path, *, overwrite: bool = False) -> Mapping[str, Any]:
@@ -44,6 +53,20 @@ def select_source(source: str, how: SelectCompletions, out: Path, *, overwrite: 
         return write_parts_of(selected, [count_part(table, selected)], (folder.kind, how), staging)
 
     return folder.finish(make, overwrite=overwrite)
+
+
+def preview_selection(source: str, how: SelectCompletions) -> dict[str, Any]:
+    """Count what would be kept of the first records (`count_selection`); nothing is written.
+
+    Args:
+        source: a file, folder or hub id.
+        how: which are kept.
+
+    Raises:
+        DataError, MissingScores, SettingsError: see `select_completions`.
+    """
+    first = refuse_unmapped(next(iter(read_batches(source, columns=how.columns, rows=_PREVIEW_RECORDS))))
+    return count_selection(first, select_by_score(limit_completions(first, how), how.strategy))
 
 
 def select_completions(
