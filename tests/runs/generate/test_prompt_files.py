@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 
 import fsspec
 import pytest
 
-from prefboost.errors import DataError, UnreadableFile
+from prefboost.errors import DataError, PrefboostError, UnreadableFile
 from prefboost.runs.generate.prompt_files import read_benchmark_prompts, read_prompts
 from prefboost.tables import PROMPTS, SCORED_COMPLETIONS
 
@@ -73,3 +74,31 @@ def test_a_folder_or_file_of_prompts_may_be_at_an_address() -> None:
     system.pipe_file("/asked/prompts.txt", b"prompt 0\nprompt 1\n")
     assert read_benchmark_prompts("memory://asked") == ["prompt 0", "prompt 1"]
     assert read_benchmark_prompts("memory://asked/prompts.txt") == ["prompt 0", "prompt 1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "line"),
+    [
+        (b"\xff\n\xfe\xfe\n", "no line of the file can be used", 1),
+        (b"\n\n", "holds no prompt", None),
+        ("prompt".encode("utf-16"), "the text is UTF-16", None),
+    ],
+)
+def test_faults_of_lines_at_an_address_name_the_address(text: bytes, message: str, line: int | None) -> None:
+    place = f"memory://{uuid.uuid4().hex}/prompts.txt"
+    with fsspec.open(place, "wb") as stream:
+        stream.write(text)
+    for name in (place, Path(place)):  # a path joins two slashes to one
+        with pytest.raises(PrefboostError, match=message) as caught:
+            read_prompts(name)
+        found = caught.value.place
+        assert found is not None and (found.path, found.line) == (place, line)
+
+
+def test_rejects_and_history_of_lines_at_an_address_name_the_address() -> None:
+    place = f"memory://{uuid.uuid4().hex}/prompts.txt"
+    with fsspec.open(place, "wb") as stream:
+        stream.write(b"good\n\xff\n")
+    table = read_prompts(place)
+    assert table.path == place and table.rejects.select("path", "row").rows() == [(place, 1)]
+    assert table.steps[0].settings == {"path": place}

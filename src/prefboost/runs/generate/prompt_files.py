@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from prefboost.addresses import find_address
+from prefboost.addresses import find_address, format_place
 from prefboost.errors import DataError, Place, UnknownShape, UnreadableFile
 from prefboost.preferences.select import prompt_text
 from prefboost.sources import read
@@ -33,7 +33,8 @@ def read_prompts(path: str | Path) -> Table:
     if Path(path).suffix != ".txt":
         return read(path)
     address = find_address(path)
-    return _read_lines(Path(path) if address is None else fetch_file(address))
+    # Faults, rejects and the history name the address, not the copy of the file that is read.
+    return _read_lines(Path(path) if address is None else fetch_file(address), format_place(path))
 
 
 def read_benchmark_prompts(path: str | Path) -> list[str]:
@@ -54,33 +55,33 @@ def read_benchmark_prompts(path: str | Path) -> list[str]:
     return texts.unique(maintain_order=True).to_list()
 
 
-def _read_lines(path: Path) -> Table:
+def _read_lines(file: Path, path: str) -> Table:
     try:
-        text = path.read_bytes()
+        text = file.read_bytes()
     except OSError as error:
         raise UnreadableFile(
             f"the prompts cannot be read: {error.strerror}",
             remedy="give a text file in UTF-8 with one prompt per line",
-            place=Place(str(path)),
+            place=Place(path),
         ) from error
     encoding = detect_encoding(text[:4])
     if encoding is not None:
         raise UnreadableFile(
             f"no line of the file can be used: the text is {encoding.upper()}, and not UTF-8",
             remedy=f"convert the file: iconv -f {encoding.upper()} -t UTF-8 FILE > FILE.utf8.txt",
-            place=Place(str(path)),
+            place=Place(path),
         )
     lines = text.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     filled = [(row, line.strip()) for row, line in enumerate(lines) if line.strip()]
     if not filled:
-        raise DataError("the file holds no prompt", remedy="write one prompt per line", place=Place(str(path)))
+        raise DataError("the file holds no prompt", remedy="write one prompt per line", place=Place(path))
     faults = {row: fault for row, line in filled if (fault := _find_fault(line))}
     if len(faults) == len(filled):
         row, fault = next(iter(faults.items()))
         raise UnreadableFile(
             f"no line of the file can be used; the first {fault}",
             remedy="give a text file in UTF-8 with one prompt per line",
-            place=Place(str(path), line=row + 1),
+            place=Place(path, line=row + 1),
         )
     texts = [(row, line.decode().strip()) for row, line in filled if row not in faults]
     frame = pl.DataFrame(
@@ -94,15 +95,15 @@ def _read_lines(path: Path) -> Table:
     )
     aside = [
         {
-            "stage": "read", "path": str(path), "row": row, "id": None, "reason": f"the line {faults[row]}",
+            "stage": "read", "path": path, "row": row, "id": None, "reason": f"the line {faults[row]}",
             "found": line[:200].decode(errors="backslashreplace").replace("\0", "\\0"),
         }
         for row, line in filled if row in faults
     ]  # fmt: skip
     rejects = pl.DataFrame(aside, REJECTS)
     rejected = dict(Counter(rejects["reason"].to_list()))
-    step = Step("read", {"path": str(path)}, rows_in=len(filled), rows_out=len(texts), rejected=rejected)
-    return Table(PROMPTS, conform(frame, PROMPTS, path=str(path)), rejects, steps=(step,), path=str(path))
+    step = Step("read", {"path": path}, rows_in=len(filled), rows_out=len(texts), rejected=rejected)
+    return Table(PROMPTS, conform(frame, PROMPTS, path=path), rejects, steps=(step,), path=path)
 
 
 def _find_fault(line: bytes) -> str | None:
