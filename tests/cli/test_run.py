@@ -30,7 +30,8 @@ def test_a_dry_run_lists_every_stage_and_makes_nothing(
 ) -> None:
     runs = tmp_path / "runs"
     assert main(["run", str(rounds), "--dry-run", "--runs-dir", str(runs)]) == 0
-    assert capsys.readouterr().out == (
+    stages, _, cost = capsys.readouterr().out.partition("cost: ")
+    assert stages == (
         "prompts              to do: not done yet\n"
         "start/evaluate       to do: not done yet\n"
         "round 1/generate     to do: not done yet\n"
@@ -39,8 +40,8 @@ def test_a_dry_run_lists_every_stage_and_makes_nothing(
         "round 1/train        to do: not done yet\n"
         "round 1/evaluate     to do: not done yet\n"
         "0 of 7 stages are done\n"
-        "cost: not known, since there is no model nowhere: neither a folder nor a hub id that can be reached\n"
     )
+    assert cost.startswith("not known, since ") and "'nowhere'" in cost
     assert not runs.exists()
 
 
