@@ -40,7 +40,7 @@ def digest_rows(table: Table) -> pl.DataFrame:
     texts = table.frame.select(join_contents(name).str.strip_chars() for name in ("prompt", *sides))
     words = count_text_words(texts)
     # 64-bit hashes: among a million texts two different ones share a hash with probability 3e-8.
-    measured = {
+    measured: dict[str, pl.Expr | pl.Series] = {
         # Splits are read apart, so that ids may restart; the prompts of goal pairs differ by their goals.
         "prompt_key": pl.col("prompt_id" if table.spec is GOAL_PAIRS else "prompt").hash(0),
         "prompt_hash": normalise_words(pl.lit(texts["prompt"])).hash(0),
