@@ -7,7 +7,15 @@ from collections.abc import Sequence
 import polars as pl
 from hypothesis import strategies as st
 
-from prefboost.tables import MESSAGES, PREFERENCE_PAIRS, SCORED_COMPLETIONS, Table, conform
+from prefboost.tables import (
+    MESSAGES,
+    PREFERENCE_PAIRS,
+    SCORED_COMPLETIONS,
+    RowPieces,
+    StoredTable,
+    Table,
+    conform,
+)
 
 
 def said(role: str, content: str) -> dict[str, str | None]:
@@ -78,3 +86,20 @@ prompt_scores = st.lists(st.lists(scores, min_size=1, max_size=6), min_size=1, m
     lambda lists: [(f"q{number}", found) for number, found in enumerate(lists)]
 )
 pair_scores = st.lists(st.tuples(scores, scores), min_size=1, max_size=12)
+
+
+def store_in_pieces(table: Table, heights: Sequence[int]) -> StoredTable:
+    """Cut a table into pieces of these heights."""
+    starts = [sum(heights[:at]) for at in range(len(heights))]
+    pieces = RowPieces(table.schema, heights, lambda at: table.frame[starts[at] : starts[at] + heights[at]])
+    return StoredTable(table.spec, pieces, table.rejects, table.steps, table.scales, table.path)
+
+
+def cut_evenly(table: Table, rows: int) -> StoredTable:
+    """Cut a table into pieces of so many rows."""
+    return store_in_pieces(table, [min(rows, len(table) - start) for start in range(0, len(table), rows)])
+
+
+def assert_same_table(one: Table, other: Table) -> None:
+    """Compare rows, rejects in their order, and history."""
+    assert one.frame.equals(other.frame) and one.rejects.equals(other.rejects) and one.steps == other.steps

@@ -10,13 +10,13 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tables_of import pair_table, prompt_scores, scored_table
+from tables_of import assert_same_table, cut_evenly, pair_table, prompt_scores, scored_table
 
 from prefboost.errors import DataError, MissingScores
 from prefboost.preferences import AllPairs, pair
 from prefboost.preferences.score_selection import SELECT_STRATEGIES, BestOfN, RejectionSampling, ScoreAtLeast
 from prefboost.preferences.select import select
-from prefboost.tables import Table
+from prefboost.tables import StoredTable, Table
 
 Prompts = list[tuple[str, list[float | None]]]
 scored_prompts = prompt_scores.filter(lambda prompts: any(s is not None for _, found in prompts for s in found))
@@ -43,6 +43,17 @@ def test_every_completion_is_kept_once_or_counted_and_order_stays(prompts: Promp
     rows = chosen.frame["row"].to_list()
     assert all(one < other for one, other in pairwise(rows))
     assert sum(chosen.steps[-1].rejected.values()) == chosen.rejects.height
+
+
+@given(scored_prompts, strategies, st.integers(1, 5))
+@settings(max_examples=60)
+def test_completions_in_pieces_are_selected_as_those_of_one_frame(
+    prompts: Prompts, strategy: object, height: int
+) -> None:
+    table = scored_table(prompts)
+    stored = select(cut_evenly(table, height), strategy)  # type: ignore[arg-type]
+    assert isinstance(stored, StoredTable)
+    assert_same_table(stored, select(table, strategy))  # type: ignore[arg-type]
 
 
 @given(scored_prompts, st.integers(1, 4))

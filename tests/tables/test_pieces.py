@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
+from tables_of import store_in_pieces
 
 from prefboost.tables import COMPLETIONS, MESSAGES, REJECTS, Step, Table, reject_faulty
 from prefboost.tables.pieces import RowPieces, StoredTable
@@ -29,17 +29,10 @@ def whole_table(rows: int) -> Table:
     return Table(COMPLETIONS, frame, steps=(Step("read", {}, rows, rows),), path="f")
 
 
-def cut(table: Table, heights: Sequence[int]) -> StoredTable:
-    """Cut a table into pieces of these heights."""
-    starts = [sum(heights[:at]) for at in range(len(heights))]
-    pieces = RowPieces(table.schema, heights, lambda at: table.frame[starts[at] : starts[at] + heights[at]])
-    return StoredTable(table.spec, pieces, table.rejects, table.steps, table.scales, table.path)
-
-
 @given(CUTS, st.data())
 def test_rows_are_read_and_taken_as_from_one_frame(heights: list[int], data: st.DataObject) -> None:
     table = whole_table(sum(heights))
-    stored = cut(table, heights)
+    stored = store_in_pieces(table, heights)
     assert len(stored) == len(table) and stored.schema == table.schema and stored.frame.equals(table.frame)
     assert stored.read_columns(["row"]).equals(table.read_columns(["row"]))
     rows = data.draw(st.lists(st.integers(0, len(table) - 1))) if len(table) else []
@@ -53,7 +46,7 @@ def test_rows_are_split_as_those_of_one_frame(heights: list[int], faults: dict[i
         return reject_faulty(frame.with_columns(model=pl.lit("m")), here, stage="s", path="f")
 
     results = []
-    for table in (whole := whole_table(sum(heights)), cut(whole, heights)):
+    for table in (whole := whole_table(sum(heights)), store_in_pieces(whole, heights)):
         rows, rejects = table.split(change, ["a", "b"])
         step = table.build_step("s", {}, rows, rejects)
         results.append(table.derive(COMPLETIONS, rows, step, rejects=rejects))
@@ -64,10 +57,21 @@ def test_rows_are_split_as_those_of_one_frame(heights: list[int], faults: dict[i
 
 
 def test_other_fields_leave_the_rows_where_they_are() -> None:
-    stored = cut(whole_table(4), [3, 1])
+    stored = store_in_pieces(whole_table(4), [3, 1])
     changed = stored.with_scales({"": 1})
     assert isinstance(changed, StoredTable) and changed.pieces is stored.pieces and changed.scales == {"": 1}
     assert replace(stored, path="g").frame.equals(stored.frame), "code that knows nothing of pieces gets all rows"
     frame = stored.frame.head(1)
     assert stored.derive(COMPLETIONS, frame, stored.steps[0]).frame.equals(frame)
     assert stored.rejects.schema == REJECTS
+
+
+def test_the_short_form_of_a_table_reads_no_rows() -> None:
+    def refuse(_: int) -> pl.DataFrame:
+        raise AssertionError("rows are read")
+
+    table = whole_table(3)
+    stored = StoredTable(table.spec, RowPieces(table.schema, [3], refuse), table.rejects, table.steps, path="f.jsonl")
+    assert (
+        repr(stored) == str(stored) == "StoredTable(Completions, 3 rows on disk, 0 rejects, steps read, path 'f.jsonl')"
+    )

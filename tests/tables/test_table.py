@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.errors import BrokenFact, DataError
+from prefboost.tables.rejects import reject_where
 from prefboost.tables.table import (
-    REJECTS,
     Column,
     Fact,
     Step,
@@ -17,10 +17,7 @@ from prefboost.tables.table import (
     TableSpec,
     aspects_of,
     conform,
-    count_reasons,
     refuse_other_tables,
-    reject_faulty,
-    reject_where,
 )
 
 SPEC = TableSpec(
@@ -68,14 +65,6 @@ def test_a_broken_fact_names_the_first_row_and_the_count(x: list[float]) -> None
         conform(frame(x), SPEC)
 
 
-@given(st.lists(st.floats(-10, 10), max_size=20))
-def test_no_row_is_lost_between_kept_and_rejected(x: list[float]) -> None:
-    kept, rejects = reject_where(frame(x), pl.col("x") < 0, stage="t", reason="negative", path=None, value=pl.col("x"))
-    assert kept.height + rejects.height == len(x)
-    assert rejects.schema == REJECTS
-    assert sorted([*kept["row"], *rejects["row"]]) == list(range(len(x)))
-
-
 def test_the_next_table_appends_rejects_and_history() -> None:
     first = Table(SPEC, conform(frame([1.0, 2.0]), SPEC), path="f")
     kept, rejects = reject_where(first.frame, pl.col("x") > 1, stage="cut", reason="too large", path="f")
@@ -99,25 +88,9 @@ def test_aspects_are_the_names_behind_the_dot_sorted() -> None:
     assert aspects_of(["score", "score.b", "score.a", "other.c"], "score") == ["a", "b"]
 
 
-def test_rows_with_faults_are_rejected_reason_by_reason() -> None:
-    frame = pl.DataFrame({"row": [10, 11, 12, 13], "prompt_id": list("abcd")})
-    faults = {2: ("too long", "9 tokens"), 0: ("too short", "0 tokens"), 3: ("too long", "8 tokens")}
-    usable, rejects = reject_faulty(frame, faults, stage="score", path="x.jsonl")
-    assert usable["row"].to_list() == [11] and usable.columns == frame.columns
-    assert rejects.select("row", "id", "reason", "found").rows() == [
-        (12, "c", "too long", "9 tokens"), (13, "d", "too long", "8 tokens"), (10, "a", "too short", "0 tokens"),
-    ]  # fmt: skip
-    assert reject_faulty(frame, {}, stage="score", path=None)[0].equals(frame)
-
-
 def test_a_table_of_another_kind_is_refused_with_the_kinds_that_are_taken() -> None:
     other = TableSpec("Letters", "Letters.", (Column("row", pl.Int64, "row"),), ())
     table = Table(SPEC, frame([1.0]), path="FILE")
     refuse_other_tables(table, other, SPEC, task="counting", remedy="count by hand")
     with pytest.raises(DataError, match="FILE: counting needs Letters, found Numbers\n  -> count by hand"):
         refuse_other_tables(table, other, task="counting", remedy="count by hand")
-
-
-def test_rejects_are_counted_by_reason_in_order_of_the_alphabet() -> None:
-    reasons = pl.DataFrame({"reason": ["b", "a", "b"]})
-    assert list(count_reasons(reasons).items()) == [("a", 1), ("b", 2)]

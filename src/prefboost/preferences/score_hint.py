@@ -38,9 +38,9 @@ def refuse_unscored_completions(table: Table, use: str) -> None:
     Raises:
         MissingScores: names the aspects that have scores, where there are any.
     """
-    if not len(table) or table.frame["score"].null_count() < len(table):
+    if not len(table) or any(frame["score"].null_count() < frame.height for frame in table.read_frames(["score"])):
         return
-    aspects = aspects_of(table.frame.schema, "score")
+    aspects = aspects_of(table.schema, "score")
     remedy = "name the score's column (columns.score=NAME), or score the completions first"
     if aspects:
         remedy = (

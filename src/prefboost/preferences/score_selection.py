@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import Literal, Protocol, runtime_checkable
 
+import numpy as np
 import polars as pl
 from pydantic import Field
 
 from prefboost.preferences.draw import draw_rank, draw_share
 from prefboost.preferences.score_hint import refuse_unscored_completions
 from prefboost.settings import Settings, dump_with_kind
-from prefboost.tables import SCORED_COMPLETIONS, Table, refuse_other_tables, reject_where
+from prefboost.tables import SCORED_COMPLETIONS, Table, refuse_other_tables, reject_coded
 
 __all__ = [
     "SELECT_STRATEGIES",
@@ -132,16 +133,18 @@ def select_by_score(table: Table, strategy: SelectStrategy, *, is_part: bool = F
     refuse_other_tables(table, SCORED_COMPLETIONS, task="selection by score", remedy=remedy)
     if not is_part:
         refuse_unscored_completions(table, "selected by it")
-    frame, unscored = reject_where(
-        table.frame, pl.col("score").is_null(), stage="select", reason=UNSCORED, path=table.path
-    )
-    frame = frame.with_row_index("at")
-    picked = strategy.pick(frame.select("at", "prompt_id", "completion_id", "score"))
-    chosen, others = reject_where(
-        frame, ~pl.col("at").is_in(picked.implode()), stage="select",
-        reason="the completion was not selected by its score", path=table.path, value=pl.col("score"),
-    )  # fmt: skip
-    rejects = pl.concat([unscored, others])
-    prompts = {"prompts in": table.frame["prompt_id"].n_unique(), "prompts out": chosen["prompt_id"].n_unique()}
-    step = table.build_step("select", dump_with_kind(strategy), chosen, rejects, prompts)
-    return table.derive(SCORED_COMPLETIONS, chosen.drop("at"), step, rejects=rejects)
+    scored = table.read_columns(["prompt_id", "completion_id", "score"]).with_row_index("at")
+    codes = np.where(scored["score"].is_null(), 1, 2).astype(np.uint8)
+    picked = strategy.pick(scored.filter(pl.col("score").is_not_null()))
+    codes[picked.to_numpy()] = 0
+    reasons = [UNSCORED, "the completion was not selected by its score"]
+
+    def leave_out(frame: pl.DataFrame, start: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+        here = pl.Series(codes[start : start + frame.height])
+        return reject_coded(frame, here, reasons, stage="select", path=table.path, value=pl.col("score"))
+
+    chosen, rejects = table.split(leave_out, reasons)
+    prompts = scored["prompt_id"]
+    counts = {"prompts in": prompts.n_unique(), "prompts out": prompts.filter(pl.Series(codes == 0)).n_unique()}
+    step = table.build_step("select", dump_with_kind(strategy), chosen, rejects, counts)
+    return table.derive(SCORED_COMPLETIONS, chosen, step, rejects=rejects)

@@ -16,22 +16,21 @@ from prefboost.errors import DataError, Place, SettingsError
 from prefboost.preferences.draw import draw_rank, draw_share
 from prefboost.preferences.languages import check_languages, detect_languages
 from prefboost.preferences.likeness import (
-    build_exact_key,
     build_question_key,
     find_rows_with_grams,
     hash_ngrams,
     join_contents,
 )
+from prefboost.preferences.repetition import Dedupe, find_rejected_rows
 from prefboost.preferences.score_selection import SelectStrategy, select_by_score
 from prefboost.settings import Settings
-from prefboost.tables import GOAL_PAIRS, REJECTS, Step, Table, reject_where
+from prefboost.tables import GOAL_PAIRS, Step, Table, reject_coded, reject_where
 
 __all__ = [
     "CountTokens",
     "Select",
     "build_question_key",
     "decontaminate",
-    "prefer_given_id",
     "prompt_text",
     "select",
     "split",
@@ -55,11 +54,14 @@ _SCRIPTS: dict[Script, str] = {
     "thai": r"\p{Thai}",
 }
 
+_OTHER_ID = "the same prompt was seen before under another id"
+_SEEN = "the same prompt and completions were seen before"
+
 
 class Select(Settings):
     """Limits on rows. Every limit is off by default."""
 
-    dedupe: Literal["none", "exact", "prompt"] = Field(
+    dedupe: Dedupe = Field(
         "exact",
         description="exact: leave out rows whose prompt and completions were seen before; prompt: rows whose prompt "
         "was seen under another id too.",
@@ -93,12 +95,6 @@ class Select(Settings):
         return self.max_prompt_tokens is not None or self.max_completion_tokens is not None
 
 
-def prefer_given_id(columns: Sequence[str]) -> pl.Expr:
-    """Take the id that the source gave a prompt, which may be one of several, before our own."""
-    prompt_id = pl.col("prompt_id")
-    return pl.coalesce("given_prompt_id", prompt_id) if "given_prompt_id" in columns else prompt_id
-
-
 def prompt_text() -> pl.Expr:
     """Join the contents of the prompt's messages with newlines."""
     return join_contents("prompt")
@@ -114,7 +110,7 @@ def _refuse_goal_pairs(table: Table, verb: str) -> None:
 
 
 def _list_completion_columns(table: Table) -> list[str]:
-    return [name for name in ("completion", "chosen", "rejected") if name in table.frame.columns]
+    return [name for name in ("completion", "chosen", "rejected") if name in table.schema]
 
 
 def select(
@@ -144,34 +140,17 @@ def select(
             "a limit of select is in tokens, but no tokenizer is named",
             remedy="name the model to train (tokenizer=...), or set the limit in words or characters",
         )
-    frame, parts = table.frame, []
-    for reason, bad in _list_limits(table, how, count_tokens):
-        frame, rejects = reject_where(frame, bad, stage="select", reason=reason, path=table.path)
-        parts.append(rejects)
-    if how.dedupe == "prompt":
-        # Told by the texts themselves: a collision of hashes would lose a whole prompt.
-        frame, rejects = reject_where(
-            frame.with_columns(_key=build_exact_key("prompt")),
-            prefer_given_id(frame.columns) != prefer_given_id(frame.columns).first().over("_key"),
-            stage="select",
-            reason="the same prompt was seen before under another id",
-            path=table.path,
-        )
-        frame = frame.drop("_key")
-        parts.append(rejects)
-    if how.dedupe != "none":
-        seen = pl.struct("prompt", *_list_completion_columns(table)).hash(0)
-        # Hashed 64-bit keys: two different rows of a million coincide with a chance of 3e-8.
-        frame, rejects = reject_where(
-            frame.with_columns(_key=seen),
-            ~pl.col("_key").is_first_distinct(),
-            stage="select",
-            reason="the same prompt and completions were seen before",
-            path=table.path,
-        )
-        frame = frame.drop("_key")
-        parts.append(rejects)
-    return _build_result(table, "select", how.model_dump(), frame, parts)
+    limits = _list_limits(table, how, count_tokens)
+    codes = find_rejected_rows(table, [bad for _, bad in limits], _list_completion_columns(table), how.dedupe)
+    reasons = [*(reason for reason, _ in limits), _OTHER_ID, _SEEN]
+
+    def leave_out(frame: pl.DataFrame, start: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+        here = codes.slice(start, frame.height)
+        return reject_coded(frame, here, reasons, stage="select", path=table.path)
+
+    rows, rejects = table.split(leave_out, reasons)
+    step = table.build_step("select", how.model_dump(), rows, rejects)
+    return table.derive(table.spec, rows, step, rejects=rejects)
 
 
 def _list_limits(table: Table, how: Select, count_tokens: CountTokens | None) -> list[tuple[str, pl.Expr]]:
@@ -221,14 +200,6 @@ def _count_tokens(text: pl.Expr, count_tokens: CountTokens | None) -> pl.Expr:
     return text.map_batches(count_series, return_dtype=pl.Int64, is_elementwise=True)
 
 
-def _build_result(
-    table: Table, verb: str, settings: dict[str, object], frame: pl.DataFrame, parts: list[pl.DataFrame]
-) -> Table:
-    rejects = pl.concat(parts) if parts else pl.DataFrame(schema=REJECTS)
-    step = table.build_step(verb, settings, frame, rejects)
-    return table.derive(table.spec, frame, step, rejects=rejects)
-
-
 def decontaminate(table: Table, against: Iterable[str], *, ngram: int = 13) -> Table:
     """Leave out rows of whose prompt a turn shares a word n-gram with any of the given texts.
 
@@ -251,7 +222,8 @@ def decontaminate(table: Table, against: Iterable[str], *, ngram: int = 13) -> T
         path=table.path,
         value=prompt_text(),
     )
-    return _build_result(table, "decontaminate", {"ngram": ngram, "texts": grams.len()}, frame.drop("_at"), [rejects])
+    step = table.build_step("decontaminate", {"ngram": ngram, "texts": grams.len()}, frame, rejects)
+    return table.derive(table.spec, frame.drop("_at"), step, rejects=rejects)
 
 
 def split(

@@ -12,10 +12,17 @@ from prefboost.tables.declared import (
     VERDICTS,
 )
 from prefboost.tables.pieces import RowPieces, StoredTable
+from prefboost.tables.rejects import (
+    REJECTS,
+    count_reasons,
+    order_by_reason,
+    reject_coded,
+    reject_faulty,
+    reject_where,
+)
 from prefboost.tables.table import (
     MESSAGE,
     MESSAGES,
-    REJECTS,
     Column,
     Fact,
     Step,
@@ -24,11 +31,7 @@ from prefboost.tables.table import (
     aspects_of,
     check_fact,
     conform,
-    count_reasons,
-    order_by_reason,
     refuse_other_tables,
-    reject_faulty,
-    reject_where,
     sum_part_steps,
 )
 
@@ -58,6 +61,7 @@ __all__ = [
     "count_reasons",
     "order_by_reason",
     "refuse_other_tables",
+    "reject_coded",
     "reject_faulty",
     "reject_where",
     "sum_part_steps",

@@ -10,7 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.tables.table import REJECTS, Step, Table, TableSpec, conform, order_by_reason
+from prefboost.tables.rejects import REJECTS, order_by_reason
+from prefboost.tables.table import Step, Table, TableSpec, conform
 
 __all__ = ["RowPieces", "StoredTable"]
 
@@ -117,6 +118,14 @@ class StoredTable(Table):
 
     def __len__(self) -> int:
         return self.pieces.height
+
+    def __repr__(self) -> str:
+        # That of a dataclass would read all rows.
+        steps = ", ".join(step.verb for step in self.steps)
+        rejects = f"{self.rejects.height:,} rejects"
+        return (
+            f"StoredTable({self.spec.name}, {len(self):,} rows on disk, {rejects}, steps {steps}, path {self.path!r})"
+        )
 
     @property
     def frame(self) -> pl.DataFrame:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from prefboost.errors import BrokenFact, DataError, Place
+from prefboost.tables.rejects import REJECTS, count_reasons, order_by_reason
 
 if TYPE_CHECKING:
     import datasets
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = [
     "MESSAGE",
     "MESSAGES",
-    "REJECTS",
     "Column",
     "Fact",
     "Step",
@@ -27,11 +27,7 @@ __all__ = [
     "aspects_of",
     "check_fact",
     "conform",
-    "count_reasons",
-    "order_by_reason",
     "refuse_other_tables",
-    "reject_faulty",
-    "reject_where",
     "sum_part_steps",
 ]
 
@@ -40,18 +36,6 @@ MESSAGES = pl.List(MESSAGE)
 
 _FRAME_ROWS = 50_000
 """Rows that are shaped and written at once: a copy of them all would double what a table takes."""
-
-REJECTS = pl.Schema(
-    {
-        "stage": pl.String,  # the verb that rejected the row
-        "path": pl.String,  # the file it came from
-        "row": pl.Int64,  # its record number in that file, from 0
-        "id": pl.String,  # prompt_id, completion_id or pair_id, whatever is known
-        "reason": pl.String,  # one of few fixed sentences, so that they can be counted
-        "found": pl.String,  # the offending value, shortened
-    }
-)
-"""Columns of the rejects of every table."""
 
 
 @dataclass(frozen=True)
@@ -306,73 +290,3 @@ def refuse_other_tables(table: Table, *specs: TableSpec, task: str, remedy: str)
             remedy=remedy,
             place=Place(path=table.path),
         )
-
-
-def count_reasons(rejects: pl.DataFrame) -> dict[str, int]:
-    """Count rejects by their reason, in the order of the alphabet."""
-    return dict(rejects["reason"].value_counts().sort("reason").iter_rows())
-
-
-def order_by_reason(rejects: pl.DataFrame, reasons: Sequence[str]) -> pl.DataFrame:
-    """Put rejects in the order of some reasons, those of one reason as they stand."""
-    if rejects.is_empty():
-        return rejects
-    rank = pl.col("reason").replace_strict(list(reasons), range(len(reasons)), default=len(reasons))
-    return rejects.sort(rank, maintain_order=True)
-
-
-def reject_where(
-    frame: pl.DataFrame, bad: pl.Expr, *, stage: str, reason: str, path: str | None, value: pl.Expr | None = None
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split a frame into the rows that stay and a rejects frame of those where ``bad`` holds (null counts as no).
-
-    Args:
-        frame: rows; ``row`` and one of pair_id, completion_id, prompt_id are used for the rejects when present.
-        bad: boolean expression.
-        stage: the verb.
-        reason: a fixed sentence.
-        path: the file.
-        value: the offending value, cast to text and cut to 200 characters.
-    """
-    mask = frame.select(bad.fill_null(False).alias("bad")).to_series()
-    if not mask.any():
-        return frame, pl.DataFrame(schema=REJECTS)
-    name = next(
-        (key for key in ("goal_pair_id", "pair_id", "completion_id", "prompt_id") if key in frame.columns), None
-    )
-    rejects = frame.filter(mask).select(
-        stage=pl.lit(stage),
-        path=pl.lit(path, dtype=pl.String),
-        row=pl.col("row").cast(pl.Int64) if "row" in frame.columns else pl.lit(None, dtype=pl.Int64),
-        id=pl.col(name).cast(pl.String) if name else pl.lit(None, dtype=pl.String),
-        reason=pl.lit(reason),
-        found=(value.cast(pl.String).str.slice(0, 200) if value is not None else pl.lit(None, dtype=pl.String)),
-    )
-    return frame.filter(~mask), rejects
-
-
-def reject_faulty(
-    frame: pl.DataFrame, faults: Mapping[int, tuple[str, str]], *, stage: str, path: str | None
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split a frame into the rows without a fault and a rejects frame of the others, reason by reason.
-
-    Args:
-        frame: see `reject_where`.
-        faults: number of the row in the frame -> reason, a fixed sentence, and what was found.
-        stage, path: see `reject_where`.
-    """
-    if not faults:
-        return frame, pl.DataFrame(schema=REJECTS)
-    nothing = (None, None)
-    marked = frame.with_columns(
-        _reason=pl.Series([faults.get(row, nothing)[0] for row in range(frame.height)], dtype=pl.String),
-        _found=pl.Series([faults.get(row, nothing)[1] for row in range(frame.height)], dtype=pl.String),
-    )
-    rejects = [pl.DataFrame(schema=REJECTS)]
-    # A reject has one fixed reason, by which rejects are counted; what was found stands beside it.
-    for reason in dict.fromkeys(reason for reason, _ in faults.values()):
-        marked, aside = reject_where(
-            marked, pl.col("_reason") == reason, stage=stage, reason=reason, path=path, value=pl.col("_found")
-        )
-        rejects.append(aside)
-    return marked.drop("_reason", "_found"), pl.concat(rejects)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 from tests.scoring.conftest import completions_table, pairs_table
 
 from prefboost.errors import DataError, MissingScores
@@ -17,7 +21,9 @@ from prefboost.runs.select.counts import count_selection
 from prefboost.runs.select.select import select_completions
 from prefboost.runs.select.settings import SelectCompletions
 from prefboost.sources import read
-from prefboost.tables import SCORED_COMPLETIONS, Table
+from prefboost.sources.read import join_tables, read_batches
+from prefboost.sources.stored import read_stored
+from prefboost.tables import SCORED_COMPLETIONS, StoredTable, Table
 
 
 def scored(cut: bool = False) -> Table:
@@ -80,6 +86,77 @@ def test_pairs_and_completions_without_scores_are_refused() -> None:
     bare = scored().frame.with_columns(score=pl.lit(None, pl.Float64))
     with pytest.raises(MissingScores):
         select_completions(Table(SCORED_COMPLETIONS, bare), SelectCompletions(strategy=BestOfN()))
+
+
+def draw_records(seed: int) -> list[dict[str, Any]]:
+    """Draw records of few prompts, ids and texts, so that every kind of repetition occurs."""
+    draw = random.Random(seed)
+    return [
+        {
+            "prompt": draw.choice(["Is ice cold?", "Is tea cold?", "Is", "4 + 4?"]),
+            "prompt_id": draw.choice("abc"),
+            "completion": draw.choice(["Yes.", "No, it is not.", "It may be so.", ""]),
+            "score": draw.choice([None, 1.0, 2.0, 3.0, 4.0, 5.0]),
+            "finish_reason": draw.choice(["stop", "stop", "length"]),
+        }
+        for _ in range(60)
+    ]
+
+
+LIMITS = st.builds(
+    Select,
+    dedupe=st.sampled_from(["none", "exact", "prompt"]),
+    max_completion_words=st.sampled_from([None, 3]),
+    min_completion_chars=st.sampled_from([None, 1]),
+)
+STRATEGIES = st.one_of(
+    st.builds(BestOfN, count=st.integers(1, 2), at_least=st.sampled_from([None, 3.0])),
+    st.builds(ScoreAtLeast, score=st.sampled_from([3.0, 9.0])),
+    st.builds(RejectionSampling, beta=st.sampled_from([0.5, 4.0]), count=st.sampled_from([None, 2])),
+)
+SETTINGS = st.builds(
+    SelectCompletions,
+    strategy=STRATEGIES,
+    select=st.none() | LIMITS,
+    cut=st.sampled_from(["drop", "keep"]),
+    format=st.sampled_from(["trl", "prefboost"]),
+)
+
+
+@given(
+    seed=st.integers(0, 999),
+    how=SETTINGS,
+    rows=st.integers(1, 20),
+    ending=st.sampled_from(["parquet", "jsonl", "jsonl.gz"]),
+)
+@settings(deadline=None, max_examples=25)
+def test_rows_that_wait_on_disk_give_the_files_of_rows_in_memory(
+    seed: int,
+    how: SelectCompletions,
+    rows: int,
+    ending: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("rows")
+    source = folder / "in.jsonl"
+    source.write_text("".join(json.dumps(record) + "\n" for record in draw_records(seed)))
+    results: list[Any] = []
+    files = []
+    for name in ("memory", "disk"):
+        (folder / name).mkdir()
+        try:
+            if name == "memory":
+                table = join_tables(list(read_batches(source, rows=rows)))
+            else:
+                table = read_stored(source, rows=rows)
+                assert isinstance(table, StoredTable)
+            selected = select_completions(table, how, folder / name / f"out.{ending}")
+            results.append((count_selection(table, selected), selected.steps))
+            assert_frame_equal(selected.frame, select_completions(table, how).frame)
+        except DataError as error:  # no score at all, or no row that can be read
+            results.append((type(error), error.message))
+        files.append({path.name: path.read_bytes() for path in (folder / name).iterdir()})
+    assert results[0] == results[1] and files[0] == files[1]
 
 
 @pytest.mark.torch

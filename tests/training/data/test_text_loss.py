@@ -11,7 +11,7 @@ import pytest
 from tests.training.conftest import build_tokenizer
 
 from prefboost.errors import DataError, TemplateRefusal
-from prefboost.tables.table import REJECTS
+from prefboost.tables.rejects import REJECTS
 from prefboost.training import Train
 from prefboost.training.data.text_loss import (
     REJECTED_FILE,

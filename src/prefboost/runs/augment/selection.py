@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 
 from prefboost.preferences.draw import draw_share
-from prefboost.preferences.select import build_question_key, decontaminate, prefer_given_id, select
+from prefboost.preferences.repetition import prefer_given_id
+from prefboost.preferences.select import build_question_key, decontaminate, select
 from prefboost.runs.augment.settings import Augment
 from prefboost.runs.preparation import load_token_counter, read_benchmark_texts
 from prefboost.tables import Step, Table, count_reasons, reject_where

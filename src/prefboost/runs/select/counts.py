@@ -24,9 +24,10 @@ def count_part(table: Table, selected: Table) -> dict[str, Any]:
     """Count a part of a table as `count_selection` does the whole; sums of scores are exact, as text."""
     counts: dict[str, Any] = {}
     for name, each in (("", table), (" kept", selected)):
-        scores = each.frame["score"].drop_nulls()
+        columns = each.read_columns(["prompt_id", "score"])
+        scores = columns["score"].drop_nulls()
         counts[f"rows{name}"] = len(each)
-        counts[f"prompts{name}"] = each.frame["prompt_id"].n_unique()
+        counts[f"prompts{name}"] = columns["prompt_id"].n_unique()
         counts[f"scored{name}"] = len(scores)
         counts[f"sum{name}"] = str(sum_exactly(scores.to_numpy()))
     return counts

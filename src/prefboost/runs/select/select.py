@@ -18,8 +18,9 @@ from prefboost.runs.select.folder import Made, SelectFolder, write_parts_of
 from prefboost.runs.select.settings import SelectCompletions
 from prefboost.sources import read, read_batches
 from prefboost.sources.layouts.unmapped import refuse_unmapped
+from prefboost.sources.stored import read_stored
 from prefboost.sources.writers.outputs import list_output_files, refuse_foreign, refuse_inputs
-from prefboost.tables import SCORED_COMPLETIONS, Step, Table, reject_where
+from prefboost.tables import SCORED_COMPLETIONS, Table, reject_where
 
 __all__ = [
     "drop_cut_completions",
@@ -44,7 +45,7 @@ def select_source(source: str, how: SelectCompletions, out: Path, *, overwrite: 
     """
     folder = SelectFolder.at(out, how, source)
     if folder is None:
-        table = read(source, columns=how.columns)
+        table = read_stored(source, columns=how.columns)
         return count_selection(table, select_completions(table, how, out, overwrite=overwrite))
 
     def make(staging: Staging) -> Made:
@@ -115,11 +116,14 @@ def limit_completions(table: Table, how: SelectCompletions) -> Table:
 
 def drop_cut_completions(table: Table) -> Table:
     """Drop the completions that generation cut at the token limit, where the table tells them."""
-    if table.spec is not SCORED_COMPLETIONS or "finish_reason" not in table.frame.columns:
+    if table.spec is not SCORED_COMPLETIONS or "finish_reason" not in table.schema:
         return table
     cut = (pl.col("finish_reason") == "length").fill_null(value=False)
     reason = "generation cut the completion at the token limit"
-    frame, rejects = reject_where(table.frame, cut, stage="select", reason=reason, path=table.path)
-    counts = {reason: rejects.height} if len(rejects) else {}
-    step = Step("select", {"cut": "drop"}, len(table), frame.height, counts)
-    return table.derive(SCORED_COMPLETIONS, frame, step, rejects=rejects)
+
+    def drop_cut(frame: pl.DataFrame, _: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+        return reject_where(frame, cut, stage="select", reason=reason, path=table.path)
+
+    rows, rejects = table.split(drop_cut, [reason])
+    step = table.build_step("select", {"cut": "drop"}, rows, rejects)
+    return table.derive(SCORED_COMPLETIONS, rows, step, rejects=rejects)
