@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+import prefboost.runs.select.select
 from prefboost.cli.main import main
 from prefboost.cli.select import read_select
 from prefboost.preferences.score_selection import RejectionSampling
+from prefboost.sources.stored import read_stored
 
 
 @pytest.fixture
@@ -81,6 +85,26 @@ def test_mistakes_are_answered_with_a_line(
     assert main(["select", str(scored), *overrides, "-o", str(tmp_path / "x.jsonl")]) == 2
     said = capsys.readouterr().err
     assert message in said and "Traceback" not in said and not (tmp_path / "x.jsonl").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
+def test_rows_that_do_not_fit_on_the_disk_of_the_output_are_an_error_that_names_its_folder(
+    scored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import resource
+
+    (tmp_path / "here").mkdir()
+    monkeypatch.setattr(prefboost.runs.select.select, "read_stored", functools.partial(read_stored, rows=3))
+    line = ["select", str(scored), "kind=best_of_n", "-o", str(tmp_path / "here" / "out.jsonl")]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        assert main(line) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert f"error: {tmp_path / 'here'}: the disk is full" in capsys.readouterr().err
+    assert list((tmp_path / "here").iterdir()) == []
+    assert main(line) == 0
 
 
 def test_a_folder_is_written_and_found_again_also_of_merged_shards(

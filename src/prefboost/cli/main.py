@@ -23,6 +23,7 @@ import typer
 from prefboost import __version__
 from prefboost.cli.terminal import STREAMING, escape_unprintable, expand_paths, print_error
 from prefboost.errors import MissingExtra, Place, PrefboostError, RunError, UnreachableGoal, UnreadData
+from prefboost.scratch import place_scratch
 
 __all__ = ["VERBS", "Verb", "main"]
 
@@ -157,7 +158,9 @@ def _build_application(called: str | None, debug: bool) -> typer.Typer:
         @functools.wraps(function)
         def run_guarded(*args: Any, **kwargs: Any) -> None:
             with _show_errors(debug):
-                function(*args, **expand_paths(kwargs, streams=function.__name__ in STREAMING))
+                options = expand_paths(kwargs, streams=function.__name__ in STREAMING)
+                with place_scratch(options.get("out")):
+                    function(*args, **options)
 
         return run_guarded
 

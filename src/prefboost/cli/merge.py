@@ -40,6 +40,7 @@ def merge_command(
     from prefboost.runs.outputs import locate_store
     from prefboost.runs.select.shards import merge_selection
     from prefboost.runs.shards import check_shards, read_shard_record
+    from prefboost.scratch import place_scratch
     from prefboost.sources.readers.remote import find_files
     from prefboost.sources.writers.outputs import guard_file
 
@@ -65,6 +66,6 @@ def merge_command(
     guard_file(target, first.verb, [], [str(path) for path in shards])
     store = locate_store(target)
     merge_stores(store, [locate_store(record.path) for record in records if record.rows])
-    with forbid_computation(store):
+    with forbid_computation(store), place_scratch(target):
         # Failures were final in the shards; here they are written as rejects and not asked again.
         run(**arguments, retry="none")

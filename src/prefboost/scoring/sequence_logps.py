@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from prefboost.engines.pool import count_batches_at_once, open_model
 from prefboost.errors import ModelError
 from prefboost.scoring.sides import ScoredItem, Scores
 from prefboost.scoring.stored import compute_numbers, key_of_ids
+from prefboost.scratch import ScratchFile
 
 if TYPE_CHECKING:
     from prefboost.chat.rendering import ChatEncoder, GoalRequest
@@ -116,23 +116,20 @@ class EncodedFile:
 
     def __init__(self, encoded: Iterable[Encoded]) -> None:
         self._length = 0
-        # A file without a name: the system removes it with its process.
-        self._file = tempfile.TemporaryFile(prefix="prefboost-")  # noqa: SIM115 - read as long as this object is
+        self._file = ScratchFile()
         for prompt, completion in encoded:
-            array("i", [len(prompt), len(completion), *prompt, *completion]).tofile(self._file)
+            self._file.append(array("i", [len(prompt), len(completion), *prompt, *completion]).tobytes())
             self._length += 1
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[Encoded]:
-        self._file.seek(0)
+        place, size = 0, array("i").itemsize
         for _ in range(self._length):
-            lengths = array("i")
-            lengths.fromfile(self._file, 2)
-            ids = array("i")
-            ids.fromfile(self._file, sum(lengths))
-            whole = ids.tolist()
+            lengths = array("i", self._file.read(place, 2 * size))
+            whole = array("i", self._file.read(place + 2 * size, sum(lengths) * size)).tolist()
+            place += (2 + len(whole)) * size
             yield whole[: lengths[0]], whole[lengths[0] :]
 
 

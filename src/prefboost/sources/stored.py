@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
+from prefboost.scratch import ScratchFile
 from prefboost.sources.columns import Columns
 from prefboost.sources.read import join_tables, read_batches
 from prefboost.tables import RowPieces, StoredTable, Table
@@ -33,8 +33,7 @@ class RowFile:
         # Piece -> place and length of each of its parts, in the order in which they came.
         self._parts: dict[int, list[tuple[int, int]]] = {}
         self._heights: dict[int, int] = {}
-        # A file without a name: the system removes it with its process.
-        self._file = tempfile.TemporaryFile(prefix="prefboost-")  # noqa: SIM115 - read as long as this object is
+        self._file = ScratchFile()
 
     def add(self, rows: pl.DataFrame) -> None:
         """Add rows of a table."""
@@ -47,9 +46,8 @@ class RowFile:
         for (number,), part in parts.items():
             content = io.BytesIO()
             part.write_ipc(content, compression="lz4")
-            self._parts.setdefault(number, []).append((self._file.seek(0, io.SEEK_END), content.tell()))
+            self._parts.setdefault(number, []).append((self._file.append(content.getbuffer()), content.tell()))
             self._heights[number] = self._heights.get(number, 0) + part.height
-            self._file.write(content.getbuffer())
 
     def add_table(self, table: Table) -> Table:
         """Add the rows of a table; return it without them."""
@@ -63,10 +61,7 @@ class RowFile:
         return RowPieces(self._schema or pl.Schema(), heights, lambda at: self._read(numbers[at]))
 
     def _read(self, number: int) -> pl.DataFrame:
-        parts = []
-        for start, length in self._parts[number]:
-            self._file.seek(start)
-            parts.append(pl.read_ipc(io.BytesIO(self._file.read(length))))
+        parts = [pl.read_ipc(io.BytesIO(self._file.read(*each))) for each in self._parts[number]]
         # In one piece, as it is read from a file and not from the parts of one.
         return pl.concat(parts).sort("row", maintain_order=True).rechunk()
 

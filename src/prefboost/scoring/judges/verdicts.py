@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import tempfile
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import Any, Literal
 import polars as pl
 
 from prefboost.errors import DataError, Place
+from prefboost.scratch import ScratchFile
 from prefboost.tables import PREFERENCE_PAIRS, VERDICTS, Table, refuse_other_tables, reject_faulty
 
 __all__ = ["ORDERS", "Ruling", "Rulings", "Verdict", "check_pairs", "verdict_of", "verdicts_table"]
@@ -56,12 +55,10 @@ class Rulings:
     def __init__(self, pairs: int) -> None:
         self._codes = {first: bytearray(pairs) for first in ORDERS}
         self._wins, self._masses = ({first: array("d", bytes(8 * pairs)) for first in ORDERS} for _ in range(2))
-        # Place of each rationale in the file, from 1; 0 is none.
+        # Behind the place of each rationale in the file; 0 is none.
         self._places = {first: array("q", bytes(8 * pairs)) for first in ORDERS}
         self._faults: dict[str, dict[int, tuple[str, str]]] = {first: {} for first in ORDERS}
-        # A file without a name: the system removes it with its process.
-        self._texts = tempfile.TemporaryFile(prefix="prefboost-")  # noqa: SIM115 - read as long as this object is
-        self._texts.write(b"\n")
+        self._texts = ScratchFile()
 
     def __setitem__(self, key: tuple[int, str], ruling: Ruling) -> None:
         """Set the ruling on a pair where a side was shown first."""
@@ -76,8 +73,7 @@ class Rulings:
         self._codes[first][at] = code
         if ruling.rationale is not None:
             text = ruling.rationale.encode()
-            self._places[first][at] = self._texts.seek(0, io.SEEK_END)
-            self._texts.write(len(text).to_bytes(4, "little") + text)
+            self._places[first][at] = 1 + self._texts.append(len(text).to_bytes(4, "little") + text)
 
     @classmethod
     def of(cls, rulings: Mapping[str, Sequence[Ruling]]) -> Rulings:
@@ -109,12 +105,14 @@ class Rulings:
                 pl.when((pl.col("code") & _HAS_MASS) > 0).then("mass").alias(f"_label_mass/{first}"),
             )
             rationales: list[str | None] = []
-            for place in self._places[first][start : start + rows]:
-                self._texts.seek(place)
-                length = int.from_bytes(self._texts.read(4), "little") if place else 0
-                rationales.append(self._texts.read(length).decode() if place else None)
+            for behind in self._places[first][start : start + rows]:
+                rationales.append(self._read_text(behind - 1) if behind else None)
             columns += [*built, pl.Series(f"_rationale/{first}", rationales, dtype=pl.String)]
         return columns
+
+    def _read_text(self, place: int) -> str:
+        length = int.from_bytes(self._texts.read(place, 4), "little")
+        return self._texts.read(place + 4, length).decode()
 
     @property
     def has_masses(self) -> bool:

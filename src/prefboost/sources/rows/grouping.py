@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import math
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 
 import polars as pl
 
+from prefboost.scratch import ScratchFile
 from prefboost.sources.layouts.layout import Layout
 from prefboost.sources.messages.conversations import ROLE_KEYS, are_parts, convert_messages, is_conversation
 from prefboost.sources.readers.raw import BATCH_BYTES, ROW, RawBatch, Reader
@@ -51,19 +51,18 @@ def group_prompts(reader: Reader, layout: Layout, rows: int | None) -> Iterator[
         yield from begin
         return
     scattered, share = _find_scattered(list_runs(reader, layout, rows))
-    with tempfile.TemporaryDirectory(prefix="prefboost-") as folder:
-        spill = _Spill(Path(folder), share)
-        held: tuple[pl.DataFrame, ...] = ()
-        for batch in chain(begin, stream):
-            staying, apart = _part_scattered(batch, layout, scattered)
-            for frame in apart:
-                spill.add(frame)
-            ready, held = _hold_back(_stack_frames([*held, *staying]))
-            if ready or batch.rejects.height:
-                yield RawBatch(tuple(map(_drop_key, ready)), batch.rejects)
-        if held:
-            yield RawBatch(tuple(map(_drop_key, held)))
-        yield from spill.batches()
+    spill = _Spill(share)
+    held: tuple[pl.DataFrame, ...] = ()
+    for batch in chain(begin, stream):
+        staying, apart = _part_scattered(batch, layout, scattered)
+        for frame in apart:
+            spill.add(frame)
+        ready, held = _hold_back(_stack_frames([*held, *staying]))
+        if ready or batch.rejects.height:
+            yield RawBatch(tuple(map(_drop_key, ready)), batch.rejects)
+    if held:
+        yield RawBatch(tuple(map(_drop_key, held)))
+    yield from spill.batches()
 
 
 def _drop_key(frame: pl.DataFrame) -> pl.DataFrame:
@@ -253,12 +252,13 @@ def _partition(frame: pl.DataFrame, partitions: int) -> Iterator[tuple[int, pl.D
 class _Spill:
     """Records that wait on disk, by a hash of their prompt, each partition about a batch."""
 
-    def __init__(self, folder: Path, partitions: int) -> None:
-        self.folder = folder
+    def __init__(self, partitions: int) -> None:
         self.partitions = partitions
         self.waiting: list[pl.DataFrame] = []
         self.bytes = 0
-        self.files: dict[int, list[Path]] = {}
+        self.file: ScratchFile | None = None
+        # Partition -> place and length of each of its parts.
+        self.parts: dict[int, list[tuple[int, int]]] = {}
 
     def add(self, frame: pl.DataFrame) -> None:
         """Take records; they are written once there are many."""
@@ -270,22 +270,24 @@ class _Spill:
             self._write()
 
     def _write(self) -> None:
+        self.file = self.file or ScratchFile()
         for frame in _stack_frames(self.waiting):
             for number, part in _partition(frame, self.partitions):
-                path = self.folder / f"{number}-{sum(map(len, self.files.values()))}.arrow"
-                part.write_ipc(path)
-                self.files.setdefault(number, []).append(path)
+                content = io.BytesIO()
+                part.write_ipc(content)
+                place = self.file.append(content.getbuffer())
+                self.parts.setdefault(number, []).append((place, content.tell()))
         self.waiting, self.bytes = [], 0
 
     def batches(self) -> Iterator[RawBatch]:
         """Yield all records taken, one partition at a time."""
-        if not self.files:
+        if self.file is None:
             merged = _stack_frames(self.waiting)
             parts = [(number, part) for frame in merged for number, part in _partition(frame, self.partitions)]
             for number in sorted({number for number, _ in parts}):
                 yield RawBatch(tuple(_drop_key(part) for other, part in parts if other == number))
             return
         self._write()
-        for number in sorted(self.files):
-            frames = [pl.read_ipc(path) for path in self.files[number]]
+        for number in sorted(self.parts):
+            frames = [pl.read_ipc(io.BytesIO(self.file.read(*each))) for each in self.parts[number]]
             yield RawBatch(tuple(map(_drop_key, _stack_frames(frames))))
