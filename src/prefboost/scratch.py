@@ -17,7 +17,7 @@ from pathlib import Path
 from prefboost.addresses import find_address
 from prefboost.errors import Place, RunError
 
-__all__ = ["ScratchFile", "place_scratch"]
+__all__ = ["ScratchFile", "find_scratch_folder", "place_scratch"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FOLDER: ContextVar[Path | None] = ContextVar("folder of scratch files", default=None)
@@ -83,14 +83,14 @@ def place_scratch(out: str | Path | None) -> Iterator[None]:
     Args:
         out: the output, which need not exist; None, an address or ``-``: they lie in the folder for temporary files.
     """
-    before = _FOLDER.set(_find_folder(out))
+    before = _FOLDER.set(find_scratch_folder(out))
     try:
         yield
     finally:
         _FOLDER.reset(before)
 
 
-def _find_folder(out: str | Path | None) -> Path | None:
+def find_scratch_folder(out: str | Path | None) -> Path | None:
     """Find the nearest folder around an output that exists and may be written; None: there is none."""
     if out is None or str(out) == "-" or find_address(out) is not None:
         return None
