@@ -262,7 +262,7 @@ def test_selections_that_make_no_whole_are_refused_by_name(tmp_path: Path, capsy
     for words, given in wrong.items():
         assert main(["merge", *given]) == 2
         assert words in capsys.readouterr().err and not out.exists()
-    part = next(Path(shards[1]).glob("*.rows"))
+    part = next(Path(shards[1]).glob("*.rows.*"))
     part.write_bytes(part.read_bytes()[:-1])
     assert main(["merge", *shards]) == 2
     assert "best.shard-1-of-3.jsonl is damaged (1 of 1 parts)" in capsys.readouterr().err

@@ -25,11 +25,14 @@ class RowFile:
     """Rows on disk, in pieces of so many records, each in the order of the records.
 
     Rows may come in any order; those of one record stay in theirs.
+
+    Args:
+        records: of a piece; 0: a sixteenth of those of the first batch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, records: int = 0) -> None:
         self._schema: pl.Schema | None = None
-        self._records = 0
+        self._records = records
         # Piece -> place and length of each of its parts, in the order in which they came.
         self._parts: dict[int, list[tuple[int, int]]] = {}
         self._heights: dict[int, int] = {}

@@ -33,7 +33,7 @@ from prefboost.tables import (
     reject_where,
 )
 
-__all__ = ["ShapedRows", "find_extras", "find_table_export", "refuse_other_rows", "shape", "write"]
+__all__ = ["ShapedRows", "find_extras", "find_table_export", "find_table_extras", "refuse_other_rows", "shape", "write"]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from prefboost.runs.folder.staging import Staging
 from prefboost.runs.select.folder import SelectFolder
 from prefboost.runs.select.select import select_completions, select_source
 from prefboost.runs.select.settings import SelectCompletions
+from prefboost.runs.select.shards import merge_selection, select_shard
+from prefboost.runs.shards import Shard
 from prefboost.sources import read
+from prefboost.sources.stored import read_stored
 
 HOW = SelectCompletions(strategy=BestOfN(), file_records=4, format="prefboost")
 
@@ -54,7 +58,7 @@ def test_the_same_command_reads_nothing_and_another_one_is_refused(
     out = tmp_path / "out"
     counts = select_source(str(source), HOW, out)
     with monkeypatch.context() as patch:
-        patch.setattr("prefboost.runs.select.select.read", None)
+        patch.setattr("prefboost.runs.select.select.read_stored", None)
         assert select_source(str(source), HOW, out) == {**counts, "skipped": True}
     other = HOW.model_copy(update={"strategy": ScoreAtLeast(score=7)})
     with pytest.raises(RunError, match="made with other settings: strategy"):
@@ -62,6 +66,28 @@ def test_the_same_command_reads_nothing_and_another_one_is_refused(
     (out / "mine.txt").write_text("mine")
     assert select_source(str(source), other, out, overwrite=True)["kept"] != counts["kept"]
     assert (out / "mine.txt").read_text() == "mine" and not list(tmp_path.glob(".out*"))
+
+
+@pytest.mark.parametrize("rows", [1, 3, 5])
+def test_rows_that_wait_on_disk_and_merged_shards_give_the_same_files(
+    rows: int, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = select_source(str(source), HOW, tmp_path / "whole" / "out")
+    for module in ("select", "shards"):
+        monkeypatch.setattr(f"prefboost.runs.select.{module}.read_stored", partial(read_stored, rows=rows))
+    # Pieces whose ends are not those of the ranges of four records.
+    monkeypatch.setattr("prefboost.runs.select.shards._PIECE_RECORDS", rows)
+    assert select_source(str(source), HOW, tmp_path / "stored" / "out") == whole
+    shards = [Shard(index, 3) for index in range(3)]
+    merged = tmp_path / "merged" / "out"
+    for shard in shards:
+        select_shard(str(source), HOW, merged, shard)
+    assert merge_selection([shard.locate(merged) for shard in shards], HOW, merged) == whole
+    files = [
+        {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (tmp_path / name / "out" for name in ("whole", "stored", "merged"))
+    ]
+    assert files[0] == files[1] == files[2]
 
 
 def test_folders_of_others_and_inputs_stay(source: Path, tmp_path: Path) -> None:

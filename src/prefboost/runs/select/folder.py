@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -38,12 +38,12 @@ from prefboost.runs.select.counts import sum_counts
 from prefboost.runs.select.settings import SelectCompletions
 from prefboost.sources import Source
 from prefboost.sources.readers.memory import hash_data
-from prefboost.sources.write import find_extras, find_table_export, shape
+from prefboost.sources.write import find_table_export, find_table_extras, shape
 from prefboost.sources.writers.file_types import FileType
 from prefboost.sources.writers.outputs import refuse_inputs
 from prefboost.tables import REJECTS, Table
 
-__all__ = ["RangeForm", "SelectFolder", "write_parts_of", "write_range"]
+__all__ = ["RangeForm", "SelectFolder", "cut_ranges", "write_parts_of", "write_range"]
 
 Made = tuple[Table, Sequence[Mapping[str, Any]]]
 """The table without its rows, and the counts of its parts."""
@@ -254,15 +254,39 @@ def write_parts_of(
         staging: open.
     """
     kind, how = form
-    extras = find_extras(table.frame, find_table_export(table, how.format))
-    head = replace(table, frame=table.frame.clear(), rejects=table.rejects.clear())
+    extras = find_table_extras(table, find_table_export(table, how.format))
+    empty = pl.DataFrame(schema=table.schema)
+    head = Table(table.spec, empty, table.rejects.clear(), table.steps, table.scales, table.path)
     whole = RangeForm(kind, how.format, extras)
     # Rejects without a record come first, as they are sorted.
     at = pl.col("row").fill_null(0) // how.file_records
-    marked = [frame.with_columns(_at=at) for frame in (table.frame, table.rejects)]
-    for number in sorted({*marked[0]["_at"], *marked[1]["_at"]}):
+    aside = table.rejects.with_columns(_at=at)
+    ranges = cut_ranges(table, at)
+    held = next(ranges, None)
+    for number in sorted({*table.read_columns(["row"]).select(at)["row"], *aside["_at"]}):
+        rows = empty
+        if held is not None and held[0] == number:
+            rows, held = held[1], next(ranges, None)
         if number not in staging.entries:
-            rows, rejects = (frame.filter(pl.col("_at") == number).drop("_at") for frame in marked)
+            rejects = aside.filter(pl.col("_at") == number).drop("_at")
             entry = write_range(number, rows, rejects, head, whole, staging.place)
             staging.add_described(number, entry.pop("files"), {"made": entry})
     return head, parts
+
+
+def cut_ranges(table: Table, number: pl.Expr) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Cut the rows of a table at the ends of ranges; yield the number of each range, in order, and its rows."""
+    is_sorted = table.read_columns(["row"])["row"].is_sorted()
+    frames = table.read_frames() if is_sorted else iter([table.frame.sort(number, maintain_order=True)])
+    held: list[pl.DataFrame] = []
+    before = 0
+    for frame in frames:
+        parts = frame.with_columns(_at=number).partition_by("_at", maintain_order=True, include_key=False, as_dict=True)
+        for (at,), part in parts.items():
+            if held and at != before:
+                yield before, pl.concat(held)
+                held = []
+            before = at
+            held.append(part)
+    if held:
+        yield before, pl.concat(held)

@@ -16,7 +16,7 @@ from prefboost.runs.outputs import write_output
 from prefboost.runs.select.counts import count_part, count_selection
 from prefboost.runs.select.folder import Made, SelectFolder, write_parts_of
 from prefboost.runs.select.settings import SelectCompletions
-from prefboost.sources import read, read_batches
+from prefboost.sources import read_batches
 from prefboost.sources.layouts.unmapped import refuse_unmapped
 from prefboost.sources.stored import read_stored
 from prefboost.sources.writers.outputs import list_output_files, refuse_foreign, refuse_inputs
@@ -49,7 +49,7 @@ def select_source(source: str, how: SelectCompletions, out: Path, *, overwrite: 
         return count_selection(table, select_completions(table, how, out, overwrite=overwrite))
 
     def make(staging: Staging) -> Made:
-        table = read(source, columns=how.columns)
+        table = read_stored(source, columns=how.columns)
         selected = select_by_score(limit_completions(table, how), how.strategy)
         return write_parts_of(selected, [count_part(table, selected)], (folder.kind, how), staging)
 

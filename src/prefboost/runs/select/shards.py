@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -28,12 +28,16 @@ from prefboost.runs.select.select import limit_completions
 from prefboost.runs.select.settings import SelectCompletions
 from prefboost.runs.shards import Shard
 from prefboost.shelf import open_shelf
-from prefboost.sources import read
 from prefboost.sources.readers.frames import read_frame, write_frame
+from prefboost.sources.stored import RowFile, read_stored
+from prefboost.sources.writers.file_types import cut_groups
 from prefboost.sources.writers.outputs import list_output_files, refuse_foreign, refuse_inputs
-from prefboost.tables import SCORED_COMPLETIONS, Step, Table, refuse_other_tables, sum_part_steps
+from prefboost.tables import SCORED_COMPLETIONS, Step, StoredTable, refuse_other_tables, sum_part_steps
 
-__all__ = ["merge_selection", "select_shard"]
+__all__ = ["merge_selection", "read_shard_frames", "select_shard"]
+
+_PIECE_RECORDS = 20_000
+"""Records whose rows are in memory at a time while shards are merged."""
 
 
 def select_shard(source: str, how: SelectCompletions, out: Path, shard: Shard) -> Mapping[str, Any]:
@@ -61,14 +65,17 @@ def select_shard(source: str, how: SelectCompletions, out: Path, shard: Shard) -
     refuse_inputs([*list_output_files(out, ".select.json"), folder], [source], far=True)
 
     def fill(staging: Staging) -> None:
-        table = read(source, columns=how.columns)
+        table = read_stored(source, columns=how.columns)
         refuse_other_tables(table, SCORED_COMPLETIONS, task="selection by score", remedy="score the completions first")
         refuse_unscored_completions(table, "selected by it")
         mine = shard.take(table)
         selected = select_by_score(limit_completions(mine, how), how.strategy, is_part=True)
-        files = {what: staging.path / f"{shard.index:06d}.{what}" for what in ("rows", "rejects")}
-        write_frame(selected.frame, files["rows"])
-        write_frame(selected.rejects, files["rejects"])
+        files: dict[str, Path] = {}
+        # In several files, of which `merge_selection` holds one at a time.
+        for what, frames in (("rows", selected.read_frames()), ("rejects", iter([selected.rejects]))):
+            for at, frame in enumerate(cut_groups(frames)):
+                files[f"{what} {at}"] = staging.path / f"{shard.index:06d}.{what}.{at:04d}"
+                write_frame(frame, files[f"{what} {at}"])
         notes = {"path": table.path, "steps": list(map(asdict, selected.steps)), "counts": count_part(mine, selected)}
         staging.add(shard.index, files, {"made": notes})
 
@@ -94,20 +101,9 @@ def merge_selection(shards: Sequence[Path], how: SelectCompletions, out: Path) -
             rows.
         MissingScores: no completion within the limits has a score.
     """
-    with tempfile.TemporaryDirectory(prefix="prefboost-") as scratch:
-        keys, parts, frames = set(), [], []
-        for folder in shards:
-            key, entries = read_finished_parts(folder)
-            keys.add(key)
-            is_far = find_address(folder) is not None
-            for entry in entries.values():
-                described = [entry["files"][what] for what in ("rows", "rejects")]
-                paths = (
-                    fetch_part(open_shelf(folder), each, Path(scratch), folder) if is_far else folder / each["name"]
-                    for each in described
-                )
-                parts.append(entry["made"])
-                frames.append(list(map(read_frame, paths)))
+    finished = {folder: read_finished_parts(folder) for folder in shards}
+    keys = {key for key, _ in finished.values()}
+    parts = [entry["made"] for _, entries in finished.values() for entry in entries.values()]
     files, source = list_output_files(out, ".select.json"), parts[0]["path"]
     whole = SelectFolder.at(out, how, source)
     refuse_inputs(files, [*shards, source], far=True)
@@ -122,11 +118,19 @@ def merge_selection(shards: Sequence[Path], how: SelectCompletions, out: Path) -
     steps = [[Step(**step) for step in part["steps"]] for part in parts]
     # All have read the whole source, and what comes then is summed.
     summed = (steps[0][0], *(sum_part_steps(line) for line in list(zip(*steps, strict=True))[1:]))
-    # A record is in one shard, so that its rows keep their order; in one piece, since a file's bytes depend on that.
-    rows, rejects = (pl.concat(each).sort("row", maintain_order=True).rechunk() for each in zip(*frames, strict=True))
-    selected = Table(SCORED_COMPLETIONS, rows, rejects, summed, path=source)
+    # A record is in one shard, so that its rows keep their order.
+    rows, aside = RowFile(_PIECE_RECORDS), []
+    for folder, (_, entries) in finished.items():
+        for what, frame in read_shard_frames(folder, entries):
+            if what == "rows":
+                rows.add(frame)
+            else:
+                aside.append(frame)
+    rejects = pl.concat(aside).sort("row", maintain_order=True).rechunk()
+    selected = StoredTable(SCORED_COMPLETIONS, rows.read_pieces(), rejects, summed, path=source)
     if summed[-1].rejected.get(UNSCORED) == summed[-1].rows_in > 0:
-        refuse_unscored_completions(replace(selected, frame=rows.clear(1)), "selected by it")
+        one_row = pl.DataFrame(schema=selected.schema).clear(1)
+        refuse_unscored_completions(selected.replace_fields(frame=one_row), "selected by it")
     if whole is not None:
         put_parts = partial(write_parts_of, selected, [part["counts"] for part in parts], (whole.kind, how))
         return whole.finish(put_parts, overwrite=False)
@@ -134,3 +138,15 @@ def merge_selection(shards: Sequence[Path], how: SelectCompletions, out: Path) -
     counts = sum_counts([part["counts"] for part in parts], reasons)
     write_output(selected, out, history={"select": lambda _: counts}, format=how.format, overwrite=False)
     return counts
+
+
+def read_shard_frames(folder: Path, entries: Mapping[int, Mapping[str, Any]]) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Read the files of a shard, here or at an address, one at a time: ``rows`` or ``rejects``, and a frame of them."""
+    is_far = find_address(folder) is not None
+    with tempfile.TemporaryDirectory(prefix="prefboost-") as here:
+        for entry in entries.values():
+            for what, described in entry["files"].items():
+                path = fetch_part(open_shelf(folder), described, Path(here), folder) if is_far else None
+                yield what.partition(" ")[0], read_frame(path or folder / described["name"])
+                if path is not None:
+                    path.unlink()
