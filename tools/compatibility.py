@@ -37,6 +37,7 @@ SHOWN = (
     "accelerate",
     "peft",
     "deepspeed",
+    "ray",
     "datasets",
     "pandas",
     "polars",
@@ -144,6 +145,54 @@ print(done.stdout[-3000:], done.stderr[-1000:])
 assert done.returncode == 0 and " skipped" not in done.stdout
 """
 
+# The two jobs of docs/howto/scale.md on a head node of its own with a job server; the second in two processes on CPUs.
+RAY_JOBS = """
+import os, socket, subprocess, sys, time, urllib.request
+from pathlib import Path
+def find_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+def submit(*command):
+    line = ["ray", "job", "submit", "--address", server, "--working-dir", str(job), "--", *command]
+    done = subprocess.run(line, capture_output=True, text=True)
+    print(done.stdout[-2000:], done.stderr[-1000:])
+    assert done.returncode == 0, command
+    return done.stdout
+os.environ["RAY_raylet_start_wait_time_s"] = "300"
+os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+job = Path("job")  # Ray sends the whole folder, in which the environment must not lie.
+job.mkdir()
+for name in ("scored.jsonl", "tiny.yaml", "tiny_model.py"):
+    (job / name).write_text(Path(name).read_text())
+subprocess.run([sys.executable, "tiny_model.py", "tiny-model"], cwd=job, check=True)
+port = find_port()
+server, temporary = f"http://127.0.0.1:{port}", str(Path("ray").absolute())
+start = ["ray", "start", "--head", "--block", "--num-cpus", "2", "--port", find_port(), "--dashboard-port", port]
+head = subprocess.Popen([*start, "--temp-dir", temporary, "--disable-usage-stats"], stdout=subprocess.DEVNULL)
+try:
+    for _ in range(600):
+        time.sleep(1)
+        try:
+            urllib.request.urlopen(f"{server}/api/version", timeout=5)
+            break
+        except OSError:
+            assert head.poll() is None
+    runs = [Path(name).absolute() for name in ("run", "train")]
+    submit("prefboost", "run", "tiny.yaml", "executor=ray", "--runs-dir", str(runs[0]), "--quiet")
+    run_command = "from prefboost.cli.main import main; raise SystemExit(main())"
+    (job / "ranked.py").write_text(f"import os; print('rank', os.environ['RANK']); {run_command}")
+    launch = "accelerate launch --config_file $(python -m prefboost.devices.accelerate_configs fsdp2) --num_processes 2"
+    (job / "train.sh").write_text(f"{launch} ranked.py train tiny.yaml --runs-dir {runs[1]} --quiet")
+    printed = submit("bash", "train.sh")
+    assert "rank 0" in printed and "rank 1" in printed
+    for folder in runs:
+        assert list((folder / "tiny" / "model").glob("*.safetensors")), folder
+finally:
+    head.terminate()
+    head.wait(60)
+"""
+
 
 @dataclass(frozen=True)
 class Environment:
@@ -193,6 +242,7 @@ ENVIRONMENTS = {
         ACADEMIC.format(root=str(ROOT)),
     ),
     "inspect": Environment("who reads logs in inspect", (), ("inspect-ai",), INSPECT),
+    "ray-jobs": Environment("who submits jobs to Ray", ("train", "ray"), ("ray[default]",), RAY_JOBS),
     "trackers": Environment("who logs to trackers", ("train",), ("wandb", "trackio", "tensorboard"), TRACK),
 }
 
