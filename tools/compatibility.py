@@ -147,7 +147,7 @@ assert done.returncode == 0 and " skipped" not in done.stdout
 
 # The two jobs of docs/howto/scale.md on a head node of its own with a job server; the second in two processes on CPUs.
 RAY_JOBS = """
-import os, socket, subprocess, sys, time, urllib.request
+import os, signal, socket, subprocess, sys, time, urllib.request
 from pathlib import Path
 def find_port():
     with socket.socket() as free:
@@ -155,7 +155,11 @@ def find_port():
         return str(free.getsockname()[1])
 def submit(*command):
     line = ["ray", "job", "submit", "--address", server, "--working-dir", str(job), "--", *command]
-    done = subprocess.run(line, capture_output=True, text=True)
+    for _ in range(60):
+        done = subprocess.run(line, capture_output=True, text=True)
+        if "No available agent" not in done.stderr:  # The node's agent starts later than the server.
+            break
+        time.sleep(5)
     print(done.stdout[-2000:], done.stderr[-1000:])
     assert done.returncode == 0, command
     return done.stdout
@@ -169,7 +173,8 @@ subprocess.run([sys.executable, "tiny_model.py", "tiny-model"], cwd=job, check=T
 port = find_port()
 server, temporary = f"http://127.0.0.1:{port}", str(Path("ray").absolute())
 start = ["ray", "start", "--head", "--block", "--num-cpus", "2", "--port", find_port(), "--dashboard-port", port]
-head = subprocess.Popen([*start, "--temp-dir", temporary, "--disable-usage-stats"], stdout=subprocess.DEVNULL)
+start += ["--temp-dir", temporary, "--disable-usage-stats"]
+head = subprocess.Popen(start, stdout=subprocess.DEVNULL, start_new_session=True)
 try:
     for _ in range(600):
         time.sleep(1)
@@ -189,8 +194,8 @@ try:
     for folder in runs:
         assert list((folder / "tiny" / "model").glob("*.safetensors")), folder
 finally:
-    head.terminate()
-    head.wait(60)
+    os.killpg(head.pid, signal.SIGKILL)
+    head.wait()
 """
 
 
