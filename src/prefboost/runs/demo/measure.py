@@ -212,7 +212,7 @@ def state_verdict(
         f"{max(tops, key=lambda top: top.proxy.estimate).arm.name}."
     )
     unlearned = "; ".join(f"{change.policy}: {change.change.format(signed=True)} nats" for change in changes)
-    outcome = f"Change of their log-prob: {unlearned}" if changes else "there were none"
+    outcome = f"change of their log-prob: {unlearned}" if changes else "there were none"
     sentences.append(f"Good answers that no pair chose: {outcome}.")
     return follows, sentences
 
