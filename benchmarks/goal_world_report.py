@@ -276,13 +276,19 @@ def _describe_goals(best: Sequence[Point]) -> str:
     return "asked for " + ", ".join(f"{goal}: {bootstrap_mean(scores).format()}" for goal, scores in asked.items())
 
 
-COLOURS = dict(
-    zip(
-        ("dpo", "dpo_sft", "ra", "grid", "mix", "dpo_2x", "half_ra", "high", "sft", "rpo", "margin"),
-        ("C3", "C1", "C0", "C2", "C4", "C5", "C6", "C7", "black", "C8", "C9"),
-        strict=True,
-    )
-)
+COLOURS = {
+    "dpo": "C3",
+    "dpo_sft": "C1",
+    "ra": "C0",
+    "grid": "C2",
+    "mix": "C4",
+    "dpo_2x": "C5",
+    "half_ra": "C6",
+    "high": "C7",
+    "sft": "black",
+    "rpo": "C8",
+    "margin": "C9",
+}
 """Arms and their colours; the first five are drawn in the panels against beta."""
 
 

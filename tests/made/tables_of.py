@@ -91,7 +91,12 @@ pair_scores = st.lists(st.tuples(scores, scores), min_size=1, max_size=12)
 def store_in_pieces(table: Table, heights: Sequence[int]) -> StoredTable:
     """Cut a table into pieces of these heights."""
     starts = [sum(heights[:at]) for at in range(len(heights))]
-    pieces = RowPieces(table.schema, heights, lambda at: table.frame[starts[at] : starts[at] + heights[at]])
+
+    def read_piece(at: int, columns: Sequence[str] | None) -> pl.DataFrame:
+        frame = table.frame[starts[at] : starts[at] + heights[at]]
+        return frame if columns is None else frame.select(columns)
+
+    pieces = RowPieces(table.schema, heights, read_piece)
     return StoredTable(table.spec, pieces, table.rejects, table.steps, table.scales, table.path)
 
 

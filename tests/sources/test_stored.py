@@ -28,6 +28,7 @@ def test_rows_come_back_in_the_order_of_their_records(batches: list[list[int]]) 
     expected = pl.concat(frames).sort("row", maintain_order=True)
     pieces = file.read_pieces()
     assert_frame_equal(pl.concat(list(pieces.read_frames())), expected)
+    assert_frame_equal(pl.concat(list(pieces.read_frames(["at"]))), expected.select("at"))
     assert pieces.height == expected.height
 
 

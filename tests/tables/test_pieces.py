@@ -56,6 +56,22 @@ def test_rows_are_split_as_those_of_one_frame(heights: list[int], faults: dict[i
     assert [*stored.rejects["reason"]] == sorted(stored.rejects["reason"])
 
 
+@given(CUTS, st.data())
+def test_rows_are_left_out_by_codes_as_those_of_one_frame(heights: list[int], data: st.DataObject) -> None:
+    whole = whole_table(sum(heights))
+    codes = data.draw(st.lists(st.integers(0, 2), min_size=len(whole), max_size=len(whole)))
+    results = []
+    for table in (whole, store_in_pieces(whole, heights)):
+        coded = pl.Series(codes, dtype=pl.UInt8)
+        rows, rejects = table.split_coded(coded, ["b", "a"], stage="s", value=pl.col("completion_id"))
+        results.append(table.derive(COMPLETIONS, rows, table.build_step("s", {}, rows, rejects), rejects=rejects))
+    plain, stored = results
+    assert isinstance(stored, StoredTable) and stored.frame.equals(plain.frame) and stored.schema == plain.schema
+    assert stored.rejects.equals(plain.rejects) and stored.steps == plain.steps
+    for columns in (["completion_id", "row"], ["prompt"]):
+        assert stored.read_columns(columns).equals(plain.read_columns(columns))
+
+
 def test_other_fields_leave_the_rows_where_they_are() -> None:
     stored = store_in_pieces(whole_table(4), [3, 1])
     changed = stored.with_scales({"": 1})
@@ -67,7 +83,7 @@ def test_other_fields_leave_the_rows_where_they_are() -> None:
 
 
 def test_the_short_form_of_a_table_reads_no_rows() -> None:
-    def refuse(_: int) -> pl.DataFrame:
+    def refuse(*_: object) -> pl.DataFrame:
         raise AssertionError("rows are read")
 
     table = whole_table(3)

@@ -14,7 +14,7 @@ from pydantic import Field
 from prefboost.preferences.draw import draw_rank, draw_share
 from prefboost.preferences.score_hint import refuse_unscored_completions
 from prefboost.settings import Settings, dump_with_kind
-from prefboost.tables import SCORED_COMPLETIONS, Table, refuse_other_tables, reject_coded
+from prefboost.tables import SCORED_COMPLETIONS, Table, refuse_other_tables
 
 __all__ = [
     "SELECT_STRATEGIES",
@@ -138,12 +138,7 @@ def select_by_score(table: Table, strategy: SelectStrategy, *, is_part: bool = F
     picked = strategy.pick(scored.filter(pl.col("score").is_not_null()))
     codes[picked.to_numpy()] = 0
     reasons = [UNSCORED, "the completion was not selected by its score"]
-
-    def leave_out(frame: pl.DataFrame, start: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-        here = pl.Series(codes[start : start + frame.height])
-        return reject_coded(frame, here, reasons, stage="select", path=table.path, value=pl.col("score"))
-
-    chosen, rejects = table.split(leave_out, reasons)
+    chosen, rejects = table.split_coded(pl.Series(codes), reasons, stage="select", value=pl.col("score"))
     prompts = scored["prompt_id"]
     counts = {"prompts in": prompts.n_unique(), "prompts out": prompts.filter(pl.Series(codes == 0)).n_unique()}
     step = table.build_step("select", dump_with_kind(strategy), chosen, rejects, counts)

@@ -24,7 +24,7 @@ from prefboost.preferences.likeness import (
 from prefboost.preferences.repetition import Dedupe, find_rejected_rows
 from prefboost.preferences.score_selection import SelectStrategy, select_by_score
 from prefboost.settings import Settings
-from prefboost.tables import GOAL_PAIRS, Step, Table, reject_coded, reject_where
+from prefboost.tables import GOAL_PAIRS, Step, Table, reject_where
 
 __all__ = [
     "CountTokens",
@@ -143,12 +143,7 @@ def select(
     limits = _list_limits(table, how, count_tokens)
     codes = find_rejected_rows(table, [bad for _, bad in limits], _list_completion_columns(table), how.dedupe)
     reasons = [*(reason for reason, _ in limits), _OTHER_ID, _SEEN]
-
-    def leave_out(frame: pl.DataFrame, start: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-        here = codes.slice(start, frame.height)
-        return reject_coded(frame, here, reasons, stage="select", path=table.path)
-
-    rows, rejects = table.split(leave_out, reasons)
+    rows, rejects = table.split_coded(codes, reasons, stage="select")
     step = table.build_step("select", how.model_dump(), rows, rejects)
     return table.derive(table.spec, rows, step, rejects=rejects)
 

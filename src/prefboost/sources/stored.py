@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -61,12 +62,15 @@ class RowFile:
         """Give the rows, in the order of their records."""
         numbers = sorted(self._parts)
         heights = [self._heights[number] for number in numbers]
-        return RowPieces(self._schema or pl.Schema(), heights, lambda at: self._read(numbers[at]))
+        return RowPieces(self._schema or pl.Schema(), heights, lambda at, columns: self._read(numbers[at], columns))
 
-    def _read(self, number: int) -> pl.DataFrame:
-        parts = [pl.read_ipc(io.BytesIO(self._file.read(*each))) for each in self._parts[number]]
+    def _read(self, number: int, columns: Sequence[str] | None) -> pl.DataFrame:
+        # Texts that nobody asks for are not decoded; the rows are put in order by their records.
+        names = None if columns is None else list(dict.fromkeys(["row", *columns]))
+        parts = [pl.read_ipc(io.BytesIO(self._file.read(*each)), columns=names) for each in self._parts[number]]
         # In one piece, as it is read from a file and not from the parts of one.
-        return pl.concat(parts).sort("row", maintain_order=True).rechunk()
+        frame = pl.concat(parts).sort("row", maintain_order=True).rechunk()
+        return frame if columns is None else frame.select(columns)
 
 
 def read_stored(source: Any, *, columns: Columns = NO_COLUMNS, rows: int | None = None) -> Table:

@@ -10,12 +10,13 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.tables.rejects import REJECTS, order_by_reason
+from prefboost.tables.rejects import REJECTS, order_by_reason, reject_coded
 from prefboost.tables.table import Step, Table, TableSpec, conform
 
 __all__ = ["RowPieces", "StoredTable"]
 
 SplitRows = Callable[[pl.DataFrame, int], tuple[pl.DataFrame, pl.DataFrame]]
+ReadPiece = Callable[[int, Sequence[str] | None], pl.DataFrame]
 
 
 class RowPieces:
@@ -24,16 +25,21 @@ class RowPieces:
     Args:
         schema: of every piece.
         heights: rows of each piece.
-        read_piece: reads a piece by its number; the same rows every time.
+        read_piece: reads some columns (None: all) of a piece by its number; the same rows every time.
     """
 
-    def __init__(self, schema: pl.Schema, heights: Sequence[int], read_piece: Callable[[int], pl.DataFrame]) -> None:
+    def __init__(self, schema: pl.Schema, heights: Sequence[int], read_piece: ReadPiece) -> None:
         self.schema = schema
         self.read_piece = read_piece
         self._heights = tuple(heights)
         self._starts = [0, *accumulate(heights)]
         # Completions that are taken one after the other lie in one piece, which is decoded once for all of them.
         self._last: tuple[int, pl.DataFrame] | None = None
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame) -> RowPieces:
+        """Take a frame as one piece."""
+        return cls(frame.schema, [frame.height], lambda _, columns: frame if columns is None else frame.select(columns))
 
     @property
     def height(self) -> int:
@@ -44,8 +50,7 @@ class RowPieces:
         """Read the rows piece by piece; without rows one empty frame."""
         for number, height in enumerate(self._heights):
             if height:
-                frame = self.read_piece(number)
-                yield frame if columns is None else frame.select(columns)
+                yield self.read_piece(number, columns)
         if not self.height:
             yield pl.DataFrame(schema=self.schema).select(pl.all() if columns is None else columns)
 
@@ -57,7 +62,7 @@ class RowPieces:
         parts = [pl.DataFrame(schema=self.schema).select(columns)]
         for number, places in by_piece.items():
             if self._last is None or self._last[0] != number:
-                self._last = number, self.read_piece(number)
+                self._last = number, self.read_piece(number, None)
             start = self._starts[number]
             parts.append(self._last[1].select(columns)[[rows[at] - start for at in places]])
         order = pl.Series([at for places in by_piece.values() for at in places], dtype=pl.Int64)
@@ -71,17 +76,35 @@ class RowPieces:
             change: a pure function of a piece and of the number of its first row.
         """
 
-        def read_changed(number: int) -> pl.DataFrame:
-            return change(self.read_piece(number), self._starts[number])[0]
+        def read_changed(number: int, columns: Sequence[str] | None) -> pl.DataFrame:
+            frame = change(self.read_piece(number, None), self._starts[number])[0]
+            return frame if columns is None else frame.select(columns)
 
         schema, heights, rejects = None, [], [pl.DataFrame(schema=REJECTS)]
         for number in range(len(self._heights)):
-            frame, aside = change(self.read_piece(number), self._starts[number])
+            frame, aside = change(self.read_piece(number, None), self._starts[number])
             schema = frame.schema
             heights.append(frame.height)
             rejects.append(aside)
         schema = change(pl.DataFrame(schema=self.schema), 0)[0].schema if schema is None else schema
         return RowPieces(schema, heights, read_changed), pl.concat(rejects)
+
+    def filter(self, mask: pl.Series) -> RowPieces:
+        """Keep the rows where ``mask`` [rows] holds; columns that are not asked for are not read for it."""
+
+        def read_kept(number: int, columns: Sequence[str] | None) -> pl.DataFrame:
+            return self.read_piece(number, columns).filter(parts[number])
+
+        parts = [mask.slice(start, height) for start, height in zip(self._starts, self._heights, strict=False)]
+        return RowPieces(self.schema, [int(part.sum()) for part in parts], read_kept)
+
+    def select(self, columns: Sequence[str]) -> RowPieces:
+        """Select columns of all rows, in this order."""
+
+        def read_selected(number: int, some: Sequence[str] | None) -> pl.DataFrame:
+            return self.read_piece(number, columns if some is None else some)
+
+        return RowPieces(pl.Schema({name: self.schema[name] for name in columns}), self._heights, read_selected)
 
 
 class StoredTable(Table):
@@ -104,7 +127,7 @@ class StoredTable(Table):
         path: str | None = None,
     ) -> None:
         # A frame comes from code that knows nothing of pieces.
-        pieces = frame if isinstance(frame, RowPieces) else RowPieces(frame.schema, [frame.height], lambda _: frame)
+        pieces = frame if isinstance(frame, RowPieces) else RowPieces.of(frame)
         values = {
             "spec": spec,
             "pieces": pieces,
@@ -150,12 +173,23 @@ class StoredTable(Table):
         rows, rejects = self.pieces.split(change)
         return rows, order_by_reason(rejects, reasons)
 
+    def split_coded(
+        self, codes: pl.Series, reasons: Sequence[str], *, stage: str, value: pl.Expr | None = None
+    ) -> tuple[Any, pl.DataFrame]:
+        """See `Table.split_coded`."""
+        rejects, start = [pl.DataFrame(schema=REJECTS)], 0
+        for frame in self.read_frames():
+            here = codes.slice(start, frame.height)
+            rejects.append(reject_coded(frame, here, reasons, stage=stage, path=self.path, value=value)[1])
+            start += frame.height
+        return self.pieces.filter(codes == 0), order_by_reason(pl.concat(rejects), reasons)
+
     def conform_rows(self, frame: Any, spec: TableSpec) -> Any:
         """See `Table.conform_rows`."""
         if isinstance(frame, pl.DataFrame):
             return super().conform_rows(frame, spec)
-        none = pl.DataFrame(schema=REJECTS)
-        return frame.split(lambda piece, _: (conform(piece, spec, path=self.path), none))[0]
+        columns = [conform(piece, spec, path=self.path).columns for piece in frame.read_frames()]
+        return frame.select(columns[0])
 
     def replace_fields(self, **changes: Any) -> Table:
         """See `Table.replace_fields`."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from prefboost.errors import BrokenFact, DataError, Place
-from prefboost.tables.rejects import REJECTS, count_reasons, order_by_reason
+from prefboost.tables.rejects import REJECTS, count_reasons, order_by_reason, reject_coded
 
 if TYPE_CHECKING:
     import datasets
@@ -160,6 +160,17 @@ class Table:
         """
         rows, rejects = change(self.frame, 0)
         return rows, order_by_reason(rejects, reasons)
+
+    def split_coded(
+        self, codes: pl.Series, reasons: Sequence[str], *, stage: str, value: pl.Expr | None = None
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Split the rows by their codes into those that stay, for `derive`, and rejects, reason by reason.
+
+        Args:
+            codes: of each row, see `prefboost.tables.rejects.reject_coded`.
+            reasons, stage, value: see there.
+        """
+        return reject_coded(self.frame, codes, reasons, stage=stage, path=self.path, value=value)
 
     def conform_rows(self, frame: pl.DataFrame, spec: TableSpec) -> pl.DataFrame:
         """Hold rows made of this table's to a declaration: see `conform`."""
