@@ -36,6 +36,21 @@ def test_no_cell_is_measured_twice_and_the_time_left_follows_from_those_done(tmp
     )
 
 
+def test_what_is_not_trained_says_nothing_about_the_time_left(tmp_path: Path) -> None:
+    lines: list[str] = []
+    runner = CellRunner(
+        tmp_path,
+        lambda cell: CellResult(cell, {}, 3 * bool(cell.learning_rate), 90.0 if cell.learning_rate else 0.1),
+        4,
+        lines.append,
+    )
+    for cell in (Cell("chance"), Cell("rlaif", None, 1e-5, 1)):
+        runner.measure(cell)
+    assert lines[0] == "chance: 1 of at most 4 cells"
+    # Two cells of 90 seconds are left.
+    assert lines[1] == "rlaif-rate1e-05-seed1: 2 of at most 4 cells, at most 3 min left"
+
+
 def test_a_report_without_a_frontier_has_none_in_its_record() -> None:
     report = ReproductionReport("out", (), (), 2, 61.0)
     assert report.record()["frontier"] is None

@@ -68,7 +68,7 @@ Measures = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """ComparedArm, beta (None: its loss has none), learning rate and seed."""
+    """An arm with its beta (None: its loss has none), learning rate (0: it is not trained) and seed."""
 
     arm: str
     beta: float | None = None
@@ -81,9 +81,11 @@ class Cell:
 
         >>> Cell("ra", 0.1, 2e-5, 3).name
         'ra-beta0.1-rate2e-05-seed3'
+        >>> Cell("start").name
+        'start'
         """
-        if self.arm == START:
-            return START
+        if not self.learning_rate:
+            return self.arm
         beta = "" if self.beta is None else f"-beta{self.beta:g}"
         return f"{self.arm}{beta}-rate{self.learning_rate:g}-seed{self.seed}"
 

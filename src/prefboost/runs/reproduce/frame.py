@@ -76,12 +76,17 @@ class CellRunner:
         """Measure a cell, or read what an earlier call measured."""
         if cell not in self.results:
             self.results[cell] = read_cell(self.folder, cell) or self.work(cell)
-            done = len(self.results)
-            # Cells differ in length; their mean is the best guess once a few are done.
-            left = max(0, self.most - done) * self.seconds / done
-            self.tell(f"{cell.name}: {done} of at most {self.most} cells, at most {duration(left)} left")
+            self.tell(f"{cell.name}: {len(self.results)} of at most {self.most} cells{self._describe_time_left()}")
         return self.results[cell]
 
     def measure_seeds(self, cell: Cell, seeds: Sequence[int]) -> list[CellResult]:
         """Measure the settings of a cell with every seed."""
         return [self.measure(Cell(cell.arm, cell.beta, cell.learning_rate, seed)) for seed in seeds]
+
+    def _describe_time_left(self) -> str:
+        """Cells differ in length; the mean of trained ones is the best guess. Empty before one is trained."""
+        trained = [result.seconds for result in self.results.values() if result.steps]
+        if not trained:
+            return ""
+        left = max(0, self.most - len(self.results)) * sum(trained) / len(trained)
+        return f", at most {duration(left)} left"
