@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prefboost.devices.numbers import choose_numbers
 from prefboost.packing import pack
 from prefboost.packing.attention import BACKENDS, AttentionKind
 from prefboost.packing.blocked import BLOCKS
@@ -60,12 +61,13 @@ def test_no_further_from_the_truth_than_the_fused_kernel(dtype: torch.dtype) -> 
     assert error["blocked"] <= 2.0 * error["sdpa"]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kind", [AttentionKind(), AttentionKind(window=100), AttentionKind(chunk=150)])
-def test_the_last_bit_does_not_depend_on_where_the_stream_is_cut(kind: AttentionKind) -> None:
-    # Training and the reference pass put the same sequences into different streams; their log-probs have to be equal.
+def test_at_most_the_last_bit_depends_on_where_the_stream_is_cut(kind: AttentionKind, dtype: torch.dtype) -> None:
+    # Training and the reference pass put the same sequences into different streams; their log-probs have to agree.
     draw = torch.Generator().manual_seed(0)
     text, short = (torch.randint(3, 90, (count,), generator=draw).tolist() for count in (491, 37))
-    tensors = [torch.randn(len(text), h, 32, generator=draw).bfloat16() for h in (4, 2, 2)]
+    tensors = [torch.randn(len(text), h, 32, generator=draw).to(dtype) for h in (4, 2, 2)]
     result = []
     for others in ([], [text[:401] + short], [text[:401] + short, text[:333] + short], [text[:17] + short]):
         sequences = [text, *others]
@@ -76,7 +78,13 @@ def test_the_last_bit_does_not_depend_on_where_the_stream_is_cut(kind: Attention
             part[rows] = tensor
         result.append(BACKENDS["blocked"](*(part.transpose(0, 1)[None] for part in stream), packed, kind)[0, rows])
     assert len(pack([text, text[:401] + short], [[]] * 2, min_shared=1).nodes) == 3
-    assert all(torch.equal(result[0], other) for other in result[1:])
+    # Except in bf16 units a product adds up keys in an order that depends on their number, which windows keep small.
+    units = dtype == torch.bfloat16 and choose_numbers("auto", "cpu").name == "bfloat16"
+    for other in result[1:]:
+        if units or kind != AttentionKind():
+            assert torch.equal(result[0], other)
+        else:
+            torch.testing.assert_close(other, result[0], rtol=torch.finfo(dtype).eps, atol=5e-7)
 
 
 def test_weights_that_are_too_large_to_keep_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:

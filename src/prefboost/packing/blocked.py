@@ -33,7 +33,8 @@ BLOCKS = {2: 256, 4: 128, 8: 128}
 
 KEY_MULTIPLE = 32
 """Keys of a block begin and end at multiples of this. A softmax adds up the remainder of a row in another order, and
-where a block ends depends on what else is in the stream; with whole multiples the last bit does not depend on it."""
+where a block ends depends on what else is in the stream; with whole multiples the softmax does not depend on it, nor do
+products in bf16 units. Products in float32, and in bf16 without such units, can differ in the last bit."""
 
 SAVED_BYTES = 48 * 2**20
 """Most bytes of weights that one layer saves for the backward pass."""
