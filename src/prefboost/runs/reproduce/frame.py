@@ -84,7 +84,7 @@ class CellRunner:
         return [self.measure(Cell(cell.arm, cell.beta, cell.learning_rate, seed)) for seed in seeds]
 
     def _describe_time_left(self) -> str:
-        """Return words for the time left, by the mean of trained cells, which differ in length; empty before one is trained."""
+        """Return words for the time left, guessed by the mean of trained cells; empty before one is trained."""
         trained = [result.seconds for result in self.results.values() if result.steps]
         if not trained:
             return ""
