@@ -58,28 +58,29 @@ def follow(item: Item, root: Path) -> None:
 
 @pytest.mark.torch
 @pytest.mark.slow
-@pytest.mark.parametrize("thing", THINGS)
-def test_a_list_that_is_followed_gives_a_kind_that_works(
-    thing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lists_that_are_followed_give_kinds_that_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, folder = tmp_path / "checkout", tmp_path / "work"
     # With its bytecode, which stays valid as the copy keeps the times of files: else every import compiles the package.
     # Files that another process is still writing, and then renames, are left out.
     shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("*.pyc.*"))
     shutil.copytree(ROOT / "examples", folder)
-    section = read_section(thing)
-    items = read_items(section)
-    for item in items:
-        (root / item.file).parent.mkdir(parents=True, exist_ok=True)
-        follow(item, root)
-    assert [item.file.startswith("src/") for item in items] == [True, True, False], "a class, its kind, its test"
+    tests = []
+    for thing in THINGS:
+        items = read_items(read_section(thing))
+        for item in items:
+            (root / item.file).parent.mkdir(parents=True, exist_ok=True)
+            follow(item, root)
+        assert [item.file.startswith("src/") for item in items] == [True, True, False], "a class, its kind, its test"
+        tests.append(str(root / items[-1].file))
     monkeypatch.setenv("PYTHONPATH", str(root / "src"))
-    line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(root / items[-1].file)]
+    # All in one process: to start it costs more than they do.
+    line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", *tests]
     done = subprocess.run(line, cwd=root, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
-    transcript = re.search(r"^```console\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
-    assert transcript is not None
-    assert list(docs_check.faults_of_transcript(transcript[1], folder)) == []
+    for thing in THINGS:
+        transcript = re.search(r"^```console\n(.*?)^```", read_section(thing), re.MULTILINE | re.DOTALL)
+        assert transcript is not None, thing
+        assert list(docs_check.faults_of_transcript(transcript[1], folder)) == [], thing
 
 
 def test_files_of_a_list_that_are_to_be_changed_exist_and_new_ones_do_not() -> None:

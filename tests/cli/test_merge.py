@@ -174,9 +174,9 @@ def read_folder(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", ["goals", "goals.parquet", "goals.jsonl"])
 def test_merged_goal_pairs_equal_one_run(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    source = write_scored(tmp_path / "scored.jsonl", prompts=300)
+    source = write_scored(tmp_path / "scored.jsonl", prompts=90)
     # A fitted scale needs all scores, and duplicates are found among all rows: both cross the shards.
-    command = ("augment", str(source), "scale=quantile", "batch_rows=64", "select.dedupe=prompt")
+    command = ("augment", str(source), "scale=quantile", "batch_rows=24", "select.dedupe=prompt")
     whole, merged = tmp_path / "a" / name, tmp_path / "b" / name
     assert main([*command, "-o", str(whole), "--quiet"]) == 0
     shards = run_shards(*command, out=merged)
@@ -279,7 +279,7 @@ def test_selections_that_make_no_whole_are_refused_by_name(tmp_path: Path, capsy
 
 def test_a_shard_with_a_damaged_part_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write_scored(tmp_path / "scored.jsonl", prompts=100)
-    command = ("augment", str(source), "scale=quantile", "batch_rows=64")
+    command = ("augment", str(source), "scale=quantile", "batch_rows=24")
     shards = run_shards(*command, out=tmp_path / "goals", count=2)
     part = next(path for path in Path(shards[1]).iterdir() if path.name.endswith(".train"))
     part.write_bytes(part.read_bytes()[:-1])

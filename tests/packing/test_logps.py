@@ -101,7 +101,8 @@ REAL_VOCABULARY = 49152
 REAL = {"vocab_size": REAL_VOCABULARY, "hidden_size": 64, "initializer_range": 0.1, "max_position_embeddings": 256}
 
 
-FLOAT32 = ["llama", "qwen2", "qwen3", "gemma2", "gemma3_text", "mistral", "phi3", "gpt2", "mixtral", "gpt_oss"]
+# One of each kind of attention, norm and positions; a second costs as much as the first.
+FLOAT32 = ["llama", "qwen3", "gemma2", "gemma3_text", "gpt2", "gpt_oss"]
 
 
 @pytest.mark.parametrize("kind", FLOAT32)

@@ -231,9 +231,20 @@ def test_shards_of_select_are_merged_at_an_address(
     assert "its checksum differs" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
-@pytest.mark.parametrize("pattern", ["", "/*"])
-@pytest.mark.parametrize("card", ["", "pretty_name: Scored", "configs: [{data_files: [{split: test, path: '*-0.*'}]}]"])
+CARD_OF_HALF = "configs: [{data_files: [{split: test, path: '*-0.*'}]}]"
+
+
+@pytest.mark.parametrize(
+    ("ending", "pattern", "card"),
+    [
+        ("jsonl", "", ""),
+        ("parquet", "/*", ""),
+        ("parquet", "", "pretty_name: Scored"),
+        ("jsonl", "/*", "pretty_name: Scored"),
+        ("parquet", "", CARD_OF_HALF),
+        ("jsonl", "/*", CARD_OF_HALF),
+    ],
+)
 def test_many_read_a_folder_or_pattern_at_an_address_file_by_file(
     ending: str, pattern: str, card: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,7 +265,7 @@ def test_many_read_a_folder_or_pattern_at_an_address_file_by_file(
     system.makedirs(folder, exist_ok=True)
     for file in [*files, *(["README.md"] if card else [])]:
         system.pipe_file(f"{folder}/{file}", (tmp_path / file).read_bytes())
-    settings, source = Augment(batch_rows=8, scale={"kind": "min_max"}), f"{place}/in{pattern}"
+    settings, source = Augment(batch_rows=12, scale={"kind": "min_max"}), f"{place}/in{pattern}"
     whole = augment(source, tmp_path / "here" / "goals", settings)
     monkeypatch.setattr(pipes, "fetch_input", None)
     report = augment_on(SpreadHere(), source, tmp_path / "many" / "goals", settings)

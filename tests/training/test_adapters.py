@@ -156,14 +156,16 @@ from prefboost.training.forecast import forecast_policy, forecast_reward
 from prefboost.training.policy.model import load_policy
 from tests.training.conftest import SAY, build_pairs
 
-policy = load_policy(Train(model="org/adapter", revision="main", precision="fp32"))
-shares = {name: float(weight.double().sum()) for name, weight in policy.model.named_parameters() if "q_proj" in name}
-pairs = build_pairs(4)
-small = {"model": "org/adapter", "precision": "fp32", "batch_size": 4}
-forecasts = forecast_policy(pairs, Train(**small), say=SAY), forecast_reward(pairs, TrainReward(**small))
-steps = [forecast.counts["steps"] for forecast in forecasts]
-chain = adapter_chain("org/adapter")
-print(json.dumps([chain, tokenizer_home(*chain), policy.tokenizer.chat_template, shares, steps]))
+found, pairs = {}, build_pairs(4)
+for name in ("org/adapter", "org/own"):
+    policy = load_policy(Train(model=name, revision="main", precision="fp32"))
+    shares = {key: float(weight.double().sum()) for key, weight in policy.model.named_parameters() if "q_proj" in key}
+    small = {"model": name, "precision": "fp32", "batch_size": 4}
+    forecasts = forecast_policy(pairs, Train(**small), say=SAY), forecast_reward(pairs, TrainReward(**small))
+    steps = [forecast.counts["steps"] for forecast in forecasts]
+    chain = adapter_chain(name)
+    found[name] = [chain, tokenizer_home(*chain), policy.tokenizer.chat_template, shares, steps]
+print(json.dumps(found))
 """
 
 
@@ -175,17 +177,13 @@ def _cache_on_hub(hub: Path, name: str) -> Path:
     return folder / "snapshots" / ("a" * 40)
 
 
-@pytest.mark.parametrize("brings_tokenizer", [False, True])
-def test_an_adapter_of_the_hub_is_found_with_its_base_and_tokenizer_in_the_cache(
-    brings_tokenizer: bool, tmp_path: Path
-) -> None:
+def test_an_adapter_of_the_hub_is_found_with_its_base_and_tokenizer_in_the_cache(tmp_path: Path) -> None:
     build_folder(_cache_on_hub(tmp_path, "org/base"))
     adapter = adapted(build_folder(tmp_path / "local"))
     adapter.peft_config["default"].base_model_name_or_path = "org/base"
-    place = _cache_on_hub(tmp_path, "org/adapter")
-    adapter.save_pretrained(place)
-    if brings_tokenizer:
-        build_tokenizer(CHATML + "\n").save_pretrained(place)
+    adapter.save_pretrained(_cache_on_hub(tmp_path, "org/adapter"))
+    adapter.save_pretrained(own := _cache_on_hub(tmp_path, "org/own"))
+    build_tokenizer(CHATML + "\n").save_pretrained(own)
     environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
         [sys.executable, "-c", _HUB_SCRIPT],
@@ -196,12 +194,13 @@ def test_an_adapter_of_the_hub_is_found_with_its_base_and_tokenizer_in_the_cache
         cwd=Path(__file__).parents[2],
     )
     assert done.returncode == 0, done.stderr
-    chain, home, template, shares, steps = json.loads(done.stdout.splitlines()[-1])
-    assert chain == ["org/base", ["org/adapter"]] and min(steps) > 0
-    assert home == ("org/adapter" if brings_tokenizer else "org/base")
-    assert template == CHATML + "\n" * brings_tokenizer
     merged = dict(adapter.merge_and_unload().named_parameters())
-    assert shares == pytest.approx({name: float(merged[name].double().sum()) for name in shares}, rel=1e-6)
+    found = json.loads(done.stdout.splitlines()[-1])
+    for name, tokenizer, text in (("org/adapter", "org/base", CHATML), ("org/own", "org/own", CHATML + "\n")):
+        chain, home, template, shares, steps = found[name]
+        assert chain == ["org/base", [name]] and min(steps) > 0
+        assert (home, template) == (tokenizer, text)
+        assert shares == pytest.approx({key: float(merged[key].double().sum()) for key in shares}, rel=1e-6)
 
 
 def test_a_dry_run_reads_an_adapters_base(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:

@@ -82,10 +82,10 @@ def test_pairs_that_wait_on_disk_give_the_same_bytes(kind: str, ending: str, tmp
     ]  # fmt: skip
     path = tmp_path / "in.jsonl"
     pl.DataFrame(records).write_ndjson(path)
-    stored = read_stored(path, rows=30)
+    stored = read_stored(path, rows=120)
     assert isinstance(stored, StoredTable)
     outputs = []
-    for name, table in (("stored", stored), ("held", join_tables(list(read_batches(path, rows=30))))):
+    for name, table in (("stored", stored), ("held", join_tables(list(read_batches(path, rows=120))))):
         judges = {
             "answers": LlmJudge(engine=Scripted.by(good)),
             "log-probs": LlmJudge(engine=Scripted.by(None, lambda _, choices: [-1.0, -2.0, -3.0]), read="logprobs"),

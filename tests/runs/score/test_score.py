@@ -94,10 +94,10 @@ def test_rows_that_wait_on_disk_give_the_same_bytes(scorer: Any, ending: str, tm
     ]
     path = tmp_path / "in.jsonl"
     pl.DataFrame(records).write_ndjson(path)
-    stored = read_stored(path, rows=40)
+    stored = read_stored(path, rows=160)
     assert isinstance(stored, StoredTable)
     outputs = []
-    for name, table in (("stored", stored), ("held", join_tables(list(read_batches(path, rows=40))))):
+    for name, table in (("stored", stored), ("held", join_tables(list(read_batches(path, rows=160))))):
         (tmp_path / name).mkdir()
         scored = score(table, scorer, tmp_path / name / f"out.{ending}")
         assert len(scored) + len(scored.rejects) >= 300

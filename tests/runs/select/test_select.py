@@ -129,7 +129,7 @@ SETTINGS = st.builds(
     rows=st.integers(1, 20),
     ending=st.sampled_from(["parquet", "jsonl", "jsonl.gz"]),
 )
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 def test_rows_that_wait_on_disk_give_the_files_of_rows_in_memory(
     seed: int,
     how: SelectCompletions,

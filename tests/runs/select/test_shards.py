@@ -33,7 +33,7 @@ RECORDS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     records=st.lists(RECORDS, min_size=1, max_size=25),
     count=st.integers(1, 9),
