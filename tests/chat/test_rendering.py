@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from prefboost.chat.messages import tools_of, with_tools
@@ -212,6 +212,7 @@ def test_templates_that_print_the_date_print_the_day_of_the_run(call: str) -> No
     assert not ChatEncoder(tokenizer_with(template)).render_prompt(USER).startswith("29 Feb 2024")
 
 
+@settings(max_examples=25)
 @given(
     form=st.text(st.sampled_from("%-dbBYyjHMpaA1x% /"), max_size=12), blanks=st.sampled_from(["", "  ", "\n", " \n "])
 )

@@ -25,8 +25,17 @@ def scored(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1", "utf-8"])
-@pytest.mark.parametrize("arguments", [["inspect"], ["augment", "--dry-run", "--json"], ["augment", "--dry-run"]])
+@pytest.mark.parametrize(
+    ("encoding", "arguments"),
+    [
+        ("cp1252", ["inspect"]),
+        ("ascii", ["inspect"]),
+        ("utf-8", ["inspect"]),
+        ("cp1252", ["augment", "--dry-run", "--json"]),
+        ("ascii", ["augment", "--dry-run"]),
+        ("latin-1", ["augment", "--dry-run"]),
+    ],
+)
 def test_no_terminal_is_too_poor(encoding: str, arguments: list[str], scored: Path) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
     verb, *options = arguments

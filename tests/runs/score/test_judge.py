@@ -72,8 +72,9 @@ def test_settings_choose_a_judge_by_kind() -> None:
     assert Judging.model_validate(settings.model_dump()) == settings
 
 
-@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
-@pytest.mark.parametrize("kind", ["answers", "log-probs", "scorer"])
+@pytest.mark.parametrize(
+    ("kind", "ending"), [("answers", "parquet"), ("answers", "jsonl"), ("log-probs", "parquet"), ("scorer", "jsonl")]
+)
 def test_pairs_that_wait_on_disk_give_the_same_bytes(kind: str, ending: str, tmp_path: Path) -> None:
     records = [
         {"prompt": f"q{row % 29}" + (" unheard" if row % 17 == 3 else ""), "chosen": f"good {row}",

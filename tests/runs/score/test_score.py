@@ -84,8 +84,16 @@ class ScaledLength(LengthScorer):
         return apply_scale(scored, fit_scale(Percentile(), scored.read_columns(names).get_columns()))
 
 
-@pytest.mark.parametrize("ending", ["parquet", "jsonl", "jsonl.gz"])
-@pytest.mark.parametrize("scorer", [LengthScorer(limit=25), ScaledLength(limit=25), RulesScorer(aspects=True)])
+@pytest.mark.parametrize(
+    ("scorer", "ending"),
+    [
+        (LengthScorer(limit=25), "jsonl.gz"),
+        (ScaledLength(limit=25), "parquet"),
+        (ScaledLength(limit=25), "jsonl"),
+        (RulesScorer(aspects=True), "parquet"),
+        (RulesScorer(aspects=True), "jsonl"),
+    ],
+)
 def test_rows_that_wait_on_disk_give_the_same_bytes(scorer: Any, ending: str, tmp_path: Path) -> None:
     rules = [json.dumps([{"kind": "at_most_words", "count": 3}]), "[]", "no rules"]
     records = [
