@@ -194,6 +194,34 @@ def test_killed_at_random_moments_the_same_command_ends_with_the_same_bytes(
         assert killed[path] == data, path
 
 
+def test_threads_of_polars_change_no_byte(tmp_path: Path, contents: Callable[..., Any]) -> None:
+    """The tests run on one thread, users on all cores."""
+    rows = [
+        {"prompt": f"q{n % 700}", "completion": "word " * (n % 13) + str(n), "score": float(n % 10)}
+        for n in range(3000)
+    ]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code = """
+import sys
+from pathlib import Path
+import polars as pl
+from prefboost.cli.main import main
+assert pl.thread_pool_size() == int(sys.argv[2])
+out = Path(sys.argv[1]) / sys.argv[2]
+source = str(out.parent / "in.jsonl")
+assert main(["augment", source, "scale=quantile", "-o", str(out / "goals"), "--quiet"]) == 0
+assert main(["select", source, "kind=best_of_n", "-o", str(out / "best.jsonl")]) == 0
+"""
+    for threads in ("1", "4"):
+        (tmp_path / threads).mkdir()
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "POLARS_MAX_THREADS": threads}
+        line = [sys.executable, "-c", code, str(tmp_path), threads]
+        done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+        assert done.returncode == 0, done.stderr
+    assert len(contents(tmp_path / "1")) > 4
+    assert contents(tmp_path / "1") == contents(tmp_path / "4")
+
+
 def test_the_range_that_the_makers_declare_is_the_default_scale(tmp_path: Path) -> None:
     path = tmp_path / "h.jsonl"
     marks = dict.fromkeys(("correctness", "coherence", "complexity", "verbosity"), 2)
