@@ -197,8 +197,7 @@ def test_killed_at_random_moments_the_same_command_ends_with_the_same_bytes(
 def test_threads_of_polars_change_no_byte(tmp_path: Path, contents: Callable[..., Any]) -> None:
     """The tests run on one thread, users on all cores."""
     rows = [
-        {"prompt": f"q{n % 700}", "completion": "word " * (n % 13) + str(n), "score": float(n % 9)}
-        for n in range(3000)
+        {"prompt": f"q{n % 700}", "completion": "word " * (n % 13) + str(n), "score": float(n % 9)} for n in range(3000)
     ]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     code = """
