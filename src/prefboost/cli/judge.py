@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,7 +57,7 @@ def judge_command(
             else:
                 with show_work(hidden=options.quiet) as tell:
                     verdicts, figures = judge(*work, spending=settings, store=store, progress=tell)
-            rejected = dict(verdicts.rejects["reason"].value_counts(sort=True).iter_rows())
+            rejected = dict(Counter(verdicts.count_rejects()).most_common())
             record = {"out": format_place(part.out), **figures.record(), "rejected": rejected}
             record |= {MODEL_CHANGES: changes} if (changes := verdicts.steps[-1].notes.get(MODEL_CHANGES)) else {}
             print_report(record, _list_report(record, figures.lines()), as_json=as_json)

@@ -89,7 +89,7 @@ def write_output(
     """
     with open_target(target, table, overwrite=overwrite, store=store) as place:
         written = write(table, place, format=format, overwrite=overwrite)
-        write_rejects(written.rejects, locate_rejects(place))
+        write_sorted_rejects(written.read_sorted_rejects(), locate_rejects(place))
         for verb, count in (history or {}).items():
             write_history(written, place.with_name(f"{place.name}.{verb}.json"), count(written))
     return written

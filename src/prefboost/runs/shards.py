@@ -26,7 +26,7 @@ from prefboost.runs.outputs import locate_store
 from prefboost.settings import Settings
 from prefboost.shelf import open_shelf
 from prefboost.sources.readers.pipes import is_stream
-from prefboost.tables import Table
+from prefboost.tables import REJECTS, Table
 
 __all__ = ["Shard", "ShardRecord", "check_shards", "read_shard_record", "refuse_stream", "write_shard_record"]
 
@@ -76,15 +76,15 @@ class Shard:
 
     def take(self, table: Table) -> Table:
         """Take the rows whose prompts belong to this shard; the rejects of reading stay with shard 0."""
+        nothing = pl.DataFrame(schema=REJECTS)
 
         def choose(frame: pl.DataFrame, _: int) -> tuple[pl.DataFrame, pl.DataFrame]:
             prompts = frame["prompt_id"].unique(maintain_order=True).to_list()
             mine = pl.Series([prompt for prompt in prompts if self.holds(prompt)], dtype=pl.String)
-            return frame.filter(pl.col("prompt_id").is_in(mine.implode())), table.rejects.clear()
+            return frame.filter(pl.col("prompt_id").is_in(mine.implode())), nothing
 
         rows, _ = table.split(choose, ())
-        rejects = table.rejects if self.index == 0 else table.rejects.clear()
-        return table.replace_fields(frame=rows, rejects=rejects)
+        return table.replace_fields(frame=rows, **({} if self.index == 0 else {"rejects": nothing}))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from prefboost.scoring.readings import Unreadable, read_ratings
 from prefboost.scoring.rubric import Rubric, load_rubric
 from prefboost.scoring.sides import ScoredItem, ScoredItems, Scores, with_scores
 from prefboost.settings import Settings, choice
-from prefboost.tables import PREFERENCE_PAIRS, Table
+from prefboost.tables import PREFERENCE_PAIRS, REJECTS, Table
 
 __all__ = ["Rater"]
 
@@ -185,7 +185,7 @@ class Rater(Settings):
             rows, _ = table.split(
                 lambda frame, start: (
                     frame.with_columns(shown_at.slice(start, frame.height)),
-                    table.rejects.clear(),
+                    pl.DataFrame(schema=REJECTS),
                 ),
                 (),
             )

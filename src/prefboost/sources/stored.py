@@ -12,7 +12,7 @@ import polars as pl
 from prefboost.scratch import ScratchFile
 from prefboost.sources.columns import Columns
 from prefboost.sources.read import join_tables, read_batches
-from prefboost.tables import RowPieces, StoredTable, Table
+from prefboost.tables import RejectFile, RowPieces, StoredTable, Table
 
 __all__ = ["RowFile", "read_stored"]
 
@@ -74,7 +74,7 @@ class RowFile:
 
 
 def read_stored(source: Any, *, columns: Columns = NO_COLUMNS, rows: int | None = None) -> Table:
-    """Read a whole source as `read` does; of more than one batch the rows wait on disk, so that memory does not grow.
+    """Read a whole source as `read` does; of more than one batch rows and rejects wait on disk.
 
     Args:
         source, columns, raises: see `prefboost.sources.read.read`.
@@ -84,10 +84,15 @@ def read_stored(source: Any, *, columns: Columns = NO_COLUMNS, rows: int | None 
     begin = [table for table in (next(tables, None), next(tables, None)) if table is not None]
     if len(begin) < 2:
         return join_tables(begin)
-    pieces, heads = RowFile(), []
+    pieces, aside, heads = RowFile(), RejectFile(), []
+
+    def store(table: Table) -> Table:
+        aside.add(table.rejects.sort("row", maintain_order=True))
+        return pieces.add_table(replace(table, rejects=table.rejects.clear()))
+
     while begin:
         # Those that begin are let go of, and then one batch is in memory at a time.
-        heads.append(pieces.add_table(begin.pop(0)))
-    heads += map(pieces.add_table, tables)
-    head = join_tables(heads)
-    return StoredTable(head.spec, pieces.read_pieces(), head.rejects, head.steps, head.scales, head.path)
+        heads.append(store(begin.pop(0)))
+    heads += map(store, tables)
+    head, rejects = join_tables(heads), aside.finish().sort_by_row()
+    return StoredTable(head.spec, pieces.read_pieces(), rejects, head.steps, head.scales, head.path)

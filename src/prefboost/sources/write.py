@@ -28,8 +28,8 @@ from prefboost.tables import (
     MESSAGES,
     REJECTS,
     SCORED_COMPLETIONS,
+    RejectFile,
     Table,
-    order_by_reason,
     reject_where,
 )
 
@@ -81,20 +81,19 @@ def write(table: Table, out: str | Path, *, format: str = "prefboost", overwrite
     if path.is_dir():
         raise RunError("the output is a folder", remedy="name a file in it", place=Place(str(out)))
     extras = find_table_extras(table, export)
-    refused: list[pl.DataFrame] = []
+    refused = RejectFile([refusal.reason for refusal in export.refusals])
 
     def shape_frames() -> Iterator[pl.DataFrame]:
         for frame in table.read_frames():
             shaped = shape(frame, export, kind, path=table.path, extras=extras)
-            refused.append(shaped.rejects)
+            refused.add(shaped.rejects)
             yield shaped.frame
 
     with replace_atomically(path) as waiting:
         kind.write_all(shape_frames(), waiting)
         if not overwrite:
             refuse_other_rows(waiting, path)
-    reasons = [refusal.reason for refusal in export.refusals]
-    return table.replace_fields(rejects=pl.concat([table.rejects, order_by_reason(pl.concat(refused), reasons)]))
+    return table.add_rejects(refused.finish())
 
 
 def refuse_other_rows(waiting: Path, path: Path) -> None:

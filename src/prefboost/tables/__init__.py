@@ -20,6 +20,7 @@ from prefboost.tables.rejects import (
     reject_faulty,
     reject_where,
 )
+from prefboost.tables.stored_rejects import RejectFile, StoredRejects
 from prefboost.tables.table import (
     MESSAGE,
     MESSAGES,
@@ -50,8 +51,10 @@ __all__ = [
     "VERDICTS",
     "Column",
     "Fact",
+    "RejectFile",
     "RowPieces",
     "Step",
+    "StoredRejects",
     "StoredTable",
     "Table",
     "TableSpec",

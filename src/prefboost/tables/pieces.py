@@ -10,7 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.tables.rejects import REJECTS, order_by_reason, reject_coded
+from prefboost.tables.rejects import reject_coded
+from prefboost.tables.stored_rejects import RejectFile, StoredRejects
 from prefboost.tables.table import Step, Table, TableSpec, conform
 
 __all__ = ["RowPieces", "StoredTable"]
@@ -69,25 +70,26 @@ class RowPieces:
         taken = pl.concat(parts)
         return taken if order.is_sorted() else taken[order.arg_sort()]
 
-    def split(self, change: SplitRows) -> tuple[RowPieces, pl.DataFrame]:
+    def split(self, change: SplitRows, file: RejectFile) -> RowPieces:
         """Split every piece into rows that stay and rejects; the former are computed again whenever they are read.
 
         Args:
             change: a pure function of a piece and of the number of its first row.
+            file: takes the rejects.
         """
 
         def read_changed(number: int, columns: Sequence[str] | None) -> pl.DataFrame:
             frame = change(self.read_piece(number, None), self._starts[number])[0]
             return frame if columns is None else frame.select(columns)
 
-        schema, heights, rejects = None, [], [pl.DataFrame(schema=REJECTS)]
+        schema, heights = None, []
         for number in range(len(self._heights)):
             frame, aside = change(self.read_piece(number, None), self._starts[number])
             schema = frame.schema
             heights.append(frame.height)
-            rejects.append(aside)
+            file.add(aside)
         schema = change(pl.DataFrame(schema=self.schema), 0)[0].schema if schema is None else schema
-        return RowPieces(schema, heights, read_changed), pl.concat(rejects)
+        return RowPieces(schema, heights, read_changed)
 
     def filter(self, mask: pl.Series) -> RowPieces:
         """Keep the rows where ``mask`` [rows] holds; columns that are not asked for are not read for it."""
@@ -108,7 +110,9 @@ class RowPieces:
 
 
 class StoredTable(Table):
-    """A table whose rows lie in pieces. Its ``frame`` reads all of them, each time: whoever can, goes piece by piece.
+    """A table whose rows lie in pieces, and its rejects on disk.
+
+    Its ``frame`` and its ``rejects`` read all of them, each time: whoever can, goes piece by piece.
 
     Args:
         spec, rejects, steps, scales, path: see `Table`.
@@ -116,12 +120,13 @@ class StoredTable(Table):
     """
 
     pieces: RowPieces
+    stored_rejects: StoredRejects
 
     def __init__(
         self,
         spec: TableSpec,
         frame: pl.DataFrame | RowPieces,
-        rejects: pl.DataFrame | None = None,
+        rejects: pl.DataFrame | StoredRejects | None = None,
         steps: tuple[Step, ...] = (),
         scales: Mapping[str, Any] | None = None,
         path: str | None = None,
@@ -131,7 +136,7 @@ class StoredTable(Table):
         values = {
             "spec": spec,
             "pieces": pieces,
-            "rejects": pl.DataFrame(schema=REJECTS) if rejects is None else rejects,
+            "stored_rejects": _store_rejects(rejects),
             "steps": steps,
             "scales": scales or {},
             "path": path,
@@ -145,7 +150,7 @@ class StoredTable(Table):
     def __repr__(self) -> str:
         # That of a dataclass would read all rows.
         steps = ", ".join(step.verb for step in self.steps)
-        rejects = f"{self.rejects.height:,} rejects"
+        rejects = f"{self.stored_rejects.height:,} rejects"
         return (
             f"StoredTable({self.spec.name}, {len(self):,} rows on disk, {rejects}, steps {steps}, path {self.path!r})"
         )
@@ -154,6 +159,27 @@ class StoredTable(Table):
     def frame(self) -> pl.DataFrame:
         """All rows, in one piece: the bytes of a file that Polars writes depend on that."""
         return pl.concat(list(self.pieces.read_frames())).rechunk()
+
+    @property
+    def rejects(self) -> pl.DataFrame:
+        """All rejects."""
+        return self.stored_rejects.read()
+
+    def add_rejects(self, rejects: pl.DataFrame | StoredRejects) -> Table:
+        """See `Table.add_rejects`."""
+        return self.replace_fields(rejects=self.stored_rejects + _store_rejects(rejects))
+
+    def count_rejects(self) -> dict[str, int]:
+        """See `Table.count_rejects`."""
+        return self.stored_rejects.count_reasons()
+
+    def read_rejects(self) -> Iterator[pl.DataFrame]:
+        """See `Table.read_rejects`."""
+        return self.stored_rejects.read_frames()
+
+    def read_sorted_rejects(self) -> Iterator[pl.DataFrame]:
+        """See `Table.read_sorted_rejects`."""
+        return self.stored_rejects.read_sorted()
 
     @property
     def schema(self) -> pl.Schema:
@@ -168,21 +194,21 @@ class StoredTable(Table):
         """See `Table.take`."""
         return self.pieces.take(rows, columns)
 
-    def split(self, change: SplitRows, reasons: Sequence[str]) -> tuple[Any, pl.DataFrame]:
+    def split(self, change: SplitRows, reasons: Sequence[str]) -> tuple[Any, StoredRejects]:
         """See `Table.split`."""
-        rows, rejects = self.pieces.split(change)
-        return rows, order_by_reason(rejects, reasons)
+        file = RejectFile(reasons)
+        return self.pieces.split(change, file), file.finish()
 
     def split_coded(
         self, codes: pl.Series, reasons: Sequence[str], *, stage: str, value: pl.Expr | None = None
-    ) -> tuple[Any, pl.DataFrame]:
+    ) -> tuple[Any, StoredRejects]:
         """See `Table.split_coded`."""
-        rejects, start = [pl.DataFrame(schema=REJECTS)], 0
+        file, start = RejectFile(reasons), 0
         for frame in self.read_frames():
             here = codes.slice(start, frame.height)
-            rejects.append(reject_coded(frame, here, reasons, stage=stage, path=self.path, value=value)[1])
+            file.add(reject_coded(frame, here, reasons, stage=stage, path=self.path, value=value)[1])
             start += frame.height
-        return self.pieces.filter(codes == 0), order_by_reason(pl.concat(rejects), reasons)
+        return self.pieces.filter(codes == 0), file.finish()
 
     def conform_rows(self, frame: Any, spec: TableSpec) -> Any:
         """See `Table.conform_rows`."""
@@ -193,5 +219,11 @@ class StoredTable(Table):
 
     def replace_fields(self, **changes: Any) -> Table:
         """See `Table.replace_fields`."""
-        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "frame"}
-        return StoredTable(**{"frame": self.pieces, **values, **changes})
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("frame", "rejects")}
+        return StoredTable(**{"frame": self.pieces, "rejects": self.stored_rejects, **values, **changes})
+
+
+def _store_rejects(rejects: pl.DataFrame | StoredRejects | None) -> StoredRejects:
+    if isinstance(rejects, StoredRejects):
+        return rejects
+    return StoredRejects() if rejects is None else StoredRejects.of(rejects)

@@ -12,6 +12,7 @@ import polars as pl
 
 from prefboost.errors import BrokenFact, DataError, Place
 from prefboost.tables.rejects import REJECTS, count_reasons, order_by_reason, reject_coded
+from prefboost.tables.stored_rejects import StoredRejects
 
 if TYPE_CHECKING:
     import datasets
@@ -104,30 +105,43 @@ class Table:
         frame: pl.DataFrame,
         step: Step,
         *,
-        rejects: pl.DataFrame | None = None,
+        rejects: pl.DataFrame | StoredRejects | None = None,
         scales: Mapping[str, Any] | None = None,
     ) -> Table:
         """Build the next table of the pipeline: check the frame against ``spec``, append rejects and history."""
-        every = self.rejects if rejects is None or rejects.is_empty() else pl.concat([self.rejects, rejects])
-        return type(self)(
-            spec=spec,
-            frame=self.conform_rows(frame, spec),
-            rejects=every,
-            steps=(*self.steps, step),
-            scales=self.scales if scales is None else scales,
-            path=self.path,
-        )
+        changes: dict[str, Any] = {"spec": spec, "frame": self.conform_rows(frame, spec), "steps": (*self.steps, step)}
+        table = self.replace_fields(**changes, scales=self.scales if scales is None else scales)
+        return table if rejects is None or rejects.is_empty() else table.add_rejects(rejects)
+
+    def add_rejects(self, rejects: pl.DataFrame | StoredRejects) -> Table:
+        """Append rejects to those that are there."""
+        added = rejects.read() if isinstance(rejects, StoredRejects) else rejects
+        return self.replace_fields(rejects=pl.concat([self.rejects, added]))
+
+    def count_rejects(self) -> dict[str, int]:
+        """Count rejects by their reason, in the order of the alphabet."""
+        return count_reasons(self.rejects)
+
+    def read_rejects(self) -> Iterator[pl.DataFrame]:
+        """Read the rejects frame by frame."""
+        yield self.rejects
+
+    def read_sorted_rejects(self) -> Iterator[pl.DataFrame]:
+        """Read the rejects in the order of the records, frame by frame; no frame where there are none."""
+        if not self.rejects.is_empty():
+            yield self.rejects.sort("row", maintain_order=True)
 
     def build_step(
         self,
         verb: str,
         settings: Mapping[str, Any],
         frame: pl.DataFrame,
-        rejects: pl.DataFrame,
+        rejects: pl.DataFrame | StoredRejects,
         notes: Mapping[str, Any] | None = None,
     ) -> Step:
         """Build the line of history of a verb that turns this table's rows into those of ``frame`` and rejects."""
-        return Step(verb, settings, len(self), frame.height, count_reasons(rejects), notes or {})
+        counts = rejects.count_reasons() if isinstance(rejects, StoredRejects) else count_reasons(rejects)
+        return Step(verb, settings, len(self), frame.height, counts, notes or {})
 
     @property
     def schema(self) -> pl.Schema:
@@ -150,7 +164,7 @@ class Table:
 
     def split(
         self, change: Callable[[pl.DataFrame, int], tuple[pl.DataFrame, pl.DataFrame]], reasons: Sequence[str]
-    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+    ) -> tuple[pl.DataFrame, pl.DataFrame | StoredRejects]:
         """Split the rows into those that stay, for `derive`, and rejects, reason by reason.
 
         Args:
@@ -163,7 +177,7 @@ class Table:
 
     def split_coded(
         self, codes: pl.Series, reasons: Sequence[str], *, stage: str, value: pl.Expr | None = None
-    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+    ) -> tuple[pl.DataFrame, pl.DataFrame | StoredRejects]:
         """Split the rows by their codes into those that stay, for `derive`, and rejects, reason by reason.
 
         Args:

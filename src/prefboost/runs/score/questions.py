@@ -69,9 +69,12 @@ def check_rejects(table: Table, rows: int, unanswered: Collection[str], patience
         RunError: it is not.
     """
     stage = table.steps[-1].verb
-    missing = table.rejects.filter(pl.col("reason").is_in(list(unanswered)) & (pl.col("stage") == stage))
-    faults = zip(missing["reason"].to_list(), missing["found"].to_list(), strict=True)
-    check_answered(rows - len(missing), rows, patience, [fault or reason for reason, fault in faults])
+    is_missing = pl.col("reason").is_in(list(unanswered)) & (pl.col("stage") == stage)
+    missing = sum(frame.select(is_missing.sum()).item() for frame in table.read_rejects())
+    frames = (frame.filter(is_missing).select("reason", "found") for frame in table.read_rejects())
+    check_answered(
+        rows - missing, rows, patience, (fault or reason for frame in frames for reason, fault in frame.iter_rows())
+    )
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -97,7 +98,7 @@ def count_scores(table: Table) -> dict[str, Any]:
         counts[f"{name} mean"], counts[f"{name} sd"] = frame[name].mean(), frame[name].std()
     if table.spec is PREFERENCE_PAIRS and len(table):
         counts["chosen scores higher"] = (frame["score_chosen"] > frame["score_rejected"]).mean()
-    counts["rejected"] = dict(table.rejects["reason"].value_counts(sort=True).iter_rows())
+    counts["rejected"] = dict(Counter(table.count_rejects()).most_common())
     return counts
 
 

@@ -16,8 +16,7 @@ __all__ = ["count_part", "count_selection", "sum_counts", "sum_exactly"]
 
 def count_selection(table: Table, selected: Table) -> dict[str, Any]:
     """Count completions, prompts and mean scores, of all and of those kept, and rejects by reason."""
-    reasons = selected.rejects["reason"].value_counts()
-    return sum_counts([count_part(table, selected)], dict(reasons.iter_rows()))
+    return sum_counts([count_part(table, selected)], selected.count_rejects())
 
 
 def count_part(table: Table, selected: Table) -> dict[str, Any]:

@@ -256,19 +256,19 @@ def write_parts_of(
     kind, how = form
     extras = find_table_extras(table, find_table_export(table, how.format))
     empty = pl.DataFrame(schema=table.schema)
-    head = Table(table.spec, empty, table.rejects.clear(), table.steps, table.scales, table.path)
+    head = Table(table.spec, empty, pl.DataFrame(schema=REJECTS), table.steps, table.scales, table.path)
     whole = RangeForm(kind, how.format, extras)
     # Rejects without a record come first, as they are sorted.
     at = pl.col("row").fill_null(0) // how.file_records
-    aside = table.rejects.with_columns(_at=at)
-    ranges = cut_ranges(table, at)
-    held = next(ranges, None)
-    for number in sorted({*table.read_columns(["row"]).select(at)["row"], *aside["_at"]}):
-        rows = empty
+    ranges, aside = cut_ranges(table, at), _cut_frames(table.read_sorted_rejects(), at)
+    held, left = next(ranges, None), next(aside, None)
+    while numbers := [each[0] for each in (held, left) if each is not None]:
+        number, rows, rejects = min(numbers), empty, head.rejects
         if held is not None and held[0] == number:
             rows, held = held[1], next(ranges, None)
+        if left is not None and left[0] == number:
+            rejects, left = left[1], next(aside, None)
         if number not in staging.entries:
-            rejects = aside.filter(pl.col("_at") == number).drop("_at")
             entry = write_range(number, rows, rejects, head, whole, staging.place)
             staging.add_described(number, entry.pop("files"), {"made": entry})
     return head, parts
@@ -278,6 +278,11 @@ def cut_ranges(table: Table, number: pl.Expr) -> Iterator[tuple[int, pl.DataFram
     """Cut the rows of a table at the ends of ranges; yield the number of each range, in order, and its rows."""
     is_sorted = table.read_columns(["row"])["row"].is_sorted()
     frames = table.read_frames() if is_sorted else iter([table.frame.sort(number, maintain_order=True)])
+    yield from _cut_frames(frames, number)
+
+
+def _cut_frames(frames: Iterator[pl.DataFrame], number: pl.Expr) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Cut frames in the order of ranges at the ends of these."""
     held: list[pl.DataFrame] = []
     before = 0
     for frame in frames:

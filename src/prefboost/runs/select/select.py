@@ -46,7 +46,7 @@ def select_source(source: str, how: SelectCompletions, out: Path, *, overwrite: 
     folder = SelectFolder.at(out, how, source)
     if folder is None:
         table = read_stored(source, columns=how.columns)
-        return count_selection(table, select_completions(table, how, out, overwrite=overwrite))
+        return _select_to_file(table, how, out, overwrite=overwrite)[1]
 
     def make(staging: Staging) -> Made:
         table = read_stored(source, columns=how.columns)
@@ -94,18 +94,29 @@ def select_completions(
     """
     folder = None if out is None else SelectFolder.at(out, how, table)
     if out is not None and folder is None:
-        files = list_output_files(out, ".select.json")
-        refuse_inputs(files, [table], far=True)
-        refuse_foreign(files, files[-1:], "select")
+        return _select_to_file(table, how, Path(out), overwrite=overwrite)[0]
     selected = select_by_score(limit_completions(table, how), how.strategy)
-    if out is None:
-        return selected
     if folder is not None:
         counts = [count_part(table, selected)]
         folder.finish(partial(write_parts_of, selected, counts, (folder.kind, how)), overwrite=overwrite)
-        return selected
-    history = {"select": lambda written: count_selection(table, written)}
-    return write_output(selected, Path(out), history=history, format=how.format, overwrite=overwrite)
+    return selected
+
+
+def _select_to_file(
+    table: Table, how: SelectCompletions, out: Path, *, overwrite: bool
+) -> tuple[Table, Mapping[str, Any]]:
+    """Select completions and write them to a file; return them, and their counts, for which all rows are read."""
+    files = list_output_files(out, ".select.json")
+    refuse_inputs(files, [table], far=True)
+    refuse_foreign(files, files[-1:], "select")
+    selected = select_by_score(limit_completions(table, how), how.strategy)
+    counts: dict[str, Any] = {}
+
+    def count(written: Table) -> Mapping[str, Any]:
+        counts.update(count_selection(table, written))
+        return counts
+
+    return write_output(selected, out, history={"select": count}, format=how.format, overwrite=overwrite), counts
 
 
 def limit_completions(table: Table, how: SelectCompletions) -> Table:

@@ -32,7 +32,7 @@ from prefboost.sources.readers.frames import read_frame, write_frame
 from prefboost.sources.stored import RowFile, read_stored
 from prefboost.sources.writers.file_types import cut_groups
 from prefboost.sources.writers.outputs import list_output_files, refuse_foreign, refuse_inputs
-from prefboost.tables import SCORED_COMPLETIONS, Step, StoredTable, refuse_other_tables, sum_part_steps
+from prefboost.tables import SCORED_COMPLETIONS, RejectFile, Step, StoredTable, refuse_other_tables, sum_part_steps
 
 __all__ = ["merge_selection", "read_shard_frames", "select_shard"]
 
@@ -72,7 +72,7 @@ def select_shard(source: str, how: SelectCompletions, out: Path, shard: Shard) -
         selected = select_by_score(limit_completions(mine, how), how.strategy, is_part=True)
         files: dict[str, Path] = {}
         # In several files, of which `merge_selection` holds one at a time.
-        for what, frames in (("rows", selected.read_frames()), ("rejects", iter([selected.rejects]))):
+        for what, frames in (("rows", selected.read_frames()), ("rejects", selected.read_rejects())):
             for at, frame in enumerate(cut_groups(frames)):
                 files[f"{what} {at}"] = staging.path / f"{shard.index:06d}.{what}.{at:04d}"
                 write_frame(frame, files[f"{what} {at}"])
@@ -119,23 +119,18 @@ def merge_selection(shards: Sequence[Path], how: SelectCompletions, out: Path) -
     # All have read the whole source, and what comes then is summed.
     summed = (steps[0][0], *(sum_part_steps(line) for line in list(zip(*steps, strict=True))[1:]))
     # A record is in one shard, so that its rows keep their order.
-    rows, aside = RowFile(_PIECE_RECORDS), []
+    rows, aside = RowFile(_PIECE_RECORDS), RejectFile()
     for folder, (_, entries) in finished.items():
         for what, frame in read_shard_frames(folder, entries):
-            if what == "rows":
-                rows.add(frame)
-            else:
-                aside.append(frame)
-    rejects = pl.concat(aside).sort("row", maintain_order=True).rechunk()
-    selected = StoredTable(SCORED_COMPLETIONS, rows.read_pieces(), rejects, summed, path=source)
+            (rows if what == "rows" else aside).add(frame)
+    selected = StoredTable(SCORED_COMPLETIONS, rows.read_pieces(), aside.finish(), summed, path=source)
     if summed[-1].rejected.get(UNSCORED) == summed[-1].rows_in > 0:
         one_row = pl.DataFrame(schema=selected.schema).clear(1)
         refuse_unscored_completions(selected.replace_fields(frame=one_row), "selected by it")
     if whole is not None:
         put_parts = partial(write_parts_of, selected, [part["counts"] for part in parts], (whole.kind, how))
         return whole.finish(put_parts, overwrite=False)
-    reasons = dict(rejects["reason"].value_counts().iter_rows())
-    counts = sum_counts([part["counts"] for part in parts], reasons)
+    counts = sum_counts([part["counts"] for part in parts], selected.count_rejects())
     write_output(selected, out, history={"select": lambda _: counts}, format=how.format, overwrite=False)
     return counts
 

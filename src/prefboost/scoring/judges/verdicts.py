@@ -174,8 +174,9 @@ def verdicts_table(
 
     rows, rejects = pairs.split(build_rows, [*dict.fromkeys(reason for reason, _ in faults.values())])
     if len(pairs) and not rows.height:
+        reason, evidence = next(iter(faults.values()))
         raise DataError(
-            f"none of {len(pairs):,} pairs could be judged: {rejects['reason'][0]}: {str(rejects['found'][0])[:120]}",
+            f"none of {len(pairs):,} pairs could be judged: {reason}: {str(evidence)[:120]}",
             remedy="use a judge that accepts these pairs and answers in the requested form",
             place=Place(path=pairs.path),
         )
