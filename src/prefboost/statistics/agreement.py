@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -73,7 +74,7 @@ def cohens_kappa(first: Labels, second: Labels) -> float:
     """
     _check_labels(first, second)
     # Labels are numbered in order of appearance; the trace and the margins do not depend on the order.
-    number = {label: at for at, label in enumerate(dict.fromkeys([*first, *second]))}
+    number = {label: at for at, label in enumerate(dict.fromkeys(chain(first, second)))}
     joint = np.zeros((len(number), len(number)))
     for label, other in zip(first, second, strict=True):
         joint[number[label], number[other]] += 1

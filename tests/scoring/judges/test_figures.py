@@ -7,10 +7,11 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables_of import cut_evenly
 from tests.scoring.conftest import pairs_table
 
 from prefboost.errors import DataError
-from prefboost.scoring.judges.figures import JudgeFigures, judge_figures
+from prefboost.scoring.judges.figures import JudgeFigures, judge_figures, read_verdict_numbers
 from prefboost.scoring.judges.verdicts import Ruling, Verdict, verdicts_table
 from prefboost.statistics import Bootstrap
 from prefboost.tables import Table
@@ -71,3 +72,11 @@ def test_an_empty_table_is_refused() -> None:
     empty = table([("first", "second")])
     with pytest.raises(DataError, match="0 rows of Verdicts"):
         judge_figures(Table(empty.spec, empty.frame.clear()))
+
+
+def test_figures_of_verdicts_on_disk_are_those_of_verdicts_in_memory() -> None:
+    whole = table([("first", "second"), ("tie", "first"), ("second", "second"), ("first", "tie")] * 3)
+    # A piece may end between both verdicts on a pair.
+    assert judge_figures(cut_evenly(whole, 5), QUICK).record() == judge_figures(whole, QUICK).record()
+    numbers = read_verdict_numbers(whole)
+    assert numbers.select("won", "verdict", "place").row(3) == (1.0, 0, 2)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
+import polars as pl
 import pytest
 from scripted_engine import Scripted
 from tests.scoring.conftest import pairs_table
 
 from prefboost.errors import DataError
 from prefboost.scoring import ImplicitReward, Rater
-from prefboost.scoring.judges.from_scorer import ScorerJudge
+from prefboost.scoring.judges.from_scorer import ScorerJudge, list_margins
 from prefboost.tables import VERDICTS
 
 PAIRS = [("one", "7", "3"), ("two", "2", "5"), ("three", "4", "4.0"), ("four", "8", "none")]
@@ -54,3 +55,12 @@ def test_a_scorer_stands_under_its_kind_in_settings() -> None:
 def test_where_nothing_could_be_scored_the_scorer_says_so() -> None:
     with pytest.raises(DataError, match="none of 1 rows could be scored"):
         ScorerJudge(scorer=rater()).judge(pairs_table(PAIRS[3:]))
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2], [0, 2], [2, 0, 1], []])
+def test_margins_are_those_of_the_pairs_in_whatever_order_a_scorer_leaves_them(rows: list[int]) -> None:
+    table = pairs_table(PAIRS[:3])
+    scores = {"score_chosen": pl.Series([7.0, 2.0, 4.0]), "score_rejected": pl.Series([3.0, 5.0, None])}
+    scored = table.replace_fields(frame=table.frame.with_columns(**scores)[rows])
+    margins = [4.0 if 0 in rows else None, -3.0 if 1 in rows else None, None]
+    assert list(list_margins(table, scored)) == list(zip(table.frame["pair_id"], margins, strict=True))

@@ -24,7 +24,7 @@ from prefboost.statistics.bootstrap import USUAL
 from prefboost.statistics.json_form import replace_nan
 from prefboost.tables import VERDICTS, Table
 
-__all__ = ["JudgeFigures", "judge_figures"]
+__all__ = ["JudgeFigures", "judge_figures", "read_verdict_numbers"]
 
 _TRUSTED = 0.7
 """Agreement between orders below which verdicts say little (evaluation practice since arXiv 2306.05685)."""
@@ -103,30 +103,19 @@ def judge_figures(verdicts: Table, how: Bootstrap = USUAL) -> JudgeFigures:
             remedy="judge some pairs first",
             place=Place(path=verdicts.path),
         )
-    names = ("pair_id", "prompt_id", "shown_first", "verdict", "length_first", "length_second", "label_mass")
-    frame = (
-        verdicts.read_columns([name for name in names if name in verdicts.schema])
-        .with_columns(
-            # Numbers in the order of the ids, which as objects would take more than all else here.
-            pl.col("prompt_id").rank("dense"),
-            won=pl.col("verdict").replace_strict({"first": 1.0, "tie": 0.5, "second": 0.0}, return_dtype=pl.Float64),
-            place=pl.when(pl.col("shown_first") == "chosen").then(pl.lit("first")).otherwise(pl.lit("second")),
-        )
-        .with_columns(
-            chosen_won=pl.when(pl.col("place") == "first").then("won").otherwise(1 - pl.col("won")),
-            longer=pl.col("length_first") - pl.col("length_second"),
-        )
-    )
-    by_side = frame.select("pair_id", "shown_first", "prompt_id", "chosen_won", "longer").sort("pair_id", "shown_first")
-    chosen_first, rejected_first = (by_side.filter(pl.col("shown_first") == side) for side in ("chosen", "rejected"))
+    frame = read_verdict_numbers(verdicts)
+    by_side = frame.select("pair_id", "chosen_first", "prompt_id", "chosen_won", "longer").sort("pair_id")
+    chosen_first, rejected_first = by_side.filter("chosen_first"), by_side.filter(~pl.col("chosen_first"))
+    sides = (pl.Series(each["chosen_won"] * 2, dtype=pl.Int8).to_list() for each in (chosen_first, rejected_first))
+    winners = tuple(sides)
     both = (chosen_first["chosen_won"].to_numpy(), rejected_first["chosen_won"].to_numpy())
     prompts, pair_prompts = frame["prompt_id"].to_numpy(), chosen_first["prompt_id"].to_numpy()
     masses = frame["label_mass"].drop_nulls().to_list() if "label_mass" in frame.columns else []
     return JudgeFigures(
         pairs=chosen_first.height,
         ties=float(np.mean(frame["won"].to_numpy() == 0.5)),
-        order_agreement=measure_agreement(both[0].tolist(), both[1].tolist(), clusters=pair_prompts, how=how),
-        order_kappa=cohens_kappa(both[0].tolist(), both[1].tolist()),
+        order_agreement=measure_agreement(*winners, clusters=pair_prompts, how=how),
+        order_kappa=cohens_kappa(*winners),
         first_wins=measure_first_place_share(frame["won"].to_numpy(), pairs=prompts, how=how),
         length=measure_length_bias(
             both[0] + both[1] - 1, chosen_first["longer"].to_numpy(), clusters=pair_prompts, how=how
@@ -135,3 +124,38 @@ def judge_figures(verdicts: Table, how: Bootstrap = USUAL) -> JudgeFigures:
         label_kappa=cohens_kappa(frame["verdict"].to_list(), frame["place"].to_list()),
         label_mass=(sum(masses) / len(masses), min(masses)) if masses else None,
     )
+
+
+def read_verdict_numbers(verdicts: Table) -> pl.DataFrame:
+    """Read what figures need of verdicts as numbers: texts, and ids of both orders, would take most memory.
+
+    Returns:
+        ``pair_id`` and ``prompt_id`` as their places among the sorted ids; ``verdict`` and ``place`` of the chosen side
+        (0 first, 1 tie, 2 second), ``chosen_first``, ``won`` and ``chosen_won`` (0..1), ``longer`` in characters, and
+        ``label_mass`` where there is one.
+    """
+    codes = {"first": 0, "tie": 1, "second": 2}
+    chosen_first, verdict = pl.col("shown_first") == "chosen", pl.col("verdict")
+    won = verdict.replace_strict({"first": 1.0, "tie": 0.5, "second": 0.0}, return_dtype=pl.Float64)
+    columns = {
+        "chosen_first": chosen_first,
+        "verdict": verdict.replace_strict(codes, return_dtype=pl.Int8),
+        "place": pl.when(chosen_first).then(pl.lit(0, pl.Int8)).otherwise(pl.lit(2, pl.Int8)),
+        "won": won,
+        "chosen_won": pl.when(chosen_first).then(won).otherwise(1 - won),
+        "longer": pl.col("length_first") - pl.col("length_second"),
+    }
+    ids = ("pair_id", "prompt_id")
+    names = (*ids, "shown_first", "verdict", "length_first", "length_second", "label_mass")
+    parts: list[pl.DataFrame] = []
+    runs: dict[str, list[pl.DataFrame]] = {name: [] for name in ids}
+    for frame in verdicts.read_frames([name for name in names if name in verdicts.schema]):
+        parts.append(frame.select(**columns, **({"label_mass": "label_mass"} if "label_mass" in frame.columns else {})))
+        for name in ids:
+            # The verdicts on a pair follow each other, so that half of the ids need not wait.
+            runs[name].append(frame[name].rle().struct.unnest())
+    numbers = {}
+    for name in ids:
+        joined = pl.concat(runs.pop(name))
+        numbers[name] = np.repeat(joined["value"].rank("dense").to_numpy(), joined["len"].to_numpy())
+    return pl.concat(parts).rechunk().with_columns(**{name: pl.Series(each) for name, each in numbers.items()})
