@@ -24,7 +24,12 @@ def test_it_plans_compares_and_prints_claims(tmp_path: Path, capsys: pytest.Capt
     assert main([*line, "--dry-run"]) == 0
     printed = capsys.readouterr().out
     assert "ra-beta0.01-rate0.001-seed1" in printed and "3 cells to choose settings, at most 4 more" in printed
-    assert "per cell" in printed and not out.exists()
+    assert "per cell" in printed and "on these machines" not in printed and not out.exists()
+    assert main([*line, "--dry-run", "--on", "parameters=7e9", "--on", "dollars=2"]) == 0
+    printed = capsys.readouterr().out
+    for part in ("choosing settings: ", "other seeds: ", ""):
+        assert f"\n{part}on these machines: about " in printed
+    assert "FLOPs" in printed and "$" in printed
     assert main([*line, "--quiet"]) == 0
     assert "at each arm's best settings ra beats dpo: " in capsys.readouterr().out
     assert json.loads((out / "results.json").read_text())["claims"]
@@ -49,6 +54,11 @@ def test_rmboost_tells_calls_and_time_before_it_asks(tmp_path: Path, capsys: pyt
     assert main([*line, "--dry-run"]) == 0
     printed = capsys.readouterr().out
     assert "rmboost: " in printed and "calls" in printed and "3 more for the other seeds" in printed
+    assert main([*line, "--dry-run", "--json", "--on", "parameters=7e9"]) == 0
+    parts = json.loads(capsys.readouterr().out)["estimate"]
+    assert list(parts) == ["calls", "choosing settings", "other seeds", ""]
+    flops = [parts[name]["flops"] for name in list(parts)[:3]]
+    assert min(flops) > 0 and parts[""]["flops"] == pytest.approx(sum(flops))
     assert not out.exists()
     assert main(["reproduce", "rmboost", f"data={data}", "generator=replay:nowhere"]) == 2
     assert "train" in capsys.readouterr().err

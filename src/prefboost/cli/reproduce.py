@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from prefboost.cli.bars import open_progress, show_wait
-from prefboost.cli.options import Quiet
-from prefboost.cli.printing import print_forecast, print_report
+from prefboost.cli.options import OnMachines, Quiet
+from prefboost.cli.printing import estimate_machines, list_estimate, print_report
 from prefboost.errors import SettingsError
 
 if TYPE_CHECKING:
+    from prefboost.forecast import Forecast
     from prefboost.runs.reproduce.rmboost.settings import RewardReproduction
     from prefboost.runs.reproduce.settings import Reproduction
 
@@ -38,6 +39,7 @@ def reproduce_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the cells and predict the time; train nothing.")
     ] = False,
+    on: OnMachines = None,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -54,7 +56,7 @@ def reproduce_command(
     model trained on each with equal steps, and how often each agrees with held-out labels. model= writes, judges, and
     is what reward models start from, unless generator=, judge.* or train.model= name others.
     """
-    from prefboost.runs.reproduce.plan import list_plan, plan_cells
+    from prefboost.runs.reproduce.plan import plan_cells, plan_reproduction
     from prefboost.runs.reproduce.reproduce import reproduce
     from prefboost.runs.reproduce.rmboost.comparison import forecast_rmboost, reproduce_rmboost
 
@@ -64,8 +66,8 @@ def reproduce_command(
         rewards = read_reward_reproduction(overrides or [])
         if dry_run:
             with show_wait("predicting calls and time", hidden=quiet):
-                forecast = forecast_rmboost(rewards)
-            print_forecast(forecast, as_json=as_json)
+                forecast, works = forecast_rmboost(rewards)
+            _print_plan(forecast.record(), forecast.lines(), works, on, as_json=as_json)
             return
         with open_progress(hidden=quiet) as progress:
             report = reproduce_rmboost(rewards, out, progress=progress)
@@ -74,12 +76,27 @@ def reproduce_command(
         if dry_run:
             record = {"cells": [cell.name for cell in plan_cells(settings)], "seeds": list(settings.seeds)}
             with show_wait("predicting the time", hidden=quiet):
-                lines = list(list_plan(settings))
-            print_report(record, lines, as_json=as_json)
+                plan = plan_reproduction(settings)
+            _print_plan(record, plan.lines, plan.works, on, as_json=as_json)
             return
         with open_progress(hidden=quiet) as progress:
             report = reproduce(settings, out, progress=progress)
     print_report(report.record(), report.lines(), as_json=as_json)
+
+
+def _print_plan(
+    record: Mapping[str, Any],
+    lines: Iterable[str],
+    works: Mapping[str, Forecast],
+    on: Sequence[str] | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print what a dry run found out: with ``--on`` an estimate of every part of the work too, and of all."""
+    estimates = {name: estimate_machines([work], on) for name, work in works.items()} if on else {}
+    estimates[""] = estimate_machines(works.values(), on)
+    costs = [line for name, each in estimates.items() for line in list_estimate(each, f"{name}: " if name else "")]
+    print_report({**record, "estimate": estimates}, [*lines, *costs], as_json=as_json)
 
 
 def read_reproduction(overrides: Sequence[str]) -> Reproduction:

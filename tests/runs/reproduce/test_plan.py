@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,11 +10,12 @@ import stand_in_harness
 from academic_files import write_academic_files
 
 from prefboost.errors import SettingsError
+from prefboost.forecast import Forecast
 from prefboost.recipes.recipe import Recipe
 from prefboost.runs.reproduce import plan
 from prefboost.runs.reproduce.cells import Cell
 from prefboost.runs.reproduce.held_out import hold_prompts_out
-from prefboost.runs.reproduce.plan import check_betas, list_plan, plan_cells
+from prefboost.runs.reproduce.plan import ReproductionPlan, check_betas, plan_cells, plan_reproduction
 from prefboost.sources import read
 
 from .conftest import build_settings
@@ -74,11 +74,11 @@ def test_the_plan_times_the_steps_that_the_run_takes(
 
     def forecast(recipe: Recipe) -> tuple[None, Any]:
         forecasts.append(recipe.train.max_steps)
-        return None, SimpleNamespace(seconds={}, device="cpu")
+        return None, Forecast(device="cpu")
 
     monkeypatch.setattr(plan, "forecast_recipe", forecast)
-    monkeypatch.setattr(plan, "list_samples", lambda *_: [])
-    list(list_plan(settings))
+    monkeypatch.setattr(plan, "plan_samples", lambda *_: ReproductionPlan([], {}))
+    plan_reproduction(settings)
     prompts = hold_prompts_out(read(settings.recipe.data), settings).select("train").frame["prompt_id"].n_unique()
     # One pass: each prompt has three pairs, in two views. Rounds share the steps evenly.
     whole = steps or prompts * 3 * 2 // settings.recipe.train.batch_size
@@ -103,7 +103,8 @@ def test_the_plan_counts_own_samples_held_out_completions_and_questions(
         noise={"deviation": 2.0},
         academic={"kind": "academic", "benchmarks": ["arc"], "limit": 5, "data_dir": str(tmp_path / "tasks")},
     )
-    lines = list(list_plan(settings))
+    found = plan_reproduction(settings)
+    lines = found.lines
     assert lines[:3] == ["start", "dpo-beta0.01-rate0.001-seed1", "on_policy_dpo-beta0.01-rate0.001-seed1"]
     text = "\n".join(lines)
     assert "6 held-out completions per cell, scored by length_scorer:LengthScorer: about" in text
@@ -111,4 +112,14 @@ def test_the_plan_counts_own_samples_held_out_completions_and_questions(
     assert "own samples in each of 2 rounds of on_policy_dpo" in text and "at most 5 cells" in text
     assert "standard deviation 2; no verdict does" in text
     assert "academic tasks of every cell: arc, at most 5 questions of each task; about" in text
+    # Three cells to choose settings and eight more sample six completions each; the 24 own samples of the first round
+    # are drawn once, and those of the second by five cells.
+    works = found.works
+    assert list(works) == ["choosing settings", "other seeds", "held-out completions", "own samples"]
+    assert "24 own samples in each" in text
+    assert (works["held-out completions"].total.calls, works["own samples"].total.calls) == (6 * (3 + 8), 24 * (1 + 5))
+    assert works["own samples"].total.most_tokens == 4 * 144 and works["own samples"].total.prompt_tokens > 144
+    assert works["other seeds"].tokens["packed"] == 4 * works["choosing settings"].tokens["packed"] > 0
+    # Log-probs of the reference model are computed by the first cell, and kept.
+    assert "reference" in works["choosing settings"].seconds and "reference" not in works["other seeds"].seconds
     assert not list(tmp_path.rglob("*.store"))

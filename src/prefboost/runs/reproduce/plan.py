@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from prefboost.engines.engine import Sampling
 from prefboost.engines.local.engine import Local
 from prefboost.engines.pool import open_engine
 from prefboost.errors import SettingsError
+from prefboost.forecast import CallForecast, Forecast
 from prefboost.losses.weighted_sum import find_betas
 from prefboost.progress import duration
-from prefboost.runs.generate.generate import generate
+from prefboost.runs.generate.generate import forecast_generation, generate
 from prefboost.runs.generate.settings import Generate
 from prefboost.runs.pipelines.goal_pairs import choose_recipe_rows, load_renderer, make_recipe_pairs
 from prefboost.runs.pipelines.offline import forecast_recipe
@@ -25,7 +27,16 @@ from prefboost.settings import kind_of
 from prefboost.sources import read
 from prefboost.tables import Table
 
-__all__ = ["check_betas", "count_further_cells", "count_steps", "list_plan", "list_samples", "plan_cells"]
+__all__ = [
+    "ReproductionPlan",
+    "check_betas",
+    "count_further_cells",
+    "count_steps",
+    "plan_cells",
+    "plan_reproduction",
+    "plan_samples",
+    "repeat_training",
+]
 
 _TIMED = 8
 """Prompts that are completed to tell how long a completion takes."""
@@ -102,26 +113,45 @@ def count_steps(settings: Reproduction, rows: Table) -> int:
     return max(rounds, steps - steps % rounds)
 
 
-def list_plan(settings: Reproduction) -> Iterator[str]:
-    """List the cells, what they sample, score and answer, and the time of it all; trains and writes nothing."""
+@dataclass(frozen=True)
+class ReproductionPlan:
+    """Cells, samples, time and cost of a reproduction.
+
+    Args:
+        lines: its cells, what they sample, score and answer, and the time of it all on this machine.
+        works: part of the work -> forecast of its trainings or calls, for an estimate on other machines.
+    """
+
+    lines: Sequence[str]
+    works: Mapping[str, Forecast]
+
+
+def plan_reproduction(settings: Reproduction) -> ReproductionPlan:
+    """Plan the cells, and forecast what they train, sample and answer; trains and writes nothing.
+
+    Raises:
+        DataError, ModelError, SettingsError: as in `prefboost.runs.reproduce.reproduce.reproduce`.
+    """
     cells = plan_cells(settings)
     check_academic_data(settings)
     held_out = hold_prompts_out(choose_recipe_rows(settings.recipe, read(settings.recipe.data)), settings)
-    yield from (cell.name for cell in cells)
     further = count_further_cells(settings)
     trained = len(cells) - 1 + further
-    yield f"{len(cells):,} cells to choose settings, at most {further:,} more for the other seeds"
+    lines = [cell.name for cell in cells]
+    lines.append(f"{len(cells):,} cells to choose settings, at most {further:,} more for the other seeds")
     if settings.noise is not None:
-        yield f"training sees scores with errors of standard deviation {settings.noise.deviation:g}; no verdict does"
+        deviation = settings.noise.deviation
+        lines.append(f"training sees scores with errors of standard deviation {deviation:g}; no verdict does")
     train = settings.recipe.train.model_copy(update={"max_steps": count_steps(settings, held_out.select("train"))})
     _, forecast = forecast_recipe(settings.recipe.model_copy(update={"train": train}))
     training = forecast.seconds.get("training", 0.0)
     total = training * trained + forecast.seconds.get("reference", 0.0)
-    yield (
+    lines.append(
         f"about {duration(training)} of training per cell on {forecast.device}, at most {duration(total)} for all, "
         "and the measurements besides"
     )
-    yield from list_samples(settings, held_out, cells, further)
+    samples = plan_samples(settings, held_out, cells, further)
+    lines += samples.lines
     if settings.academic is not None:
         tasks, limit = ", ".join(settings.academic.benchmarks), settings.academic.limit
         seconds = time_question(settings)
@@ -129,22 +159,49 @@ def list_plan(settings: Reproduction) -> Iterator[str]:
         cost = f"{duration(seconds)} for a question of each"
         if limit is not None:
             cost = f"{duration(seconds * limit)} per cell, at most {duration(seconds * limit * (trained + 1))} for all"
-        yield f"academic tasks of every cell: {tasks}, {most} of each task; about {cost}"
+        lines.append(f"academic tasks of every cell: {tasks}, {most} of each task; about {cost}")
+    return ReproductionPlan(lines, {**repeat_training(forecast, len(cells) - 1, further), **samples.works})
 
 
-def list_samples(settings: Reproduction, rows: HeldOutRows, cells: list[Cell], further: int) -> Iterator[str]:
-    """List what is sampled: completions of held-out prompts by every cell, and those that on-policy arms train on."""
-    if settings.scorer is None and settings.on_policy is None:
-        return
+def repeat_training(training: Forecast, chosen: int, further: int) -> dict[str, Forecast]:
+    """Forecast trainings of equal size: those that choose settings, and those of the other seeds.
+
+    Log-probs of the reference model are kept, so that the first training alone computes them.
+
+    Args:
+        training: one of them.
+        chosen: trainings that choose settings.
+        further: trainings of the other seeds.
+    """
+    works: dict[str, Forecast] = {}
+    for name, count in (("choosing settings", chosen), ("other seeds", further)):
+        if count:
+            alone = training.seconds if not works else {"training": training.seconds.get("training", 0.0)}
+            seconds = {part: value * (count if part == "training" else 1) for part, value in alone.items()}
+            tokens = {part: value * count for part, value in training.tokens.items()}
+            works[name] = Forecast(tokens=tokens, seconds=seconds, device=training.device)
+    return works
+
+
+def plan_samples(settings: Reproduction, rows: HeldOutRows, cells: list[Cell], further: int) -> ReproductionPlan:
+    """Plan what is sampled: completions of held-out prompts by every cell, and those that on-policy arms train on."""
+    lines: list[str] = []
+    works: dict[str, Forecast] = {}
     prompts = choose_prompts(rows.select("train"))
     if settings.scorer is not None:
-        held_out = settings.samples * sum(len(choose_prompts(rows.select(split))) for split in SPLITS)
+        by_split = [choose_prompts(rows.select(split)) for split in SPLITS]
+        held_out = settings.samples * sum(map(len, by_split))
         seconds = held_out * _time_completion(settings, prompts, settings.sampling)
-        whole = seconds * (len(cells) + further)
-        yield (
+        trained = len(cells) + further
+        lines.append(
             f"{held_out:,} held-out completions per cell, scored by {kind_of(settings.scorer)}: about "
-            f"{duration(seconds)} per cell, at most {duration(whole)} for all, and the scorer's time besides"
+            f"{duration(seconds)} per cell, at most {duration(seconds * trained)} for all, and the scorer's time "
+            "besides"
         )
+        calls = [
+            _forecast_samples(settings, each, settings.samples, settings.sampling) for each in by_split if len(each)
+        ]
+        works["held-out completions"] = Forecast(total=sum(calls, CallForecast()).scale(trained))
     samples = settings.on_policy
     if samples is not None:
         arms = [arm for arm in settings.arms if ARMS[arm].needs == "on_policy"]
@@ -152,12 +209,23 @@ def list_samples(settings: Reproduction, rows: HeldOutRows, cells: list[Cell], f
         drawn = len(prompts) * samples.generate.n
         seconds = drawn * _time_completion(settings, prompts, samples.generate.sampling)
         # The first round is the start model's, and is sampled once for all of them.
-        whole = seconds * (1 + count * (samples.rounds - 1))
-        yield (
+        times = 1 + count * (samples.rounds - 1)
+        lines.append(
             f"{drawn:,} own samples in each of {samples.rounds} rounds of {', '.join(arms)}, scored by "
             f"{kind_of(samples.scorer or settings.scorer)}; the first round's once for all of at most {count:,} cells: "
-            f"about {duration(seconds)} per round, at most {duration(whole)} for all, and the scorer's time besides"
+            f"about {duration(seconds)} per round, at most {duration(seconds * times)} for all, and the scorer's time "
+            "besides"
         )
+        first_round = _forecast_samples(settings, prompts, samples.generate.n, samples.generate.sampling)
+        works["own samples"] = Forecast(total=first_round.scale(times))
+    return ReproductionPlan(lines, works)
+
+
+def _forecast_samples(settings: Reproduction, prompts: Table, count: int, sampling: Sampling) -> CallForecast:
+    """Forecast so many completions of each prompt, without the words of a goal."""
+    engine = Local(model=settings.recipe.train.model, revision=settings.recipe.train.revision)
+    requests = Generate(engine=engine, sampling=sampling, n=count, silent=True)
+    return forecast_generation(prompts, requests, engine=open_engine(engine)).total
 
 
 def _time_completion(settings: Reproduction, prompts: Table, sampling: Sampling) -> float:

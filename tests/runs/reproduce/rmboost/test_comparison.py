@@ -78,10 +78,16 @@ def test_labels_that_can_be_learned_are_learned(tmp_path: Path) -> None:
 def test_a_dry_run_tells_calls_and_time_and_asks_nothing(tmp_path: Path) -> None:
     model, data = build_folder(tmp_path / "tiny"), write_pairs(tmp_path / "pairs.jsonl")
     settings = build_comparison(model, data)
-    forecast = forecast_rmboost(settings)
+    forecast, works = forecast_rmboost(settings)
     assert not settings.generator.asked
     assert [part.name for part in forecast.parts] == [arm for arm in settings.arms if arm != "labelled"]
     assert forecast.total.calls == sum(part.calls for part in forecast.parts) and forecast.seconds["training"] > 0
+    assert list(works) == ["calls", "choosing settings", "other seeds"] and works["calls"].total == forecast.total
+    # Eight trainings of each kind, as the headline says.
+    assert works["choosing settings"].tokens == works["other seeds"].tokens
+    assert sum(work.seconds.get("training", 0) for work in works.values()) == pytest.approx(
+        forecast.seconds["training"]
+    )
     printed = "\n".join(forecast.lines())
     assert "8 reward models to choose learning rates, 8 more for the other seeds, 2 steps each" in printed
 

@@ -25,6 +25,7 @@ from prefboost.runs.pipelines.train_reward import forecast_reward_run, train_rew
 from prefboost.runs.reproduce.cells import CELLS, Cell, CellResult
 from prefboost.runs.reproduce.frame import REPORT, RESULTS, CellRunner, ReproductionReport
 from prefboost.runs.reproduce.held_out import SPLITS, HeldOutRows, hold_prompts_out
+from prefboost.runs.reproduce.plan import repeat_training
 from prefboost.runs.reproduce.rmboost.arms import HUMAN, METHOD_ARMS
 from prefboost.runs.reproduce.rmboost.data import ArmPairs, forecast_arms, make_arm_pairs
 from prefboost.runs.reproduce.rmboost.settings import RewardReproduction
@@ -98,11 +99,14 @@ def plan_reward_cells(settings: RewardReproduction) -> list[Cell]:
     return [Cell(CHANCE), Cell(LONGER), *trained]
 
 
-def forecast_rmboost(settings: RewardReproduction) -> Forecast:
+def forecast_rmboost(settings: RewardReproduction) -> tuple[Forecast, dict[str, Forecast]]:
     """Forecast the calls of every arm, the trainings and their time; asks for nothing, and writes nothing.
 
     Args:
         settings: of the comparison.
+
+    Returns:
+        the whole; and part of the work -> its calls or trainings alone, for an estimate on other machines.
 
     Raises:
         DataError, ModelError: as in `reproduce_rmboost`.
@@ -116,11 +120,12 @@ def forecast_rmboost(settings: RewardReproduction) -> Forecast:
     chosen = len(plan_reward_cells(settings)) - 2
     trained = chosen + len(settings.arms) * (len(settings.seeds) - 1)
     seconds = {name: value * trained for name, value in training.seconds.items()}
-    return Forecast(
+    calls = sum(parts, CallForecast())
+    whole = Forecast(
         f"{chosen:,} reward models to choose learning rates, {trained - chosen:,} more for the other seeds, "
         f"{steps:,} steps each",
         {"prompts": max((each.counts["prompts"] for each in arms.values()), default=0), "steps": steps * trained},
-        sum(parts, CallForecast()),
+        calls,
         parts,
         device=training.device,
         seconds=seconds,
@@ -128,6 +133,7 @@ def forecast_rmboost(settings: RewardReproduction) -> Forecast:
         guesses=[*training.guesses, "pairs: labelled ones stand for those that are not written yet"],
         remarks=["the time of the calls depends on the engine; their progress bar shows it"],
     )
+    return whole, {"calls": Forecast(total=calls), **repeat_training(training, chosen, trained - chosen)}
 
 
 def reproduce_rmboost(
