@@ -293,6 +293,6 @@ def test_a_full_disk_is_one_message_and_what_is_written_elsewhere_comes_from_the
                     stream.write(b"x" * 512)
             assert main([*command, "--partial"]) == 2
             shown = capsys.readouterr().err
-            assert "No space left on device" in shown and "fault of prefboost" not in shown
+            assert "the disk is full: rows that wait there" in shown and "fault of prefboost" not in shown
     finally:
         subprocess.run(["umount", disk], check=True)

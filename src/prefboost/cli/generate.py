@@ -45,10 +45,10 @@ def generate_command(
     changed after a change, and shares the work with a second process.
     """
     from prefboost.runs.generate.generate import forecast_generation, generate, write_finished_completions
-    from prefboost.runs.generate.prompt_files import read_prompts
+    from prefboost.runs.generate.prompt_files import read_stored_prompts
 
     settings, store = read_generate(model, options.list_overrides(overrides)), options.store
-    part = options.read_part(out, prompts, lambda: read_prompts(prompts))
+    part = options.read_part(out, prompts, lambda: read_stored_prompts(prompts))
     work = part.table, settings, part.out
     forecast = functools.partial(forecast_generation, *work, store=store)
     with options.open_models(settings, forecast, as_json=as_json) as asks:

@@ -14,12 +14,41 @@ from prefboost.sources.columns import Columns
 from prefboost.sources.read import join_tables, read_batches
 from prefboost.tables import RejectFile, RowPieces, StoredTable, Table
 
-__all__ = ["RowFile", "read_stored"]
+__all__ = ["FrameFile", "RowFile", "read_stored"]
 
 NO_COLUMNS = Columns()
 
 _PIECES_OF_A_BATCH = 16
 """Pieces that the first batch is cut into: small enough to be read again for a few of their rows."""
+
+
+class FrameFile:
+    """Frames of the same columns on disk."""
+
+    def __init__(self) -> None:
+        self._schema = pl.Schema()
+        self._heights: list[int] = []
+        # Place and length of each.
+        self._frames: list[tuple[int, int]] = []
+        self._file = ScratchFile()
+
+    def add(self, frame: pl.DataFrame) -> int:
+        """Add a frame; return its number, from 0."""
+        self._schema = frame.schema
+        content = io.BytesIO()
+        frame.write_ipc(content, compression="lz4")
+        self._frames.append((self._file.append(content.getbuffer()), content.tell()))
+        self._heights.append(frame.height)
+        return len(self._frames) - 1
+
+    def read(self, number: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Read a frame; texts of columns that are not asked for are not decoded."""
+        names = None if columns is None else list(columns)
+        return pl.read_ipc(io.BytesIO(self._file.read(*self._frames[number])), columns=names)
+
+    def read_pieces(self) -> RowPieces:
+        """Give the rows of all frames, a piece each, in the order in which they were added."""
+        return RowPieces(self._schema, self._heights, self.read)
 
 
 class RowFile:
@@ -34,10 +63,10 @@ class RowFile:
     def __init__(self, records: int = 0) -> None:
         self._schema: pl.Schema | None = None
         self._records = records
-        # Piece -> place and length of each of its parts, in the order in which they came.
-        self._parts: dict[int, list[tuple[int, int]]] = {}
+        # Piece -> numbers of its parts, in the order in which they came.
+        self._parts: dict[int, list[int]] = {}
         self._heights: dict[int, int] = {}
-        self._file = ScratchFile()
+        self._frames = FrameFile()
 
     def add(self, rows: pl.DataFrame) -> None:
         """Add rows of a table."""
@@ -48,9 +77,7 @@ class RowFile:
         numbered = rows.with_columns(_piece=pl.col("row") // self._records)
         parts = numbered.partition_by("_piece", maintain_order=True, include_key=False, as_dict=True)
         for (number,), part in parts.items():
-            content = io.BytesIO()
-            part.write_ipc(content, compression="lz4")
-            self._parts.setdefault(number, []).append((self._file.append(content.getbuffer()), content.tell()))
+            self._parts.setdefault(number, []).append(self._frames.add(part))
             self._heights[number] = self._heights.get(number, 0) + part.height
 
     def add_table(self, table: Table) -> Table:
@@ -65,9 +92,9 @@ class RowFile:
         return RowPieces(self._schema or pl.Schema(), heights, lambda at, columns: self._read(numbers[at], columns))
 
     def _read(self, number: int, columns: Sequence[str] | None) -> pl.DataFrame:
-        # Texts that nobody asks for are not decoded; the rows are put in order by their records.
+        # The rows are put in order by their records.
         names = None if columns is None else list(dict.fromkeys(["row", *columns]))
-        parts = [pl.read_ipc(io.BytesIO(self._file.read(*each)), columns=names) for each in self._parts[number]]
+        parts = [self._frames.read(each, names) for each in self._parts[number]]
         # In one piece, as it is read from a file and not from the parts of one.
         frame = pl.concat(parts).sort("row", maintain_order=True).rechunk()
         return frame if columns is None else frame.select(columns)

@@ -2,105 +2,145 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import polars as pl
 
-from prefboost.chat import format_number
-from prefboost.engines.engine import Failure, Outcome, Result
-from prefboost.runs.generate.requests import CompletionRequest
+from prefboost.engines.engine import Failure, Result
+from prefboost.runs.generate.outcomes import OutcomeFile
+from prefboost.runs.generate.requests import WantedCompletion, cut_prompts, list_wanted
 from prefboost.runs.generate.settings import Generate
-from prefboost.tables import COMPLETIONS, REJECTS, Table, reject_where
+from prefboost.sources.stored import FrameFile
+from prefboost.tables import COMPLETIONS, REJECTS, StoredRejects, StoredTable, Table, order_by_reason, reject_where
 
 __all__ = ["build_completions"]
+
+_UNANSWERED, _REFUSED = "the engine gave no completion", "the engine refused the prompt"
+_ONLY_THINKS = "the completion is thoughts alone: no answer stands behind them"
+_REASONS = (_UNANSWERED, _REFUSED, _ONLY_THINKS)
+
+
+class _Row(NamedTuple):
+    """A row of the piece that is built: place of its prompt in the piece, its id, and what was wanted."""
+
+    prompt: int
+    completion_id: str
+    wanted: WantedCompletion
+
+
+_TYPES = {column.name: column.dtype for column in COMPLETIONS.columns}
 
 
 def build_completions(
     prompts: Table,
-    frame: pl.DataFrame,
-    rejects: pl.DataFrame,
+    prepared: Table,
+    rejects: pl.DataFrame | StoredRejects,
     settings: Generate,
-    outcomes: Sequence[tuple[CompletionRequest, Outcome]],
+    outcomes: OutcomeFile,
 ) -> Table:
     """Build the table of completions: rows that succeeded, in their order.
 
     Args:
         prompts: what was read; its steps and rejects are kept.
-        frame: the prompts that rows point into.
+        prepared: the prompts that were completed, with the columns that are carried on.
         rejects: prompts set aside before.
         settings: what was generated.
-        outcomes: rows and what became of them.
+        outcomes: of the requests of all prompts, in the order of `list_requests`.
+
+    Returns:
+        the table; of more than some thousand rows these wait on disk.
     """
-    completed = [(row, result) for row, result in outcomes if isinstance(result, Result) and not result.only_thinks]
-    rejects = pl.concat([rejects, _reject_unanswered(frame, prompts.path, outcomes)])
-    new: dict[str, list[Any]] = {
-        "completion_id": _name_completions(frame, [row for row, _ in completed]),
-        "completion": [result.completion for _, result in completed],
-        "goal": [row.goal for row, _ in completed],
-        "finish_reason": [result.finish_reason for _, result in completed],
-        "tokens": [result.tokens for _, result in completed],
-    }
-    if any(result.reasoning is not None for _, result in completed):
-        new["reasoning"] = [result.reasoning for _, result in completed]
-    for aspect in sorted({name for vector in settings.vectors for name in vector} - {"goal"}):
-        new[f"goal.{aspect}"] = [row.aspects.get(aspect) for row, _ in completed]
-    types = {column.name: column.dtype for column in COMPLETIONS.columns}
-    columns = [pl.Series(name, values, dtype=types.get(name, pl.Float64)) for name, values in new.items()]
-    repeated = frame[[row.prompt for row, _ in completed]]
-    completions = repeated.with_columns(*columns, pl.lit(settings.model, dtype=pl.String).alias("model"))
+    builder = _CompletionBuilder(settings, outcomes, prompts.path)
+    pieces, unanswered = FrameFile(), [pl.DataFrame(schema=REJECTS)]
+    for frame in cut_prompts(prepared, settings):
+        completed, aside = builder.build(frame)
+        pieces.add(completed)
+        unanswered.append(aside)
+    failed = order_by_reason(pl.concat(unanswered), _REASONS)
+    rejects = pl.concat([rejects, failed]) if isinstance(rejects, pl.DataFrame) else rejects + StoredRejects.of(failed)
+    rows: Any = pieces.read_pieces()
+    kind: type[Table] = StoredTable
+    if len(unanswered) == 2:  # a single piece, which is no longer than what was built at once
+        rows, kind = pieces.read(0), Table
     step = prompts.build_step(
         "generate",
         settings.model_dump(mode="json"),
-        completions,
+        rows,
         rejects,
         {
-            "prompts": frame.height,
-            "cut at max_tokens": sum(result.finish_reason == "length" for _, result in completed),
-            "tokens": sum(result.tokens for _, result in completed),
+            "prompts": len(prepared),
+            "cut at max_tokens": builder.counts["cut at max_tokens"],
+            "tokens": builder.counts["tokens"],
         },
     )
-    return prompts.derive(COMPLETIONS, completions, step, rejects=rejects, scales={})
+    begin = kind(prompts.spec, rows, prompts.rejects, prompts.steps, prompts.scales, prompts.path)
+    return begin.derive(COMPLETIONS, rows, step, rejects=rejects, scales={})
 
 
-def _reject_unanswered(
-    frame: pl.DataFrame, path: str | None, outcomes: Sequence[tuple[CompletionRequest, Outcome]]
-) -> pl.DataFrame:
-    """Reject rows that the engine could not complete, and those in which the model thought and gave no answer."""
-    failures = [(row, outcome) for row, outcome in outcomes if isinstance(outcome, Failure)]
-    thoughts = [(row, outcome) for row, outcome in outcomes if isinstance(outcome, Result) and outcome.only_thinks]
-    texts = {
-        reason: [
-            (row, f"{failure.reason} (attempts: {failure.attempts})")
-            for row, failure in failures
-            if failure.permanent is permanent
-        ]
-        for reason, permanent in (("the engine gave no completion", False), ("the engine refused the prompt", True))
-    }
-    texts["the completion is thoughts alone: no answer stands behind them"] = [
-        (row, f"{result.tokens:,} tokens, {result.finish_reason}: …{(result.reasoning or '')[-120:]}")
-        for row, result in thoughts
-    ]
-    aside = pl.DataFrame(schema=REJECTS)
-    for reason, rows in texts.items():
-        repeated = frame[[row.prompt for row, _ in rows]].with_columns(
-            completion_id=pl.Series(_name_completions(frame, [row for row, _ in rows]), dtype=pl.String),
-            _found=pl.Series([text for _, text in rows], dtype=pl.String),
-        )
-        rejects = reject_where(
-            repeated, pl.lit(True), stage="generate", reason=reason, path=path, value=pl.col("_found")
-        )[1]
-        aside = pl.concat([aside, rejects])
-    return aside
+class _CompletionBuilder:
+    """Builds rows and rejects piece by piece, in the order of the prompts."""
 
+    def __init__(self, settings: Generate, outcomes: OutcomeFile, path: str | None) -> None:
+        self.counts: Counter[str] = Counter()
+        self._settings, self._outcomes, self._path = settings, outcomes, path
+        self._of_prompt = [(each, each.name) for each in list_wanted(settings)]
+        self._aspects = sorted({name for vector in settings.vectors for name in vector} - {"goal"})
+        self._start = 0
 
-def _name_completions(frame: pl.DataFrame, rows: Sequence[CompletionRequest]) -> list[str]:
-    ids = frame["prompt_id"].to_list()
-    goals = [
-        [
-            *([] if row.goal is None else [f"goal {format_number(row.goal, 6)}"]),
-            *(f"{name} {format_number(value, 6)}" for name, value in sorted(row.aspects.items())),
-        ]
-        for row in rows
-    ]
-    return ["/".join([ids[row.prompt], *goal, str(row.request.sample)]) for row, goal in zip(rows, goals, strict=True)]
+    def build(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Build the completions of the next prompts, and rejects of those that failed."""
+        completed: list[_Row] = []
+        results: list[Result] = []
+        faults: dict[str, list[tuple[_Row, str]]] = {reason: [] for reason in _REASONS}
+        ids = frame["prompt_id"].to_list()
+        for prompt, prompt_id in enumerate(ids):
+            first = (self._start + prompt) * len(self._of_prompt)
+            for number, (completion, name) in enumerate(self._of_prompt, first):
+                outcome, row = self._outcomes[number], _Row(prompt, f"{prompt_id}/{name}", completion)
+                if isinstance(outcome, Failure):
+                    reason = _REFUSED if outcome.permanent else _UNANSWERED
+                    faults[reason].append((row, f"{outcome.reason} (attempts: {outcome.attempts})"))
+                elif outcome is not None and outcome.only_thinks:
+                    thoughts = (outcome.reasoning or "")[-120:]
+                    fault = f"{outcome.tokens:,} tokens, {outcome.finish_reason}: …{thoughts}"
+                    faults[_ONLY_THINKS].append((row, fault))
+                elif outcome is not None:
+                    completed.append(row)
+                    results.append(outcome)
+        self._start += len(ids)
+        self.counts["cut at max_tokens"] += sum(result.finish_reason == "length" for result in results)
+        self.counts["tokens"] += sum(result.tokens for result in results)
+        return self._build_rows(frame, completed, results), self._reject(frame, faults)
+
+    def _build_rows(self, frame: pl.DataFrame, rows: Sequence[_Row], results: Sequence[Result]) -> pl.DataFrame:
+        new: dict[str, list[Any]] = {
+            "completion_id": [row.completion_id for row in rows],
+            "completion": [result.completion for result in results],
+            "goal": [row.wanted.goal for row in rows],
+            "finish_reason": [result.finish_reason for result in results],
+            "tokens": [result.tokens for result in results],
+        }
+        if self._outcomes.has_reasoning:
+            new["reasoning"] = [result.reasoning for result in results]
+        for aspect in self._aspects:
+            new[f"goal.{aspect}"] = [row.wanted.aspects.get(aspect) for row in rows]
+        columns = [pl.Series(name, values, dtype=_TYPES.get(name, pl.Float64)) for name, values in new.items()]
+        model = pl.lit(self._settings.model, dtype=pl.String).alias("model")
+        return frame[[row.prompt for row in rows]].with_columns(*columns, model)
+
+    def _reject(self, frame: pl.DataFrame, faults: Mapping[str, Sequence[tuple[_Row, str]]]) -> pl.DataFrame:
+        """Reject rows that the engine could not complete, and those in which the model thought and gave no answer."""
+        every = [pl.DataFrame(schema=REJECTS)]
+        for reason, rows in faults.items():
+            failed = frame[[row.prompt for row, _ in rows]].with_columns(
+                completion_id=pl.Series([row.completion_id for row, _ in rows], dtype=pl.String),
+                _found=pl.Series([fault for _, fault in rows], dtype=pl.String),
+            )
+            every.append(
+                reject_where(
+                    failed, pl.lit(True), stage="generate", reason=reason, path=self._path, value=pl.col("_found")
+                )[1]
+            )
+        return pl.concat(every)

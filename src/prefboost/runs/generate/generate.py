@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-from prefboost.engines.ask import Inquiry, InWords, Reply
+from prefboost.engines.ask import Inquiry, InWords
 from prefboost.engines.budget import UNLIMITED, describe_spent_budget, find_price
 from prefboost.engines.call_session import CallSession
-from prefboost.engines.engine import Engine, Failure, Outcome, Result
+from prefboost.engines.engine import Engine, Failure, Request, Result
 from prefboost.engines.patience import check_answered
 from prefboost.engines.pool import open_engine
 from prefboost.engines.store.sightings import Watch
@@ -17,7 +16,14 @@ from prefboost.errors import RunError
 from prefboost.forecast import Forecast
 from prefboost.progress import Tell, WorkProgress
 from prefboost.runs.generate.completions import build_completions
-from prefboost.runs.generate.requests import CompletionRequest, list_requests, prepare_prompts, split_renderable
+from prefboost.runs.generate.outcomes import OutcomeFile
+from prefboost.runs.generate.requests import (
+    cut_prompts,
+    list_requests,
+    list_wanted,
+    prepare_prompts,
+    split_renderable,
+)
 from prefboost.runs.generate.settings import Generate
 from prefboost.runs.outputs import locate_sign
 from prefboost.runs.score.questions import forecast_calls, open_call_session, write_answered
@@ -54,15 +60,17 @@ def forecast_generation(
         SettingsError: the budget is in dollars, and the price table does not name the model.
     """
     engine = engine or settings.engine.open()
-    frame, rejects = split_renderable(prompts, settings, engine)
-    rows = list_requests(frame, settings, engine)
-    questions = Questions(settings.engine, [row.request for row in rows], settings.sampling)
+    prepared, rejects = split_renderable(prompts, settings, engine)
+    requests = [
+        request for frame in cut_prompts(prepared, settings) for request in list_requests(frame, settings, engine)
+    ]
+    questions = Questions(settings.engine, requests, settings.sampling)
     calls = forecast_calls(engine, questions, settings, out, store)
     return Forecast(
-        f"{calls.calls:,} completions of {frame.height:,} prompts",
-        {"prompts": frame.height, "rows": calls.calls},
+        f"{calls.calls:,} completions of {len(prepared):,} prompts",
+        {"prompts": len(prepared), "rows": calls.calls},
         calls,
-        rejected=dict(Counter([*prompts.rejects["reason"], *rejects["reason"]])),
+        rejected=prompts.add_rejects(rejects).count_rejects(),
     )
 
 
@@ -105,15 +113,13 @@ def generate(
     find_price(settings.model, settings.prices, settings.budget)  # a missing price is told before weights are loaded
     with open_call_session(out, store, settings, progress) as session:
         engine = engine or open_engine(settings.engine)
-        frame, rejects = prepare_prompts(prompts, settings, engine)
-        rows = list_requests(frame, settings, engine)
-        results = _complete(rows, session, settings, engine)
-        if session.store is not None and len(results) < len(rows):
-            raise describe_spent_budget(engine.ledger, len(results), len(rows))
-        completed = build_completions(prompts, frame, rejects, settings, results)
+        prepared, rejects = prepare_prompts(prompts, settings, engine)
+        outcomes = _complete(prepared, session, settings, engine)
+        if session.store is not None and outcomes.count < len(outcomes):
+            raise describe_spent_budget(engine.ledger, outcomes.count, len(outcomes))
+        completed = build_completions(prompts, prepared, rejects, settings, outcomes)
         table = write_answered(completed, out, session, "generate", _count_rows)
-    reasons = [outcome.reason for _, outcome in results if isinstance(outcome, Failure)]
-    check_answered(len(results) - len(reasons), len(results), settings, reasons)
+    check_answered(outcomes.count - outcomes.failed, outcomes.count, settings, outcomes.read_reasons())
     return table
 
 
@@ -140,9 +146,9 @@ def write_finished_completions(
     guard_file(out, "generate", [prompts], [settings], store=locate_sign(out, store))
     with open_call_session(out, store, UNLIMITED, lambda _: None, partial=True) as session:
         engine = engine or settings.engine.open()
-        frame, rejects = prepare_prompts(prompts, settings, engine)
-        rows = list_requests(frame, settings, engine)
-        completed = build_completions(prompts, frame, rejects, settings, _complete(rows, session, settings, engine))
+        prepared, rejects = prepare_prompts(prompts, settings, engine)
+        outcomes = _complete(prepared, session, settings, engine)
+        completed = build_completions(prompts, prepared, rejects, settings, outcomes)
         return write_answered(completed, out, session, "generate", _count_rows)
 
 
@@ -150,20 +156,27 @@ def _count_rows(written: Table) -> dict[str, int]:
     return {"rows": len(written)}
 
 
-def _complete(
-    rows: Sequence[CompletionRequest], session: CallSession, settings: Generate, engine: Engine
-) -> list[tuple[CompletionRequest, Outcome]]:
-    """Complete the rows, in their order; those that a budget forbids, or a partial session lacks, are absent."""
+def _complete(prepared: Table, session: CallSession, settings: Generate, engine: Engine) -> OutcomeFile:
+    """Complete the prompts; requests that a budget forbids, or a partial session lacks, have no outcome."""
     session.open_engine(settings.engine, engine)
     watch = Watch(engine, session.store) if engine.remote and session.store is not None else None
+    outcomes = OutcomeFile(len(prepared) * len(list_wanted(settings)))
     # Prompts that are too long for the model are rejects already.
-    inquiry = Inquiry(engine, session, WorkProgress("generate", len(rows), unit="rows"), watch=watch)
-    replies: dict[int, Reply] = {}
-    for batch in inquiry.ask([row.request for row in rows], InWords(settings.sampling)):
-        replies.update(batch)
-    if len(replies) < len(rows) and not engine.ledger.exhausted:
-        raise RunError(
-            f"the engine gave {len(replies)} of {len(rows)} completions", remedy="run the same command again"
-        )
-    outcomes = [(row, replies.get(index)) for index, row in enumerate(rows)]
-    return [(row, reply) for row, reply in outcomes if isinstance(reply, Result | Failure)]
+    inquiry = Inquiry(engine, session, WorkProgress("generate", len(outcomes), unit="rows"), watch=watch)
+    # Each piece is built when the engine gets to it.
+    pieces: Iterable[list[Request]] = (
+        list_requests(frame, settings, engine) for frame in cut_prompts(prepared, settings)
+    )
+    if not engine.remote:
+        # An engine of this machine plans its batches by the length of all prompts. Other batches would have other sums,
+        # so that a run which was interrupted under an earlier version would not end with the same rows.
+        pieces = [[request for piece in pieces for request in piece]]
+    count = 0
+    for batch in inquiry.ask_pieces(pieces, InWords(settings.sampling)):
+        count += len(batch)
+        for number, reply in batch:
+            if isinstance(reply, Result | Failure):
+                outcomes[number] = reply
+    if count < len(outcomes) and not engine.ledger.exhausted:
+        raise RunError(f"the engine gave {count} of {len(outcomes)} completions", remedy="run the same command again")
+    return outcomes

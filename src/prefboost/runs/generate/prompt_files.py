@@ -14,9 +14,10 @@ from prefboost.preferences.select import prompt_text
 from prefboost.sources import read
 from prefboost.sources.readers.encodings import detect_encoding
 from prefboost.sources.readers.remote import fetch_file
+from prefboost.sources.stored import read_stored
 from prefboost.tables import MESSAGES, PROMPTS, REJECTS, Step, Table, conform
 
-__all__ = ["read_benchmark_prompts", "read_prompts"]
+__all__ = ["read_benchmark_prompts", "read_prompts", "read_stored_prompts"]
 
 
 def read_prompts(path: str | Path) -> Table:
@@ -30,11 +31,12 @@ def read_prompts(path: str | Path) -> Table:
         UnreadableFile: a text file is missing, or none of its lines is UTF-8 text; single such lines are rejects.
         DataError: there is no prompt in it.
     """
-    if Path(path).suffix != ".txt":
-        return read(path)
-    address = find_address(path)
-    # Faults, rejects and the history name the address, not the copy of the file that is read.
-    return _read_lines(Path(path) if address is None else fetch_file(address), format_place(path))
+    return _read_text(path) if Path(path).suffix == ".txt" else read(path)
+
+
+def read_stored_prompts(path: str | Path) -> Table:
+    """Read prompts as `read_prompts` does; rows of a table that is longer than a batch wait on disk."""
+    return _read_text(path) if Path(path).suffix == ".txt" else read_stored(path)
 
 
 def read_benchmark_prompts(path: str | Path) -> list[str]:
@@ -55,7 +57,10 @@ def read_benchmark_prompts(path: str | Path) -> list[str]:
     return texts.unique(maintain_order=True).to_list()
 
 
-def _read_lines(file: Path, path: str) -> Table:
+def _read_text(prompts: str | Path) -> Table:
+    """Read a prompt per line; faults, rejects and the history name an address, not the copy of it that is read."""
+    address, path = find_address(prompts), format_place(prompts)
+    file = Path(prompts) if address is None else fetch_file(address)
     try:
         text = file.read_bytes()
     except OSError as error:
