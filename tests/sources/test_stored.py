@@ -10,16 +10,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from prefboost.sources.read import join_tables, read, read_batches
-from prefboost.sources.stored import FrameFile, RowFile, read_stored
+from prefboost.sources.stored import RowFile, read_stored
 from prefboost.tables import StoredTable
-
-
-def test_frames_are_read_in_the_order_in_which_they_were_added() -> None:
-    frames = [pl.DataFrame({"row": rows, "text": [f"t{row}" for row in rows]}) for rows in ([5, 4], [9], [1, 2, 3])]
-    file = FrameFile()
-    assert [file.add(frame) for frame in frames] == [0, 1, 2]
-    assert_frame_equal(file.read_pieces().read_piece(2, ["text"]), frames[2].select("text"))
-    assert_frame_equal(pl.concat(list(file.read_pieces().read_frames())), pl.concat(frames))
 
 
 @given(st.lists(st.lists(st.integers(0, 99), max_size=8), min_size=1, max_size=8))

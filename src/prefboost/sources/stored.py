@@ -2,53 +2,22 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
-from prefboost.scratch import ScratchFile
 from prefboost.sources.columns import Columns
 from prefboost.sources.read import join_tables, read_batches
-from prefboost.tables import RejectFile, RowPieces, StoredTable, Table
+from prefboost.tables import FrameFile, RejectFile, RowPieces, StoredTable, Table
 
-__all__ = ["FrameFile", "RowFile", "read_stored"]
+__all__ = ["RowFile", "read_stored"]
 
 NO_COLUMNS = Columns()
 
 _PIECES_OF_A_BATCH = 16
 """Pieces that the first batch is cut into: small enough to be read again for a few of their rows."""
-
-
-class FrameFile:
-    """Frames of the same columns on disk."""
-
-    def __init__(self) -> None:
-        self._schema = pl.Schema()
-        self._heights: list[int] = []
-        # Place and length of each.
-        self._frames: list[tuple[int, int]] = []
-        self._file = ScratchFile()
-
-    def add(self, frame: pl.DataFrame) -> int:
-        """Add a frame; return its number, from 0."""
-        self._schema = frame.schema
-        content = io.BytesIO()
-        frame.write_ipc(content, compression="lz4")
-        self._frames.append((self._file.append(content.getbuffer()), content.tell()))
-        self._heights.append(frame.height)
-        return len(self._frames) - 1
-
-    def read(self, number: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """Read a frame; texts of columns that are not asked for are not decoded."""
-        names = None if columns is None else list(columns)
-        return pl.read_ipc(io.BytesIO(self._file.read(*self._frames[number])), columns=names)
-
-    def read_pieces(self) -> RowPieces:
-        """Give the rows of all frames, a piece each, in the order in which they were added."""
-        return RowPieces(self._schema, self._heights, self.read)
 
 
 class RowFile:

@@ -11,6 +11,7 @@ from prefboost.tables.declared import (
     TABLES,
     VERDICTS,
 )
+from prefboost.tables.frame_file import FrameFile
 from prefboost.tables.pieces import RowPieces, StoredTable
 from prefboost.tables.rejects import (
     REJECTS,
@@ -51,6 +52,7 @@ __all__ = [
     "VERDICTS",
     "Column",
     "Fact",
+    "FrameFile",
     "RejectFile",
     "RowPieces",
     "Step",

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from prefboost.tables.frame_file import FrameFile
 from prefboost.tables.rejects import reject_coded
 from prefboost.tables.stored_rejects import RejectFile, StoredRejects
 from prefboost.tables.table import Step, Table, TableSpec, conform
@@ -41,6 +42,11 @@ class RowPieces:
     def of(cls, frame: pl.DataFrame) -> RowPieces:
         """Take a frame as one piece."""
         return cls(frame.schema, [frame.height], lambda _, columns: frame if columns is None else frame.select(columns))
+
+    @classmethod
+    def of_file(cls, file: FrameFile) -> RowPieces:
+        """Take every frame of a file as a piece, in the order in which they were added."""
+        return cls(file.schema, file.heights, file.read)
 
     @property
     def height(self) -> int:
@@ -136,7 +142,7 @@ class StoredTable(Table):
         values = {
             "spec": spec,
             "pieces": pieces,
-            "stored_rejects": _store_rejects(rejects),
+            "stored_rejects": StoredRejects() if rejects is None else StoredRejects.of(rejects),
             "steps": steps,
             "scales": scales or {},
             "path": path,
@@ -167,7 +173,7 @@ class StoredTable(Table):
 
     def add_rejects(self, rejects: pl.DataFrame | StoredRejects) -> Table:
         """See `Table.add_rejects`."""
-        return self.replace_fields(rejects=self.stored_rejects + _store_rejects(rejects))
+        return self.replace_fields(rejects=self.stored_rejects + StoredRejects.of(rejects))
 
     def count_rejects(self) -> dict[str, int]:
         """See `Table.count_rejects`."""
@@ -221,9 +227,3 @@ class StoredTable(Table):
         """See `Table.replace_fields`."""
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("frame", "rejects")}
         return StoredTable(**{"frame": self.pieces, "rejects": self.stored_rejects, **values, **changes})
-
-
-def _store_rejects(rejects: pl.DataFrame | StoredRejects | None) -> StoredRejects:
-    if isinstance(rejects, StoredRejects):
-        return rejects
-    return StoredRejects() if rejects is None else StoredRejects.of(rejects)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from itertools import pairwise
 
 import polars as pl
 
-from prefboost.scratch import ScratchFile
+from prefboost.tables.frame_file import FrameFile
 from prefboost.tables.rejects import REJECTS
 
 __all__ = ["RejectFile", "StoredRejects"]
@@ -25,22 +24,21 @@ class _Part:
     """Rejects that follow each other.
 
     Args:
-        file, place, length: where they lie.
+        file, number: where they lie.
         counts: of them by reason.
         blocks: of the records that they come from.
         ends: first and last record, where they are in the order of the records; a reject without a record has -1.
     """
 
-    file: ScratchFile
-    place: int
-    length: int
+    file: FrameFile
+    number: int
     counts: Mapping[str, int]
     blocks: tuple[int, ...]
     ends: tuple[int, int] | None
 
     def read(self) -> pl.DataFrame:
         """Read the rejects."""
-        return pl.read_ipc(io.BytesIO(self.file.read(self.place, self.length)))
+        return self.file.read(self.number)
 
 
 class StoredRejects:
@@ -54,8 +52,10 @@ class StoredRejects:
         self._parts = tuple(parts)
 
     @classmethod
-    def of(cls, rejects: pl.DataFrame) -> StoredRejects:
-        """Store a frame of rejects."""
+    def of(cls, rejects: pl.DataFrame | StoredRejects) -> StoredRejects:
+        """Store a frame of rejects; those that are stored already stay as they are."""
+        if isinstance(rejects, StoredRejects):
+            return rejects
         file = RejectFile()
         file.add(rejects)
         return file.finish()
@@ -123,7 +123,7 @@ class RejectFile:
     def __init__(self, reasons: Sequence[str] | None = None) -> None:
         self._reasons = reasons
         self._parts: list[list[_Part]] = [[] for _ in range(1 + len(reasons or ()))]
-        self._file: ScratchFile | None = None
+        self._file: FrameFile | None = None
 
     def add(self, rejects: pl.DataFrame) -> None:
         """Add rejects."""
@@ -149,14 +149,11 @@ class RejectFile:
         return StoredRejects([part for parts in self._parts for part in parts])
 
     def _append(self, rejects: pl.DataFrame, parts: list[_Part], *, is_sorted: bool) -> None:
-        self._file = self._file or ScratchFile()
-        content = io.BytesIO()
-        rejects.drop("_block").write_ipc(content, compression="lz4")
+        self._file = self._file or FrameFile()
         rows = rejects["row"].fill_null(-1)
         part = _Part(
             self._file,
-            self._file.append(content.getbuffer()),
-            content.tell(),
+            self._file.add(rejects.drop("_block")),
             dict(rejects["reason"].value_counts().iter_rows()),
             tuple(rejects["_block"].unique().sort()),
             (rows[0], rows[-1]) if is_sorted else None,

@@ -13,8 +13,7 @@ from prefboost.chat import SayGoal
 from prefboost.engines.engine import Request
 from prefboost.errors import ModelError
 from prefboost.runs.generate.requests import cut_prompts, list_requests, list_wanted, prepare_prompts, split_renderable
-from prefboost.sources.stored import FrameFile
-from prefboost.tables import PROMPTS, StoredRejects, StoredTable
+from prefboost.tables import PROMPTS, FrameFile, RowPieces, StoredRejects, StoredTable
 
 
 def test_rows_are_prompts_by_goals_by_samples() -> None:
@@ -78,7 +77,7 @@ def test_prompts_on_disk_are_split_as_those_in_memory(monkeypatch: pytest.Monkey
     pieces = FrameFile()
     for start in range(0, len(texts), 2):
         pieces.add(whole.frame[start : start + 2])
-    stored = StoredTable(PROMPTS, pieces.read_pieces(), path=whole.path)
+    stored = StoredTable(PROMPTS, RowPieces.of_file(pieces), path=whole.path)
     engine: Any = RefusesTools()
     expected, expected_rejects = prepare_prompts(whole, settings(n=1), engine)
     monkeypatch.setattr("prefboost.runs.generate.requests._PIECE_REQUESTS", 3)

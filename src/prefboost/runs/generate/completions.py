@@ -12,8 +12,17 @@ from prefboost.engines.engine import Failure, Result
 from prefboost.runs.generate.outcomes import OutcomeFile
 from prefboost.runs.generate.requests import WantedCompletion, cut_prompts, list_wanted
 from prefboost.runs.generate.settings import Generate
-from prefboost.sources.stored import FrameFile
-from prefboost.tables import COMPLETIONS, REJECTS, StoredRejects, StoredTable, Table, order_by_reason, reject_where
+from prefboost.tables import (
+    COMPLETIONS,
+    REJECTS,
+    FrameFile,
+    RejectFile,
+    RowPieces,
+    StoredRejects,
+    StoredTable,
+    Table,
+    reject_where,
+)
 
 __all__ = ["build_completions"]
 
@@ -53,17 +62,18 @@ def build_completions(
         the table; of more than some thousand rows these wait on disk.
     """
     builder = _CompletionBuilder(settings, outcomes, prompts.path)
-    pieces, unanswered = FrameFile(), [pl.DataFrame(schema=REJECTS)]
+    pieces, unanswered = FrameFile(), RejectFile(_REASONS)
     for frame in cut_prompts(prepared, settings):
         completed, aside = builder.build(frame)
         pieces.add(completed)
-        unanswered.append(aside)
-    failed = order_by_reason(pl.concat(unanswered), _REASONS)
-    rejects = pl.concat([rejects, failed]) if isinstance(rejects, pl.DataFrame) else rejects + StoredRejects.of(failed)
-    rows: Any = pieces.read_pieces()
-    kind: type[Table] = StoredTable
-    if len(unanswered) == 2:  # a single piece, which is no longer than what was built at once
-        rows, kind = pieces.read(0), Table
+        unanswered.add(aside)
+    rejects = StoredRejects.of(rejects) + unanswered.finish()
+    rows: Any = RowPieces.of_file(pieces)
+    begin = prompts
+    if len(pieces.heights) == 1:  # no longer than what was built at once
+        rows = pieces.read(0)
+    elif not isinstance(prompts, StoredTable):
+        begin = StoredTable(prompts.spec, rows, prompts.rejects, prompts.steps, prompts.scales, prompts.path)
     step = prompts.build_step(
         "generate",
         settings.model_dump(mode="json"),
@@ -75,7 +85,6 @@ def build_completions(
             "tokens": builder.counts["tokens"],
         },
     )
-    begin = kind(prompts.spec, rows, prompts.rejects, prompts.steps, prompts.scales, prompts.path)
     return begin.derive(COMPLETIONS, rows, step, rejects=rejects, scales={})
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from prefboost.engines.ask import Inquiry, InWords
@@ -61,10 +62,8 @@ def forecast_generation(
     """
     engine = engine or settings.engine.open()
     prepared, rejects = split_renderable(prompts, settings, engine)
-    requests = [
-        request for frame in cut_prompts(prepared, settings) for request in list_requests(frame, settings, engine)
-    ]
-    questions = Questions(settings.engine, requests, settings.sampling)
+    requests = chain.from_iterable(_build_pieces(prepared, settings, engine))
+    questions = Questions(settings.engine, list(requests), settings.sampling)
     calls = forecast_calls(engine, questions, settings, out, store)
     return Forecast(
         f"{calls.calls:,} completions of {len(prepared):,} prompts",
@@ -156,6 +155,11 @@ def _count_rows(written: Table) -> dict[str, int]:
     return {"rows": len(written)}
 
 
+def _build_pieces(prepared: Table, settings: Generate, engine: Engine) -> Iterator[list[Request]]:
+    """Build the requests, each piece when it is drawn."""
+    return (list_requests(frame, settings, engine) for frame in cut_prompts(prepared, settings))
+
+
 def _complete(prepared: Table, session: CallSession, settings: Generate, engine: Engine) -> OutcomeFile:
     """Complete the prompts; requests that a budget forbids, or a partial session lacks, have no outcome."""
     session.open_engine(settings.engine, engine)
@@ -163,14 +167,11 @@ def _complete(prepared: Table, session: CallSession, settings: Generate, engine:
     outcomes = OutcomeFile(len(prepared) * len(list_wanted(settings)))
     # Prompts that are too long for the model are rejects already.
     inquiry = Inquiry(engine, session, WorkProgress("generate", len(outcomes), unit="rows"), watch=watch)
-    # Each piece is built when the engine gets to it.
-    pieces: Iterable[list[Request]] = (
-        list_requests(frame, settings, engine) for frame in cut_prompts(prepared, settings)
-    )
+    pieces: Iterable[list[Request]] = _build_pieces(prepared, settings, engine)
     if not engine.remote:
         # An engine of this machine plans its batches by the length of all prompts. Other batches would have other sums,
         # so that a run which was interrupted under an earlier version would not end with the same rows.
-        pieces = [[request for piece in pieces for request in piece]]
+        pieces = [list(chain.from_iterable(pieces))]
     count = 0
     for batch in inquiry.ask_pieces(pieces, InWords(settings.sampling)):
         count += len(batch)

@@ -222,19 +222,23 @@ def plan_samples(settings: Reproduction, rows: HeldOutRows, cells: list[Cell], f
 
 
 def _forecast_samples(settings: Reproduction, prompts: Table, count: int, sampling: Sampling) -> CallForecast:
-    """Forecast so many completions of each prompt, without the words of a goal."""
-    engine = Local(model=settings.recipe.train.model, revision=settings.recipe.train.revision)
-    requests = Generate(engine=engine, sampling=sampling, n=count, silent=True)
-    return forecast_generation(prompts, requests, engine=open_engine(engine)).total
+    """Forecast the calls for so many completions of each prompt."""
+    requests = _ask_start_model(settings, sampling, count)
+    return forecast_generation(prompts, requests, engine=open_engine(requests.engine)).total
 
 
 def _time_completion(settings: Reproduction, prompts: Table, sampling: Sampling) -> float:
     """Time a completion of the start model, seconds; many at once are faster."""
-    engine = Local(model=settings.recipe.train.model, revision=settings.recipe.train.revision)
-    requests = Generate(engine=engine, sampling=sampling, silent=True)
-    opened = open_engine(engine)
+    requests = _ask_start_model(settings, sampling, 1)
+    opened = open_engine(requests.engine)
     for count in (1, _TIMED):  # the first call loads the model
         few = Table(prompts.spec, prompts.frame.head(count), path=prompts.path)
         began = time.monotonic()
         generate(few, requests, engine=opened)
     return (time.monotonic() - began) / len(few)
+
+
+def _ask_start_model(settings: Reproduction, sampling: Sampling, count: int) -> Generate:
+    """Ask the start model for so many completions of each prompt, without the words of a goal."""
+    engine = Local(model=settings.recipe.train.model, revision=settings.recipe.train.revision)
+    return Generate(engine=engine, sampling=sampling, n=count, silent=True)
